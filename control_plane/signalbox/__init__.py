@@ -1,0 +1,1 @@
+"""Signalbox: the routing cluster for service numbers."""

@@ -1,0 +1,1 @@
+"""What decides a call: pure rules, no I/O, never awaits."""

@@ -1,0 +1,1 @@
+"""The routing service: rules in memory, decisions over gRPC."""

@@ -1,0 +1,1 @@
+"""Rules and live nodes in etcd, with an in-memory twin."""

@@ -1,0 +1,129 @@
+"""What a store is: versioned keys with transactions, watches and leases, as etcd has them.
+
+Two implementations pass the same contract tests: :class:`signalbox.store.etcd.EtcdStore` and
+:class:`signalbox.store.memory.MemoryStore`. Keys are text below the store's prefix, which never appears here; values are
+bytes. A revision is the store's version as a whole, growing by one with every commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from signalbox.errors import SignalboxError, StoreUnavailableError
+
+
+class CompactedError(SignalboxError):
+    """The revision asked for is no longer kept: list again. Never leaves the store's users."""
+
+
+class CompareFailedError(SignalboxError):
+    """A transaction's comparison did not hold; nothing was written. Never leaves the store's users."""
+
+
+class LeaseLostError(StoreUnavailableError):
+    """The lease ended: its keys are gone. Take a new one and put them again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A key as it was at some revision. ``revision`` is the one that wrote it last (etcd's mod revision: the etag)."""
+
+    key: str
+    value: bytes
+    revision: int
+    create_revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """All keys of a prefix, in order, at one revision; watching from ``revision + 1`` misses nothing."""
+
+    entries: list[Entry]
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One key was put (``entry``) or deleted (``entry`` is None) at ``revision``."""
+
+    key: str
+    entry: Entry | None
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """Holds if the key's mod revision is ``revision``; 0: the key does not exist."""
+
+    key: str
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Write a key, bound to a lease if ``lease`` is not 0."""
+
+    key: str
+    value: bytes
+    lease: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete a key; one that does not exist is no error."""
+
+    key: str
+
+
+class Store(Protocol):
+    """A versioned key-value store. Every method may raise StoreUnavailableError."""
+
+    async def get(self, key: str) -> Entry | None:
+        """One key, linearizable."""
+        ...
+
+    async def get_many(self, keys: Sequence[str]) -> list[Entry | None]:
+        """Some keys, all at one revision, in the order asked. At most 128."""
+        ...
+
+    async def list(self, prefix: str) -> Listing:
+        """All keys below a prefix at one revision, however many (paged and partitioned inside)."""
+        ...
+
+    async def page(self, prefix: str, after: str, limit: int) -> Sequence[Entry]:
+        """At most ``limit`` keys below a prefix that come after the key ``after`` ("" for the beginning), in order."""
+        ...
+
+    async def commit(self, compares: Sequence[Compare], writes: Sequence[Put | Delete]) -> int:
+        """Write all or nothing; returns the new revision.
+
+        At most 128 comparisons and 128 writes. Raises CompareFailedError, StoreFullError.
+        """
+        ...
+
+    def watch(self, prefix: str, from_revision: int) -> AsyncIterator[tuple[Sequence[Change], int]]:
+        """Batches of changes in order from ``from_revision`` on, each with the revision that it brings the watcher to.
+
+        An empty batch tells that nothing has changed up to its revision (progress); one comes at least every few seconds.
+        Broken connections are mended inside, without loss or repetition; raises CompactedError if that cannot be, and
+        StoreUnavailableError if the store stays away.
+        """
+        ...
+
+    async def grant_lease(self, ttl_s: int) -> int:
+        """A lease: its keys vanish ``ttl_s`` after the last renewal."""
+        ...
+
+    async def keep_lease(self, lease: int) -> None:
+        """Renew once. Raises LeaseLostError."""
+        ...
+
+    async def revoke_lease(self, lease: int) -> None:
+        """End a lease now; an unknown one is no error."""
+        ...
+
+    async def close(self) -> None:
+        """Close connections."""
+        ...

@@ -1,0 +1,85 @@
+"""The key schema: the only place where paths of keys are made and taken apart.
+
+::
+
+    rules/tenants/<tenant>               types.v1.Tenant
+    rules/trunks/<trunk>                 types.v1.Trunk
+    rules/lines/<tenant>/<line>          types.v1.Line
+    rules/numbers/<last 2 digits>/<number>   types.v1.Number
+    fences/tenants/<tenant>              empty; put by every write of the tenant's objects, so that checks of
+    fences/trunks                        references and the writes that rely on them exclude each other
+    live/edges/<edge>                    routing.v1.Edge under a lease of EDGE_MEMORY_S
+    live/media/<node>                    routing.v1.MediaNode under the media sidecar's lease
+    ids/media/<node>                     decimal number of a media node, for ever
+
+Numbers are spread over 100 partitions by their last two digits, so that a range over all of them is read in pieces of
+like size whatever ranges the operator holds.
+"""
+
+from __future__ import annotations
+
+RULES = "rules/"
+LIVE = "live/"
+TENANTS = RULES + "tenants/"
+TRUNKS = RULES + "trunks/"
+LINES = RULES + "lines/"
+NUMBERS = RULES + "numbers/"
+LIVE_EDGES = LIVE + "edges/"
+LIVE_MEDIA = LIVE + "media/"
+MEDIA_IDS = "ids/media/"
+TRUNK_FENCE = "fences/trunks"
+
+EDGE_MEMORY_S = 24 * 3600
+"""How long a proxy's addresses are remembered after it was last seen: its dialogs may live on at other proxies."""
+
+NUMBER_PARTITIONS = tuple(f"{NUMBERS}{n:02d}/" for n in range(100))
+
+
+def tenant(id: str) -> str:
+    """Key of a tenant."""
+    return TENANTS + id
+
+
+def tenant_fence(id: str) -> str:
+    """Key of a tenant's fence."""
+    return f"fences/tenants/{id}"
+
+
+def trunk(id: str) -> str:
+    """Key of a trunk."""
+    return TRUNKS + id
+
+
+def lines_of(tenant: str) -> str:
+    """Prefix of a tenant's lines."""
+    return f"{LINES}{tenant}/"
+
+
+def line(tenant: str, id: str) -> str:
+    """Key of a line."""
+    return lines_of(tenant) + id
+
+
+def number(digits: str) -> str:
+    """Key of a service number in national form (at least two digits)."""
+    return f"{NUMBERS}{digits[-2:]}/{digits}"
+
+
+def live_edge(id: str) -> str:
+    """Key of a proxy's registration."""
+    return LIVE_EDGES + id
+
+
+def live_media(id: str) -> str:
+    """Key of a media node's registration."""
+    return LIVE_MEDIA + id
+
+
+def media_id(id: str) -> str:
+    """Key of the number that a media node has for ever."""
+    return MEDIA_IDS + id
+
+
+def last_part(key: str) -> str:
+    """The object's own id: what follows the last slash."""
+    return key.rpartition("/")[2]

@@ -1,0 +1,160 @@
+"""What every gRPC server of ours does alike: options, TLS, errors with ErrorInfo, health and reflection.
+
+Errors are turned into statuses by a decorator on each handler and not by an interceptor: an interceptor costs on every
+message of every stream, the decorator once per call.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from grpc_status import rpc_status
+
+from signalbox.errors import ConfigurationError, SignalboxError, to_status
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from signalbox.settings import TlsSettings
+
+logger = structlog.get_logger(__name__)
+
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+"""Largest message that is taken: a snapshot of some 100,000 trunks."""
+
+KEEPALIVE_MS = 10_000
+KEEPALIVE_TIMEOUT_MS = 3_000
+"""A peer that vanished without a word is noticed after the sum of both."""
+
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+
+
+def server_options(*, reuse_port: bool) -> list[tuple[str, int]]:
+    """Channel arguments of a server.
+
+    ``reuse_port`` lets several processes share a port (SO_REUSEPORT); without it a port that is taken is an error.
+    """
+    return [
+        ("grpc.so_reuseport", int(reuse_port)),
+        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.keepalive_time_ms", KEEPALIVE_MS),
+        ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),
+        ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_MS // 2),
+    ]
+
+
+def server_credentials(tls: TlsSettings) -> grpc.ServerCredentials | None:
+    """Credentials of a listener, or None to serve without TLS.
+
+    With ``ca_file`` clients must present a certificate of that authority. Raises ConfigurationError if a file is
+    missing or cannot be read.
+    """
+    if tls.cert_file is None and tls.key_file is None and tls.ca_file is None:
+        return None
+    if tls.cert_file is None or tls.key_file is None:
+        raise ConfigurationError("tls: cert_file and key_file are both needed to serve TLS")
+    return grpc.ssl_server_credentials(
+        [(_pem(tls.key_file), _pem(tls.cert_file))],
+        root_certificates=_pem(tls.ca_file) if tls.ca_file else None,
+        require_client_auth=tls.ca_file is not None,
+    )
+
+
+def bind(server: grpc.aio.Server, listen: str, tls: TlsSettings) -> int:
+    """Listen on ``host:port`` (port 0: any free one), with TLS if it is set up; returns the port.
+
+    Raises ConfigurationError if the address cannot be had.
+    """
+    credentials = server_credentials(tls)
+    try:
+        if credentials is None:
+            return server.add_insecure_port(listen)
+        return server.add_secure_port(listen, credentials)
+    except RuntimeError as error:
+        raise ConfigurationError(f"cannot listen on {listen}: {error}") from error
+
+
+class Health:
+    """The standard health service (grpc.health.v1) for all services of a server at once; it begins with NOT_SERVING."""
+
+    def __init__(self, servicer: health.aio.HealthServicer, services: Sequence[str]) -> None:
+        self._servicer = servicer
+        self._services = ("", *services)
+        self._serving: bool | None = None
+
+    async def set(self, serving: bool) -> None:
+        """Tell SERVING or NOT_SERVING; watchers hear of a change at once."""
+        if serving is self._serving:
+            return
+        self._serving = serving
+        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        for service in self._services:
+            await self._servicer.set(service, status)
+
+    async def stop(self) -> None:
+        """NOT_SERVING for good: the process is stopping."""
+        await self._servicer.enter_graceful_shutdown()
+
+
+async def add_health_and_reflection(server: grpc.aio.Server, services: Sequence[str]) -> Health:
+    """Add both standard services for the fully named ``services``. Call before the server starts."""
+    servicer = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    names = (*services, health.SERVICE_NAME, reflection.SERVICE_NAME)
+    reflection.enable_server_reflection(names, server)
+    told = Health(servicer, services)
+    await told.set(False)
+    return told
+
+
+def serve_errors(handler: Handler) -> Handler:
+    """Decorate a handler method ``(self, request, context)`` of any kind: coroutine or asynchronous generator.
+
+    A SignalboxError ends the call with its status and ErrorInfo (AIP-193); any other exception is logged and ends it
+    with INTERNAL, without its text.
+    """
+    if inspect.isasyncgenfunction(handler):
+
+        @functools.wraps(handler)
+        async def generator(self: Any, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+            try:
+                async for response in handler(self, request, context):
+                    yield response
+            except Exception as error:
+                await _abort(context, error, handler.__name__)
+
+        return generator  # type: ignore[return-value]
+
+    @functools.wraps(handler)
+    async def coroutine(self: Any, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        try:
+            return await handler(self, request, context)
+        except Exception as error:
+            await _abort(context, error, handler.__name__)
+
+    return coroutine  # type: ignore[return-value]
+
+
+async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: Exception, method: str) -> None:
+    """End the call with the error's status. An abort on its way passes as it is."""
+    if isinstance(error, grpc.aio.AbortError):
+        raise error
+    if not isinstance(error, SignalboxError):
+        logger.error("rpc_failed", method=method, exc_info=error)
+    await context.abort_with_status(rpc_status.to_status(to_status(error)))
+
+
+def _pem(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"tls: {error}") from error

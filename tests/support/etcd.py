@@ -1,0 +1,250 @@
+"""Real etcd servers for tests: on free loopback ports, each in a directory of its own, ended by their own pid.
+
+::
+
+    server = EtcdServer(tmp_path / "etcd").start()
+    ... server.endpoint ...
+    server.kill(); server.restart()
+    server.stop()
+
+Starting and stopping block; in a coroutine call them through ``asyncio.to_thread``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+START_TIMEOUT_S = 20.0
+STOP_TIMEOUT_S = 10.0
+
+
+def free_port() -> int:
+    """A loopback TCP port that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass(frozen=True)
+class TlsFiles:
+    """PEM files of a test authority and one certificate for server and client, made by :func:`make_tls`."""
+
+    ca: Path
+    cert: Path
+    key: Path
+
+
+def make_tls(directory: Path, name: str = "etcd.test") -> TlsFiles:
+    """A throw-away authority and a certificate for the DNS name ``name`` (and no address)."""
+    directory.mkdir(parents=True, exist_ok=True)
+    files = TlsFiles(directory / "ca.pem", directory / "cert.pem", directory / "key.pem")
+    ca_key, request, extensions = directory / "ca-key.pem", directory / "cert.csr", directory / "ext.cnf"
+    extensions.write_text(f"subjectAltName=DNS:{name}\nextendedKeyUsage=serverAuth,clientAuth\n")
+    new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    signer = ["-CA", files.ca, "-CAkey", ca_key, "-CAcreateserial"]
+    for arguments in (
+        ["req", "-x509", *new_key, "-subj", "/CN=test authority", "-days", "2", "-keyout", ca_key, "-out", files.ca],
+        ["req", *new_key, "-subj", f"/CN={name}", "-keyout", files.key, "-out", request],
+        ["x509", "-req", "-in", request, "-extfile", extensions, "-days", "2", *signer, "-out", files.cert],
+    ):
+        subprocess.run(["openssl", *arguments], check=True, capture_output=True)
+    return files
+
+
+@dataclass
+class EtcdServer:
+    """One etcd member. ``peers`` (name → peer port) is given for members of a cluster; see :func:`start_cluster`."""
+
+    data_dir: Path
+    name: str = "m1"
+    tls: TlsFiles | None = None
+    quota_bytes: int = 0
+    peers: dict[str, int] | None = None
+    extra: Sequence[str] = ()
+    port: int = 0
+    pid: int = field(default=0, init=False)
+    _process: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
+    _peer_port: int = field(default=0, init=False, repr=False)
+    _health_port: int = field(default=0, init=False, repr=False)
+
+    @property
+    def endpoint(self) -> str:
+        """host:port for clients."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> Path:
+        """What the server writes to its standard error."""
+        return self.data_dir.parent / f"{self.data_dir.name}.log"
+
+    def start(self, *, wait: bool = True) -> EtcdServer:
+        """Start, and wait until it serves unless told otherwise (a member of a cluster serves once it has a quorum)."""
+        fresh = self.port == 0
+        for attempt in range(3):
+            if fresh:
+                self.port, self._health_port = free_port(), free_port()
+                if self.peers is None:
+                    self._peer_port = free_port()
+            self._launch()
+            if not wait:
+                return self
+            try:
+                self.wait_healthy()
+            except ChildProcessError:
+                # Somebody else took a port between our look and etcd's bind.
+                if not fresh or attempt == 2 or "address already in use" not in self.log.read_text():
+                    raise
+            else:
+                return self
+        raise AssertionError("unreachable")
+
+    def _launch(self) -> None:
+        self.data_dir.parent.mkdir(parents=True, exist_ok=True)
+        self._health_port = self._health_port or free_port()
+        peers = self.peers or {self.name: self._peer_port}
+        scheme = "https" if self.tls else "http"
+        command = [
+            shutil.which("etcd") or "/usr/bin/etcd",
+            f"--name={self.name}",
+            f"--data-dir={self.data_dir}",
+            f"--listen-client-urls={scheme}://{self.endpoint}",
+            f"--advertise-client-urls={scheme}://{self.endpoint}",
+            f"--listen-peer-urls=http://127.0.0.1:{peers[self.name]}",
+            f"--initial-advertise-peer-urls=http://127.0.0.1:{peers[self.name]}",
+            "--initial-cluster=" + ",".join(f"{name}=http://127.0.0.1:{port}" for name, port in peers.items()),
+            f"--initial-cluster-token={self.data_dir.parent}",
+            f"--listen-metrics-urls=http://127.0.0.1:{self._health_port}",
+            "--heartbeat-interval=50",
+            f"--election-timeout={250 if len(peers) == 1 else 500}",
+            f"--quota-backend-bytes={self.quota_bytes}",
+            "--logger=zap",
+            "--log-outputs=stderr",
+            *self.extra,
+        ]
+        if self.tls:
+            command += ["--client-cert-auth", f"--trusted-ca-file={self.tls.ca}"]
+            command += [f"--cert-file={self.tls.cert}", f"--key-file={self.tls.key}"]
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("ETCD_")}
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+        self.pid = self._process.pid
+
+    def wait_healthy(self) -> None:
+        """Wait until it serves linearizable requests. Raises ChildProcessError if it dies, else TimeoutError."""
+        assert self._process is not None
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                raise ChildProcessError(f"etcd exited with {self._process.returncode}: {self._log_end()}")
+            with (
+                contextlib.suppress(urllib.error.URLError, OSError),
+                urllib.request.urlopen(f"http://127.0.0.1:{self._health_port}/health", timeout=2) as answer,
+            ):
+                if b'"true"' in answer.read():
+                    return
+            time.sleep(0.02)
+        raise TimeoutError(f"etcd {self.name} is not healthy: {self._log_end()}")
+
+    def _log_end(self) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-5:])
+
+    @property
+    def running(self) -> bool:
+        """True while the process lives."""
+        return self._process is not None and self._process.poll() is None
+
+    def kill(self) -> None:
+        """End at once, as a crash does (SIGKILL)."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End in order (SIGTERM). One that does not run is left alone."""
+        self._end(signal.SIGTERM)
+
+    def pause(self) -> None:
+        """Freeze (SIGSTOP): connections stay open and nobody answers."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Go on after :meth:`pause`."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def restart(self) -> EtcdServer:
+        """Start again on the same ports and data; ends the process first if it still runs."""
+        self.stop()
+        return self.start()
+
+    def _end(self, how: signal.Signals) -> None:
+        if self._process is None or self._process.poll() is not None:
+            return
+        self._process.send_signal(signal.SIGCONT)
+        self._process.send_signal(how)
+        try:
+            self._process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def etcdctl(self, *arguments: str) -> str:
+        """Run Debian's etcdctl (API version 3) against this member; returns its output."""
+        command = ["etcdctl", f"--endpoints={self.endpoint}"]
+        if self.tls:
+            command += [f"--cacert={self.tls.ca}", f"--cert={self.tls.cert}", f"--key={self.tls.key}"]
+        done = subprocess.run(
+            [*command, *arguments], env={**os.environ, "ETCDCTL_API": "3"}, check=True, capture_output=True, text=True
+        )
+        return done.stdout
+
+
+def start_cluster(directory: Path, members: int = 3) -> list[EtcdServer]:
+    """A cluster with a quorum. The caller stops each member."""
+    peers = {f"m{n}": free_port() for n in range(1, members + 1)}
+    servers = [EtcdServer(directory / name, name=name, peers=peers) for name in peers]
+    for server in servers:
+        server.start(wait=False)
+    for server in servers:
+        server.wait_healthy()
+    return servers
+
+
+@pytest.fixture(scope="module")
+def etcd_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdServer]:
+    """One member, shared by the tests of a module: use a key prefix of your own, and don't stop it."""
+    server = EtcdServer(tmp_path_factory.mktemp("etcd") / "m1").start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def own_etcd(tmp_path: Path) -> Iterator[EtcdServer]:
+    """One member for one test, which may kill it."""
+    server = EtcdServer(tmp_path / "m1").start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def etcd_cluster(tmp_path: Path) -> Iterator[list[EtcdServer]]:
+    """Three members for one test, which may kill them."""
+    servers = start_cluster(tmp_path)
+    yield servers
+    for server in servers:
+        server.stop()

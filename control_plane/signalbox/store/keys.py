@@ -6,6 +6,8 @@
     rules/trunks/<trunk>                 types.v1.Trunk
     rules/lines/<tenant>/<line>          types.v1.Line
     rules/numbers/<last 2 digits>/<number>   types.v1.Number
+    index/numbers/<tenant>/<number>      line ids that the number dials, joined by a space; written with the number, so
+                                         that a tenant's numbers are found without reading everybody's
     fences/tenants/<tenant>              empty; put by every write of the tenant's objects, so that checks of
     fences/trunks                        references and the writes that rely on them exclude each other
     live/edges/<edge>                    routing.v1.Edge under a lease of EDGE_MEMORY_S
@@ -63,6 +65,16 @@ def line(tenant: str, id: str) -> str:
 def number(digits: str) -> str:
     """Key of a service number in national form (at least two digits)."""
     return f"{NUMBERS}{digits[-2:]}/{digits}"
+
+
+def numbers_of(tenant: str) -> str:
+    """Prefix of the index of a tenant's numbers."""
+    return f"index/numbers/{tenant}/"
+
+
+def number_of(tenant: str, digits: str) -> str:
+    """Key of a number in its tenant's index."""
+    return numbers_of(tenant) + digits
 
 
 def live_edge(id: str) -> str:

@@ -1,17 +1,27 @@
 """What a store is: versioned keys with transactions, watches and leases, as etcd has them.
 
 Two implementations pass the same contract tests: :class:`signalbox.store.etcd.EtcdStore` and
-:class:`signalbox.store.memory.MemoryStore`. Keys are text below the store's prefix, which never appears here; values are
-bytes. A revision is the store's version as a whole, growing by one with every commit.
+:class:`signalbox.store.memory.MemoryStore`. Keys are text below the store's prefix, which never appears here; values
+are bytes. A revision is the store's version as a whole, growing by one with every commit.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from signalbox.errors import SignalboxError, StoreUnavailableError
+
+MAX_OPERATIONS = 128
+"""Keys in one get_many, comparisons and writes in one commit (etcd: --max-txn-ops)."""
+MAX_COMMIT_BYTES = 1_500_000
+"""Keys and values in one commit, a little below etcd's --max-request-bytes."""
+PROGRESS_INTERVAL_S = 2.0
+"""A quiet watch tells its progress about this often, seconds."""
+
+Batch = tuple[Sequence["Change"], int]
+"""Changes in order, and the revision that they bring the watcher to."""
 
 
 class CompactedError(SignalboxError):
@@ -85,7 +95,11 @@ class Store(Protocol):
         ...
 
     async def get_many(self, keys: Sequence[str]) -> list[Entry | None]:
-        """Some keys, all at one revision, in the order asked. At most 128."""
+        """Some keys, all at one revision, in the order asked. At most MAX_OPERATIONS."""
+        ...
+
+    async def revision(self) -> int:
+        """The store's revision now, linearizable."""
         ...
 
     async def list(self, prefix: str) -> Listing:
@@ -99,21 +113,25 @@ class Store(Protocol):
     async def commit(self, compares: Sequence[Compare], writes: Sequence[Put | Delete]) -> int:
         """Write all or nothing; returns the new revision.
 
-        At most 128 comparisons and 128 writes. Raises CompareFailedError, StoreFullError.
+        At most MAX_OPERATIONS comparisons and as many writes, of different keys, and MAX_COMMIT_BYTES. Raises
+        CompareFailedError, StoreFullError, LeaseLostError for a put under a lease that has ended; after
+        StoreUnavailableError it is not known whether it was written.
         """
         ...
 
-    def watch(self, prefix: str, from_revision: int) -> AsyncIterator[tuple[Sequence[Change], int]]:
+    def watch(self, prefix: str, from_revision: int) -> AsyncGenerator[Batch, None]:
         """Batches of changes in order from ``from_revision`` on, each with the revision that it brings the watcher to.
 
-        An empty batch tells that nothing has changed up to its revision (progress); one comes at least every few seconds.
-        Broken connections are mended inside, without loss or repetition; raises CompactedError if that cannot be, and
-        StoreUnavailableError if the store stays away.
+        An empty batch tells that nothing has changed up to its revision (progress); one comes every few seconds. The
+        changes of one revision are never in two batches. Broken connections are mended inside, without loss or
+        repetition; raises CompactedError if that cannot be (also when the store is older than ``from_revision``: it was
+        restored from a copy), and StoreUnavailableError if the store stays away. Close it when leaving it early:
+        ``contextlib.aclosing``.
         """
         ...
 
     async def grant_lease(self, ttl_s: int) -> int:
-        """A lease: its keys vanish ``ttl_s`` after the last renewal."""
+        """A lease: its keys vanish ``ttl_s`` after the last renewal. etcd may grant longer (at least 2 s or so)."""
         ...
 
     async def keep_lease(self, lease: int) -> None:
@@ -127,3 +145,14 @@ class Store(Protocol):
     async def close(self) -> None:
         """Close connections."""
         ...
+
+
+def check_commit(compares: Sequence[Compare], writes: Sequence[Put | Delete]) -> None:
+    """Raise ValueError for a commit that no store takes: too many operations or bytes, or a key written twice."""
+    if max(len(compares), len(writes)) > MAX_OPERATIONS:
+        raise ValueError(f"a commit of {len(compares)} comparisons and {len(writes)} writes, at most {MAX_OPERATIONS}")
+    if len({write.key for write in writes}) < len(writes):
+        raise ValueError("a commit that writes a key twice")
+    size = sum(len(write.value) for write in writes if isinstance(write, Put))
+    if size > MAX_COMMIT_BYTES:
+        raise ValueError(f"a commit of {size} bytes, at most {MAX_COMMIT_BYTES}")

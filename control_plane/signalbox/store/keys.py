@@ -62,6 +62,11 @@ def line(tenant: str, id: str) -> str:
     return lines_of(tenant) + id
 
 
+def tenant_of_line(key: str) -> str:
+    """The tenant whose line a key is."""
+    return last_part(key.rpartition("/")[0])
+
+
 def number(digits: str) -> str:
     """Key of a service number in national form (at least two digits)."""
     return f"{NUMBERS}{digits[-2:]}/{digits}"

@@ -1,7 +1,7 @@
 """Settings: parsed once at start, typed, with units; unknown keys are refused.
 
-Every setting has one name: ``section.key`` in the TOML file, ``SIGNALBOX_SECTION__KEY`` in the environment (which wins),
-and the same path in the chart's values. ``docs/configuration.md`` is generated from the descriptions here.
+Every setting has one name: ``section.key`` in the TOML file, ``SIGNALBOX_SECTION__KEY`` in the environment (which
+wins), and the same path in the chart's values. ``docs/configuration.md`` is generated from the descriptions here.
 """
 
 from __future__ import annotations
@@ -28,21 +28,25 @@ class Section(BaseModel):
 class LogSettings(Section):
     """Logging of every process."""
 
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity that is written.")
-    format: Literal["json", "console"] = Field("json", description="json for machines, console for people.")
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least severity that is written."
+    )
+    format: Literal["json", "console"] = Field(default="json", description="json for machines, console for people.")
     caller_numbers_in_clear: bool = Field(
-        False, description="Write callers' numbers whole. Otherwise the last four digits are hidden."
+        default=False, description="Write callers' numbers whole. Otherwise the last four digits are hidden."
     )
 
 
 class TlsSettings(Section):
     """TLS of one connection or listener (PEM files). All three or none."""
 
-    ca_file: Path | None = Field(None, description="Certificate authority that the peer's certificate must come from.")
-    cert_file: Path | None = Field(None, description="Own certificate chain.")
-    key_file: Path | None = Field(None, description="Key of the own certificate.")
+    ca_file: Path | None = Field(
+        default=None, description="Certificate authority that the peer's certificate must come from."
+    )
+    cert_file: Path | None = Field(default=None, description="Own certificate chain.")
+    key_file: Path | None = Field(default=None, description="Key of the own certificate.")
     server_name: str | None = Field(
-        None, description="Name expected in the server's certificate, if it differs from the address."
+        default=None, description="Name expected in the server's certificate, if it differs from the address."
     )
 
     @property
@@ -54,47 +58,55 @@ class TlsSettings(Section):
 class EtcdSettings(Section):
     """etcd, where rules and the registry of live nodes are."""
 
-    endpoints: list[str] = Field(["127.0.0.1:2379"], description="Addresses of the members, host:port.")
-    prefix: str = Field("/signalbox/", description="All keys are below this one.")
-    username: str | None = Field(None, description="User, if etcd has authentication on.")
-    password_file: Path | None = Field(None, description="File with the user's password.")
-    request_timeout_s: float = Field(3.0, gt=0, description="Time for one request, seconds.")
+    endpoints: list[str] = Field(default=["127.0.0.1:2379"], description="Addresses of the members, host:port.")
+    prefix: str = Field(default="/signalbox/", description="All keys are below this one.")
+    username: str | None = Field(default=None, description="User, if etcd has authentication on.")
+    password_file: Path | None = Field(default=None, description="File with the user's password.")
+    request_timeout_s: float = Field(default=3.0, gt=0, description="Time for one request, seconds.")
     tls: TlsSettings = TlsSettings()
 
 
 class MetricsSettings(Section):
     """The HTTP side door of a process: /metrics, /healthz, /readyz."""
 
-    listen: str = Field("127.0.0.1:0", description="host:port; port 0 takes any free one.")
+    listen: str = Field(default="127.0.0.1:0", description="host:port; port 0 takes any free one.")
 
 
 class RoutingSettings(Section):
     """The routing service."""
 
-    listen: str = Field("127.0.0.1:7410", description="gRPC host:port.")
-    workers: int = Field(1, ge=1, le=64, description="Worker processes that share the port.")
+    listen: str = Field(default="127.0.0.1:7410", description="gRPC host:port.")
+    workers: int = Field(default=1, ge=1, le=64, description="Worker processes that share the port.")
     tls: TlsSettings = TlsSettings()
     metrics: MetricsSettings = MetricsSettings()
     snapshot_file: Path = Field(
-        Path("var/routing/rules.snapshot"), description="Copy of the rules on local disk, used while etcd is away."
+        default=Path("var/routing/rules.snapshot"),
+        description="Copy of the rules on local disk, used while etcd is away.",
     )
-    snapshot_interval_s: float = Field(10.0, gt=0, description="Least time between two writes of the snapshot, seconds.")
+    snapshot_interval_s: float = Field(
+        default=10.0, gt=0, description="Least time between two writes of the snapshot, seconds."
+    )
     stale_after_s: float = Field(
-        3600.0, gt=0, description="Rules older than this make the replica not ready, seconds. Calls are still routed."
+        default=3600.0,
+        gt=0,
+        description="Rules older than this make the replica not ready, seconds. Calls are still routed.",
     )
-    drain_s: float = Field(5.0, ge=0, description="Time for streams to move elsewhere at SIGTERM, seconds.")
-    max_diversions: int = Field(2, ge=0, description="Calls forwarded more often than this are refused (loop guard).")
+    drain_s: float = Field(default=5.0, ge=0, description="Time for streams to move elsewhere at SIGTERM, seconds.")
+    max_diversions: int = Field(
+        default=2, ge=0, description="Calls forwarded more often than this are refused (loop guard)."
+    )
 
 
 class ProvisioningSettings(Section):
     """The provisioning service."""
 
-    listen: str = Field("127.0.0.1:7420", description="gRPC host:port.")
+    listen: str = Field(default="127.0.0.1:7420", description="gRPC host:port.")
     tls: TlsSettings = Field(
-        TlsSettings(), description="With ca_file set, clients must present a certificate of that authority."
+        default=TlsSettings(), description="With ca_file set, clients must present a certificate of that authority."
     )
     insecure: bool = Field(
-        False, description="Serve without TLS. Anyone who reaches the port can change every rule: for tests only."
+        default=False,
+        description="Serve without TLS. Anyone who reaches the port can change every rule: for tests only.",
     )
     metrics: MetricsSettings = MetricsSettings()
 
@@ -102,73 +114,99 @@ class ProvisioningSettings(Section):
 class KamailioSettings(Section):
     """The proxy beside an edge: what `signalbox kamailio-config` renders for kamailio.cfg."""
 
-    listen: list[str] = Field(["127.0.0.1:5060"], description="host:port for SIP; UDP and TCP both.")
+    listen: list[str] = Field(default=["127.0.0.1:5060"], description="host:port for SIP; UDP and TCP both.")
     advertise: str | None = Field(
-        None, description="host:port written into Via and Record-Route; by default the first of listen."
+        default=None, description="host:port written into Via and Record-Route; by default the first of listen."
     )
-    route_listen: str = Field("127.0.0.1:5066", description="Loopback UDP host:port where decisions are received.")
-    runtime_dir: Path = Field(Path("var/kamailio"), description="Control socket, tables and pid file.")
-    event_dir: Path = Field(Path("var/kamailio/events"), description="Where the proxy writes call events.")
-    udp_workers: int = Field(4, ge=1, le=256, description="Worker processes per UDP socket.")
-    tcp_workers: int = Field(2, ge=1, le=256, description="Worker processes for TCP.")
-    shared_memory_mb: int = Field(256, ge=64, description="Shared memory (-m), MiB.")
-    private_memory_mb: int = Field(16, ge=8, description="Private memory per worker (-M), MiB.")
+    route_listen: str = Field(
+        default="127.0.0.1:5066", description="Loopback UDP host:port where decisions are received."
+    )
+    runtime_dir: Path = Field(default=Path("var/kamailio"), description="Control socket, tables and pid file.")
+    event_dir: Path = Field(default=Path("var/kamailio/events"), description="Where the proxy writes call events.")
+    udp_workers: int = Field(default=4, ge=1, le=256, description="Worker processes per UDP socket.")
+    tcp_workers: int = Field(default=2, ge=1, le=256, description="Worker processes for TCP.")
+    shared_memory_mb: int = Field(default=256, ge=64, description="Shared memory (-m), MiB.")
+    private_memory_mb: int = Field(default=16, ge=8, description="Private memory per worker (-M), MiB.")
     decision_timeout_ms: int = Field(
-        450, ge=100, le=2000, description="Time for a decision before the caller gets 503, milliseconds."
+        default=450, ge=100, le=2000, description="Time for a decision before the caller gets 503, milliseconds."
     )
     connect_timeout_ms: int = Field(
-        4000, ge=500, description="Time for the first reply of a line before the next one is tried, milliseconds."
+        default=4000,
+        ge=500,
+        description="Time for the first reply of a line before the next one is tried, milliseconds.",
     )
     unknown_source: Literal["silence", "403"] = Field(
-        "silence", description="What a request gets that comes from no trunk."
+        default="silence", description="What a request gets that comes from no trunk."
     )
     flood_requests: int = Field(
-        0, ge=0, description="Requests per source and 2 s above which it is banned; 0: no limit. Peers are exempt."
+        default=0,
+        ge=0,
+        description="Requests per source and 2 s above which it is banned; 0: no limit. Peers are exempt.",
     )
-    flood_ban_s: int = Field(300, ge=1, description="How long a flooding source is banned, seconds.")
-    media_timeout_ms: int = Field(200, ge=50, le=2000, description="Time for one answer of rtpengine, milliseconds.")
+    flood_ban_s: int = Field(default=300, ge=1, description="How long a flooding source is banned, seconds.")
+    media_timeout_ms: int = Field(
+        default=200, ge=50, le=2000, description="Time for one answer of rtpengine, milliseconds."
+    )
 
 
 class EdgeSettings(Section):
     """The sidecar of a proxy."""
 
-    id: str = Field("edge-1", pattern=r"^[a-z][a-z0-9-]{0,62}$", description="Name of the proxy, unique in the cluster.")
-    ask_listen: str = Field("127.0.0.1:9007", description="Loopback UDP host:port where the proxy's questions arrive.")
+    id: str = Field(
+        default="edge-1", pattern=r"^[a-z][a-z0-9-]{0,62}$", description="Name of the proxy, unique in the cluster."
+    )
+    ask_listen: str = Field(
+        default="127.0.0.1:9007", description="Loopback UDP host:port where the proxy's questions arrive."
+    )
     routing: list[str] = Field(
-        ["127.0.0.1:7410"], description="Routing replicas: host:port each, or dns:name:port for all addresses of a name."
+        default=["127.0.0.1:7410"],
+        description="Routing replicas: host:port each, or dns:name:port for all addresses of a name.",
     )
     routing_tls: TlsSettings = TlsSettings()
     metrics: MetricsSettings = MetricsSettings()
-    state_dir: Path = Field(Path("var/edge"), description="Journal of events and positions.")
-    token_file: Path = Field(Path("var/edge/token"), description="Secret shared with the proxy, made if absent.")
+    state_dir: Path = Field(default=Path("var/edge"), description="Journal of events and positions.")
+    token_file: Path = Field(
+        default=Path("var/edge/token"), description="Secret shared with the proxy, made if absent."
+    )
     cluster_key_file: Path = Field(
-        Path("var/cluster.key"), description="Secret of the cluster that signs Record-Route; the same at every proxy."
+        default=Path("var/cluster.key"),
+        description="Secret of the cluster that signs Record-Route; the same at every proxy.",
     )
-    decide_timeout_ms: int = Field(350, ge=50, description="Time for an answer of routing, milliseconds.")
-    hedge_after_ms: int = Field(40, ge=1, description="A second replica is asked after this time, milliseconds.")
+    decide_timeout_ms: int = Field(default=350, ge=50, description="Time for an answer of routing, milliseconds.")
+    hedge_after_ms: int = Field(
+        default=40, ge=1, description="A second replica is asked after this time, milliseconds."
+    )
     batch_window_ms: float = Field(
-        1.0, ge=0, description="Questions wait this long for company before they are sent, milliseconds."
+        default=1.0, ge=0, description="Questions wait this long for company before they are sent, milliseconds."
     )
-    queue_limit: int = Field(2000, ge=1, description="Open questions above which new calls get 503 at once.")
+    queue_limit: int = Field(default=2000, ge=1, description="Open questions above which new calls get 503 at once.")
     last_good_max_age_s: float = Field(
-        3600.0, ge=0, description="How old a decision may be that is used while routing is away, seconds; 0: none."
+        default=3600.0,
+        ge=0,
+        description="How old a decision may be that is used while routing is away, seconds; 0: none.",
     )
-    journal_max_mb: int = Field(1024, ge=8, description="Most that the event journal may take on disk, MiB.")
+    journal_max_mb: int = Field(default=1024, ge=8, description="Most that the event journal may take on disk, MiB.")
     kamailio: KamailioSettings = KamailioSettings()
 
 
 class MediaSettings(Section):
     """The sidecar of an rtpengine."""
 
-    id: str = Field("media-1", pattern=r"^[a-z][a-z0-9-]{0,62}$", description="Name of the node, unique in the cluster.")
-    control: str = Field("127.0.0.1:2223", description="ng protocol of the rtpengine, UDP host:port, as the sidecar sees it.")
-    advertise_control: str | None = Field(
-        None, description="ng protocol as the proxies see it, host:port; by default the same."
+    id: str = Field(
+        default="media-1", pattern=r"^[a-z][a-z0-9-]{0,62}$", description="Name of the node, unique in the cluster."
     )
-    capacity: int = Field(1000, ge=1, description="Calls that the node may carry at once.")
-    ping_interval_ms: int = Field(200, ge=20, description="Time between two health checks, milliseconds.")
-    ping_timeout_ms: int = Field(250, ge=20, description="Time for the answer to one, milliseconds.")
-    lease_ttl_s: int = Field(5, ge=2, description="Registration ends this long after the sidecar is gone, seconds.")
+    control: str = Field(
+        default="127.0.0.1:2223", description="ng protocol of the rtpengine, UDP host:port, as the sidecar sees it."
+    )
+    advertise_control: str | None = Field(
+        default=None, description="ng protocol as the proxies see it, host:port; by default the same."
+    )
+    capacity: int = Field(default=1000, ge=1, description="Calls that the node may carry at once.")
+    ping_interval_ms: int = Field(default=200, ge=20, description="Time between two health checks, milliseconds.")
+    ping_timeout_ms: int = Field(default=250, ge=20, description="Time for the answer to one, milliseconds.")
+    lease_ttl_s: int = Field(
+        default=5, ge=2, description="Registration ends this long after the sidecar is gone, seconds."
+    )
     metrics: MetricsSettings = MetricsSettings()
 
 
@@ -176,7 +214,11 @@ class Settings(BaseSettings):
     """All settings of all processes; each process reads its sections."""
 
     model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, nested_model_default_partial_update=True
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
     )
 
     log: LogSettings = LogSettings()
@@ -219,5 +261,3 @@ def load(file: Path | None = None) -> Settings:
     except ValidationError as error:
         lines = [f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in error.errors()]
         raise ConfigurationError("; ".join(lines)) from error
-
-

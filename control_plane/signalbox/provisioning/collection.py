@@ -1,0 +1,203 @@
+"""The standard methods (AIP-131 to 135) over one kind of rule object; each kind says how it differs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
+
+import structlog
+
+from signalbox.api.types.v1 import types_pb2
+from signalbox.errors import (
+    AlreadyExistsError,
+    EtagMismatchError,
+    FieldViolation,
+    NotFoundError,
+)
+from signalbox.provisioning import pagetoken, updatemask, validate
+from signalbox.provisioning.writer import Plan, Writer
+from signalbox.store import codec
+from signalbox.store.base import Compare, Delete, Entry, Put
+
+if TYPE_CHECKING:
+    from google.protobuf.field_mask_pb2 import FieldMask
+
+    from signalbox.store.base import Store
+
+logger = structlog.get_logger(__name__)
+
+PAGE_SIZE_DEFAULT = 100
+PAGE_BYTES_MAX = 2 * 1024 * 1024
+"""A page ends early above this size: clients take messages of 4 MiB by default."""
+
+M = TypeVar("M", bound=types_pb2.Tenant | types_pb2.Trunk | types_pb2.Line | types_pb2.Number)
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """The present, UTC."""
+    return datetime.now(UTC)
+
+
+class Collection(ABC, Generic[M]):
+    """All objects of one kind. Methods raise the errors that the API's description names for its RPCs."""
+
+    resource: ClassVar[str]
+    """What an object is called in errors, and the name of the field that holds one in requests."""
+    message: type[M]
+    """The type of an object."""
+    immutable: ClassVar[frozenset[str]]
+    """Fields that never change."""
+
+    def __init__(self, store: Store, writer: Writer, clock: Clock = utc_now) -> None:
+        self._store = store
+        self._writer = writer
+        self._clock = clock
+
+    @abstractmethod
+    def name(self, rule: M) -> str:
+        """The object's id, for errors and logs."""
+
+    @abstractmethod
+    def _key(self, rule: M) -> str:
+        """Where it is stored."""
+
+    @abstractmethod
+    def _fence(self, rule: M) -> str:
+        """The fence of writes that concern it."""
+
+    @abstractmethod
+    def _identity(self, rule: M, at: str) -> Iterable[FieldViolation]:
+        """What is wrong with the fields that name it; ``at`` goes before the names."""
+
+    @abstractmethod
+    def _violations(self, rule: M) -> Iterable[FieldViolation]:
+        """What is wrong with it as a whole, on its own."""
+
+    async def _check_owner(self, rule: M) -> None:
+        """Raise NotFoundError if what a new object belongs to does not exist."""
+
+    async def _check_references(self, rule: M) -> None:
+        """Raise InvalidFieldError if it does not go with other objects."""
+
+    async def _check_unused(self, rule: M) -> None:
+        """Raise InUseError if others refer to it."""
+
+    def _index(self, rule: M) -> Sequence[Put]:
+        """Index entries that are written and deleted with it."""
+        return ()
+
+    async def _stored_fence(self, identity: M) -> str:
+        """The fence of a stored object of which the identity is known."""
+        return self._fence(identity)
+
+    async def get(self, identity: M) -> M:
+        """The object that has the identity's id."""
+        validate.require(self._identity(identity, ""))
+        return self._decode(await self._entry(identity))
+
+    async def create(self, given: M) -> M:
+        """Store a new object. Output-only fields of ``given`` are ignored (AIP-203)."""
+        validate.require(self._violations(given))
+        rule = updatemask.without_output_only(given)
+
+        async def plan() -> Plan[M]:
+            if await self._store.get(self._key(rule)) is not None:
+                raise AlreadyExistsError(self.resource, self.name(rule))
+            await self._check_owner(rule)
+            await self._check_references(rule)
+            now = self._clock()
+            rule.create_time.FromDatetime(now)
+            rule.update_time.FromDatetime(now)
+            return Plan(rule, [Compare(self._key(rule), 0)], [self._put(rule), *self._index(rule)])
+
+        return await self._write("rule_created", self._fence(rule), plan)
+
+    async def update(self, given: M, mask: FieldMask) -> M:
+        """Change the masked fields. With an etag only if it is the stored one; without a change nothing is written."""
+        validate.require(self._identity(given, f"{self.resource}."))
+        fence = await self._stored_fence(given)
+
+        async def plan() -> Plan[M]:
+            entry, stored = await self._stored(given, fence, given.etag)
+            rule = updatemask.apply(stored, given, mask, self.immutable, self.resource)
+            validate.require(self._violations(rule))
+            await self._check_references(rule)
+            if rule == stored:
+                return Plan(stored)
+            rule.update_time.FromDatetime(max(self._clock(), stored.update_time.ToDatetime(tzinfo=UTC)))
+            return Plan(rule, [Compare(entry.key, entry.revision)], [self._put(rule), *self._index(rule)])
+
+        return await self._write("rule_updated", fence, plan)
+
+    async def delete(self, identity: M, etag: str) -> None:
+        """Delete the object; with an etag only if it is the stored one."""
+        validate.require(self._identity(identity, ""))
+        fence = await self._stored_fence(identity)
+
+        async def plan() -> Plan[M]:
+            entry, rule = await self._stored(identity, fence, etag)
+            await self._check_unused(rule)
+            keys = [self._key(rule), *(put.key for put in self._index(rule))]
+            return Plan(rule, [Compare(entry.key, entry.revision)], [Delete(key) for key in keys])
+
+        await self._write("rule_deleted", fence, plan)
+
+    async def _page(self, prefix: str, method: str, parent: str, size: int, token: str) -> tuple[list[M], str]:
+        """One page of the objects below a prefix, and the token of the next one."""
+        validate.require(validate.page_size(size))
+        after = pagetoken.decode(method, parent, token)
+        size = size or PAGE_SIZE_DEFAULT
+        entries = await self._store.page(prefix, prefix + after if after else "", size + 1)
+        return self._cut(entries, method, parent, size)
+
+    def _cut(self, entries: Sequence[Entry], method: str, parent: str, size: int) -> tuple[list[M], str]:
+        """At most ``size`` objects and a bounded number of bytes of these, and the token of what comes after."""
+        rules: list[M] = []
+        room = PAGE_BYTES_MAX
+        for entry in entries[:size]:
+            room -= len(entry.value)
+            if rules and room < 0:
+                break
+            rules.append(self._decode(entry))
+        if len(rules) == len(entries):
+            return rules, ""
+        return rules, pagetoken.encode(method, parent, self._place(rules[-1]))
+
+    def _place(self, rule: M) -> str:
+        """The object's place in its list: its id."""
+        return self._key(rule).rpartition("/")[2]
+
+    async def _entry(self, identity: M) -> Entry:
+        entry = await self._store.get(self._key(identity))
+        if entry is None:
+            raise NotFoundError(self.resource, self.name(identity))
+        return entry
+
+    async def _stored(self, identity: M, fence: str, etag: str) -> tuple[Entry, M]:
+        """The stored object. Raises NotFoundError, also if it now is behind another fence, and EtagMismatchError."""
+        entry = await self._entry(identity)
+        rule = self._decode(entry)
+        if self._fence(rule) != fence:
+            # Deleted, and made anew for another owner, since we looked.
+            raise NotFoundError(self.resource, self.name(identity))
+        if etag and etag != rule.etag:
+            raise EtagMismatchError(self.resource, self.name(identity), etag, rule.etag)
+        return entry, rule
+
+    def _decode(self, entry: Entry) -> M:
+        return codec.decode(self.message, entry)
+
+    def _put(self, rule: M) -> Put:
+        return Put(self._key(rule), codec.encode(rule))
+
+    async def _write(self, event: str, fence: str, plan: Callable[[], Awaitable[Plan[M]]]) -> M:
+        """Write, log it unless nothing changed, and return the object with its new etag."""
+        rule, revision = await self._writer.write(fence, plan)
+        if revision:
+            logger.info(event, resource=self.resource, id=self.name(rule), revision=revision)
+            rule.etag = str(revision)
+        return rule

@@ -1,0 +1,112 @@
+"""The process: store, gRPC server, side door, and the watch over whether the store can be reached."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import grpc
+import structlog
+
+from signalbox import process, rpc
+from signalbox.api.provisioning.v1 import provisioning_pb2_grpc
+from signalbox.errors import ConfigurationError, StoreUnavailableError
+from signalbox.metrics import SideDoor
+from signalbox.provisioning.service import SERVICE, ProvisioningService
+from signalbox.store import keys
+from signalbox.store.etcd import EtcdStore
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from signalbox.process import Supervisor
+    from signalbox.settings import ProvisioningSettings, Settings
+    from signalbox.store.base import Store
+
+logger = structlog.get_logger(__name__)
+
+PROBE_INTERVAL_S = 1.0
+DRAIN_S = 5.0
+"""Time for requests that have begun to end at SIGTERM."""
+
+
+class StoreProbe:
+    """Knows whether the store answers, from asking it every PROBE_INTERVAL_S."""
+
+    def __init__(self, store: Store, health: rpc.Health) -> None:
+        self._store = store
+        self._health = health
+        self._answered: float | None = None
+        self._reachable = False
+
+    async def run(self) -> None:
+        """Long-lived coroutine: ask, tell the health service, wait."""
+        while True:
+            await self._ask()
+            await asyncio.sleep(PROBE_INTERVAL_S)
+
+    async def _ask(self) -> None:
+        try:
+            await self._store.get(keys.TRUNK_FENCE)
+        except StoreUnavailableError as error:
+            if self._reachable or self._answered is None:
+                logger.warning("store_unreachable", error=str(error))
+            self._reachable = False
+        else:
+            if not self._reachable:
+                logger.info("store_reachable")
+            self._answered = time.monotonic()
+            self._reachable = True
+        await self._health.set(self._reachable)
+
+    def readiness(self) -> tuple[bool, Mapping[str, object]]:
+        """Ready while the store answers."""
+        age = None if self._answered is None else round(time.monotonic() - self._answered, 3)
+        return self._reachable, {"store_reachable": self._reachable, "store_answered_s_ago": age}
+
+
+def serve(settings: Settings) -> None:
+    """Run the provisioning service until SIGTERM; never returns."""
+
+    async def main(supervisor: Supervisor) -> None:
+        check_transport(settings.provisioning)
+        store = await EtcdStore.open(settings.etcd)
+        try:
+            await _serve(settings.provisioning, store, supervisor)
+        finally:
+            await store.close()
+
+    process.run(settings, "provisioning", main)
+
+
+def check_transport(settings: ProvisioningSettings) -> None:
+    """Raise ConfigurationError unless clients are authenticated, or it is said that they need not be."""
+    if settings.insecure:
+        if settings.tls.enabled:
+            raise ConfigurationError("provisioning: insecure and tls exclude each other")
+        logger.warning("serving_without_tls", listen=settings.listen)
+    elif not settings.tls.enabled:
+        raise ConfigurationError(
+            "provisioning.tls.ca_file, cert_file and key_file are needed: whoever reaches the port can change every "
+            "rule. For tests only: provisioning.insecure = true"
+        )
+
+
+async def _serve(settings: ProvisioningSettings, store: Store, supervisor: Supervisor) -> None:
+    server = grpc.aio.server(options=rpc.server_options(reuse_port=False))
+    provisioning_pb2_grpc.add_ProvisioningServiceServicer_to_server(ProvisioningService(store), server)
+    health = await rpc.add_health_and_reflection(server, [SERVICE])
+    port = rpc.bind(server, settings.listen, settings.tls)
+    probe = StoreProbe(store, health)
+    door = SideDoor(settings.metrics.listen, probe.readiness)
+    await door.start()
+    await server.start()
+    logger.info("serving", port=port, metrics_port=door.port)
+    supervisor.spawn("heartbeat", door.heartbeat())
+    supervisor.spawn("store_probe", probe.run())
+    await supervisor.stopping.wait()
+    logger.info("draining")
+    await health.stop()
+    await server.stop(DRAIN_S)
+    await door.stop()

@@ -1,0 +1,199 @@
+"""What a valid rule object is, apart from its references to others. Pure: no store, no clock.
+
+Each function yields every offending field with its path in the request, e.g. ``number.stages[0].lines[1]``.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import unicodedata
+from typing import TYPE_CHECKING
+
+from signalbox.errors import FieldViolation, InvalidFieldError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sized
+
+    from google.protobuf.message import Message
+
+    from signalbox.api.types.v1 import types_pb2
+
+DISPLAY_NAME_MAX = 200
+SOURCE_ADDRESSES_MAX = 64
+STAGES_MAX = 16
+STAGE_LINES_MAX = 8
+RING_TIME_MIN_MS = 1_000
+RING_TIME_MAX_MS = 180_000
+PAGE_SIZE_MAX = 1_000
+
+_ID = re.compile(r"[a-z][a-z0-9-]{0,62}")
+_NUMBER = re.compile(r"[0-9]{3,15}")
+_USER = re.compile(r"[A-Za-z0-9\-_.!~*'()&=+$,]{1,64}")
+
+_ID_RULE = "must be 1 to 63 of a-z, 0-9 and '-', beginning with a letter"
+_NUMBER_RULE = "must be 3 to 15 digits"
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def require(violations: Iterable[FieldViolation]) -> None:
+    """Raise InvalidFieldError with all violations, if there are any."""
+    found = list(violations)
+    if found:
+        raise InvalidFieldError(*found)
+
+
+def identifier(value: str, path: str) -> Iterator[FieldViolation]:
+    """An id as Tenant.id (AIP-122)."""
+    if not value:
+        yield FieldViolation(path, "is required")
+    elif not _ID.fullmatch(value):
+        yield FieldViolation(path, _ID_RULE)
+
+
+def digits(value: str, path: str) -> Iterator[FieldViolation]:
+    """A service number in national form."""
+    if not value:
+        yield FieldViolation(path, "is required")
+    elif not _NUMBER.fullmatch(value):
+        yield FieldViolation(path, _NUMBER_RULE)
+
+
+def tenant(message: types_pb2.Tenant) -> Iterator[FieldViolation]:
+    """A tenant as a request's field ``tenant``."""
+    yield from identifier(message.id, "tenant.id")
+    yield from _display_name(message.display_name, "tenant.display_name")
+
+
+def trunk(message: types_pb2.Trunk) -> Iterator[FieldViolation]:
+    """A trunk as a request's field ``trunk``. Overlaps with other trunks are not looked at."""
+    yield from identifier(message.id, "trunk.id")
+    yield from _display_name(message.display_name, "trunk.display_name")
+    yield from _count(message.source_addresses, SOURCE_ADDRESSES_MAX, "trunk.source_addresses")
+    networks: list[tuple[int, Network]] = []
+    for position, text in enumerate(message.source_addresses):
+        path = f"trunk.source_addresses[{position}]"
+        try:
+            own = source_network(text)
+        except ValueError as error:
+            yield FieldViolation(path, str(error))
+            continue
+        for other_position, other in networks:
+            if overlap(own, other):
+                yield FieldViolation(path, f"overlaps trunk.source_addresses[{other_position}]")
+                break
+        networks.append((position, own))
+
+
+def line(message: types_pb2.Line) -> Iterator[FieldViolation]:
+    """A line as a request's field ``line``."""
+    yield from identifier(message.tenant, "line.tenant")
+    yield from identifier(message.id, "line.id")
+    yield from _display_name(message.display_name, "line.display_name")
+    if not message.user:
+        yield FieldViolation("line.user", "is required")
+    elif not _USER.fullmatch(message.user):
+        yield FieldViolation("line.user", "must be 1 to 64 of A-Z a-z 0-9 - _ . ! ~ * ' ( ) & = + $ ,")
+    yield from _host(message.host, "line.host")
+    if message.port > 65_535:
+        yield FieldViolation("line.port", "must be 0 to 65535")
+    yield from _enums(message, "line")
+
+
+def number(message: types_pb2.Number) -> Iterator[FieldViolation]:
+    """A number as a request's field ``number``. Whether its lines exist is not looked at."""
+    yield from digits(message.number, "number.number")
+    yield from identifier(message.tenant, "number.tenant")
+    yield from _enums(message, "number")
+    yield from _count(message.stages, STAGES_MAX, "number.stages")
+    for position, stage in enumerate(message.stages):
+        yield from _stage(stage, f"number.stages[{position}]")
+
+
+def page_size(size: int) -> Iterator[FieldViolation]:
+    """The page size of a list request."""
+    if size > PAGE_SIZE_MAX:
+        yield FieldViolation("page_size", f"must be 0 to {PAGE_SIZE_MAX}")
+
+
+def source_network(text: str) -> Network:
+    """The network of a trunk's source address. Raises ValueError with the reason if it is none."""
+    address, slash, length = text.partition("/")
+    _unicast(address)
+    if not slash:
+        return ipaddress.ip_network(address)
+    try:
+        # A net mask in place of a prefix length is not CIDR, though the library takes it.
+        network = ipaddress.ip_network((address, int(length)), strict=False)
+    except ValueError:
+        raise ValueError("must be an IPv4 or IPv6 address or CIDR network") from None
+    if network.prefixlen == 0:
+        raise ValueError("must not be the whole internet")
+    if str(network.network_address) != str(ipaddress.ip_address(address)):
+        raise ValueError(f"has bits set beyond its prefix length; the network is {network}")
+    return network
+
+
+def overlap(one: Network, other: Network) -> bool:
+    """True if an address is in both networks."""
+    return one.version == other.version and one.overlaps(other)
+
+
+def _unicast(text: str) -> None:
+    """Raises ValueError with the reason unless the text is one address that a packet can come from or go to."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        raise ValueError("must be an IPv4 or IPv6 address, not a name") from None
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.scope_id is not None:
+            raise ValueError("must not have a zone")
+        if address.ipv4_mapped is not None:
+            raise ValueError(f"must be written as the IPv4 address {address.ipv4_mapped}")
+    if address.is_multicast or address.is_unspecified or text == "255.255.255.255":
+        raise ValueError("must be a unicast address")
+
+
+def _host(text: str, path: str) -> Iterator[FieldViolation]:
+    if not text:
+        yield FieldViolation(path, "is required")
+        return
+    try:
+        _unicast(text)
+    except ValueError as error:
+        yield FieldViolation(path, str(error))
+
+
+def _stage(stage: types_pb2.DialStage, path: str) -> Iterator[FieldViolation]:
+    yield from _count(stage.lines, STAGE_LINES_MAX, f"{path}.lines")
+    seen: set[str] = set()
+    for position, id in enumerate(stage.lines):
+        yield from identifier(id, f"{path}.lines[{position}]")
+        if id in seen:
+            yield FieldViolation(f"{path}.lines[{position}]", f"line {id} is already in this stage")
+        seen.add(id)
+    if stage.HasField("ring_time"):
+        nanoseconds = stage.ring_time.seconds * 1_000_000_000 + stage.ring_time.nanos
+        milliseconds, rest = divmod(nanoseconds, 1_000_000)
+        if rest or not RING_TIME_MIN_MS <= milliseconds <= RING_TIME_MAX_MS:
+            yield FieldViolation(f"{path}.ring_time", "must be 1 s to 180 s in whole milliseconds")
+
+
+def _display_name(text: str, path: str) -> Iterator[FieldViolation]:
+    if len(text) > DISPLAY_NAME_MAX:
+        yield FieldViolation(path, f"must have at most {DISPLAY_NAME_MAX} characters")
+    if any(unicodedata.category(character) in {"Cc", "Zl", "Zp"} for character in text):
+        yield FieldViolation(path, "must not have control characters")
+
+
+def _count(items: Sized, most: int, path: str) -> Iterator[FieldViolation]:
+    if not 1 <= len(items) <= most:
+        yield FieldViolation(path, f"must have 1 to {most} entries")
+
+
+def _enums(rule: Message, at: str) -> Iterator[FieldViolation]:
+    """Enumerated fields take any number in proto3: refuse those without a meaning."""
+    for field in rule.DESCRIPTOR.fields:
+        if field.enum_type is not None and getattr(rule, field.name) not in field.enum_type.values_by_number:
+            yield FieldViolation(f"{at}.{field.name}", f"has no value {getattr(rule, field.name)}")

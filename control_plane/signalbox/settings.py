@@ -207,6 +207,9 @@ class MediaSettings(Section):
     lease_ttl_s: int = Field(
         default=5, ge=2, description="Registration ends this long after the sidecar is gone, seconds."
     )
+    drain_s: float = Field(
+        default=5.0, ge=0, description="At SIGTERM the node stays registered until its calls end, seconds at most."
+    )
     metrics: MetricsSettings = MetricsSettings()
 
 

@@ -13,6 +13,7 @@
     live/edges/<edge>                    routing.v1.Edge under a lease of EDGE_MEMORY_S
     live/media/<node>                    routing.v1.MediaNode under the media sidecar's lease
     ids/media/<node>                     decimal number of a media node, for ever
+    fences/media                         empty; put with every new number, so that no two nodes get the same
 
 Numbers are spread over 100 partitions by their last two digits, so that a range over all of them is read in pieces of
 like size whatever ranges the operator holds.
@@ -30,6 +31,7 @@ LIVE_EDGES = LIVE + "edges/"
 LIVE_MEDIA = LIVE + "media/"
 MEDIA_IDS = "ids/media/"
 TRUNK_FENCE = "fences/trunks"
+MEDIA_FENCE = "fences/media"
 
 EDGE_MEMORY_S = 24 * 3600
 """How long a proxy's addresses are remembered after it was last seen: its dialogs may live on at other proxies."""

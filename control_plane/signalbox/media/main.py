@@ -1,0 +1,186 @@
+"""The process: keeps one rtpengine's entry in the store true, from its start to its orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import random
+from typing import TYPE_CHECKING
+
+import structlog
+
+from signalbox import process
+from signalbox.api.routing.v1 import routing_pb2
+from signalbox.errors import ConfigurationError, SignalboxError, StoreUnavailableError
+from signalbox.media import number
+from signalbox.media.health import Health, count_forever, ping_forever
+from signalbox.media.metrics import MediaMetrics
+from signalbox.media.ng import NgClient
+from signalbox.metrics import SideDoor
+from signalbox.store import keys
+from signalbox.store.etcd import EtcdStore
+from signalbox.store.lease import RETRY_S, Registration
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from signalbox.process import Supervisor
+    from signalbox.settings import MediaSettings, Settings
+    from signalbox.store.base import Store
+
+logger = structlog.get_logger(__name__)
+
+CALLS_STEP = 100
+"""A change of calls is published if it is this part of the capacity: every publication goes to all routing replicas."""
+DRAIN_POLL_S = 0.1
+
+
+class Sidecar:
+    """One rtpengine and its registration."""
+
+    def __init__(self, settings: MediaSettings, store: Store, client: NgClient, metrics: MediaMetrics) -> None:
+        self._settings = settings
+        self._store = store
+        self._client = client
+        self._metrics = metrics
+        self._node = routing_pb2.MediaNode(
+            id=settings.id, control_address=control_address(settings), capacity=settings.capacity
+        )
+        self._registration: Registration | None = None
+        self.health = Health(self._publish, metrics)
+        metrics.capacity.set(settings.capacity)
+        metrics.healthy.set_function(lambda: self.health.healthy)
+        metrics.registered.set_function(lambda: self.registered)
+
+    @property
+    def registered(self) -> bool:
+        """True while the store is known to have the newest state."""
+        return self._registration is not None and self._registration.registered.is_set()
+
+    def readiness(self) -> tuple[bool, Mapping[str, object]]:
+        """Ready when registered and the rtpengine is healthy."""
+        facts = {
+            "registered": self.registered,
+            "rtpengine_healthy": self.health.healthy,
+            "number": self._node.number,
+            "calls": self.health.calls,
+            "draining": self._node.draining,
+        }
+        return self.registered and self.health.healthy and not self._node.draining, facts
+
+    async def ping(self) -> None:
+        """Long-lived coroutine: health."""
+        await ping_forever(
+            self._client, self.health, self._settings.ping_interval_ms / 1000, self._settings.ping_timeout_ms / 1000
+        )
+
+    async def count(self) -> None:
+        """Long-lived coroutine: calls."""
+        await count_forever(self._client, self.health)
+
+    async def register(self) -> None:
+        """Long-lived coroutine: gets the node's number, then keeps its entry."""
+        self._node.number = await self._allocate()
+        self._registration = Registration(
+            self._store, keys.live_media(self._node.id), self._value(), self._settings.lease_ttl_s
+        )
+        logger.info("registering", node=self._node.id, number=self._node.number, control=self._node.control_address)
+        await self._registration.run()
+
+    async def drain(self) -> None:
+        """Take no new calls; return when the calls there are have ended, or after ``drain_s``."""
+        self._node.draining = True
+        self._metrics.draining.set(1)
+        self._publish()
+        try:
+            async with asyncio.timeout(self._settings.drain_s):
+                while self.health.healthy and await self._client.calls() > 0:  # noqa: ASYNC110, only asking tells
+                    await asyncio.sleep(DRAIN_POLL_S)
+        except TimeoutError:
+            logger.warning("drained_with_calls_left", calls=self.health.calls)
+        except SignalboxError as error:
+            logger.warning("calls_not_counted", error=str(error))
+
+    async def withdraw(self) -> None:
+        """Take the entry out of the store. End :meth:`register` first."""
+        if self._registration is None:
+            return
+        try:
+            await self._registration.withdraw()
+        except StoreUnavailableError as error:
+            logger.warning("not_withdrawn", error=str(error), gone_after_s=self._settings.lease_ttl_s)
+        else:
+            logger.info("withdrawn")
+
+    async def _allocate(self) -> int:
+        failing = False
+        while True:
+            try:
+                return await number.allocate(self._store, self._node.id)
+            except SignalboxError as error:
+                if not failing:
+                    logger.warning("number_not_allocated", error=str(error))
+                failing = True
+            await asyncio.sleep(RETRY_S * random.uniform(0.5, 1.5))
+
+    def _publish(self) -> None:
+        if self._registration is not None:
+            self._registration.update(self._value())
+
+    def _value(self) -> bytes:
+        self._node.healthy = self.health.healthy
+        calls = self.health.calls
+        if not calls or abs(calls - self._node.calls) >= max(1, self._node.capacity // CALLS_STEP):
+            self._node.calls = calls
+        return self._node.SerializeToString(deterministic=True)
+
+
+def control_address(settings: MediaSettings) -> str:
+    """``udp:host:port`` of the ng protocol as the proxies see it.
+
+    Raises ConfigurationError for a name (no DNS in SIP workers), an address of no host, or a wrong port.
+    """
+    address = settings.advertise_control or settings.control
+    host, _, port = address.rpartition(":")
+    try:
+        ip = ipaddress.ip_address(host.strip("[]"))
+        valid = not ip.is_unspecified and 0 < int(port) < 65_536
+    except ValueError as error:
+        raise ConfigurationError(f"media.advertise_control: {address!r} is no IP address with a port") from error
+    if not valid:
+        raise ConfigurationError(f"media.advertise_control: proxies cannot send to {address!r}")
+    return f"udp:[{ip}]:{port}" if ip.version == 6 else f"udp:{ip}:{port}"
+
+
+def serve(settings: Settings) -> None:
+    """Run the sidecar until SIGTERM; never returns."""
+
+    async def main(supervisor: Supervisor) -> None:
+        store = await EtcdStore.open(settings.etcd)
+        try:
+            client = await NgClient.connect(settings.media.control)
+            try:
+                await _serve(Sidecar(settings.media, store, client, MediaMetrics()), settings.media, supervisor)
+            finally:
+                client.close()
+        finally:
+            await store.close()
+
+    process.run(settings, "media", main)
+
+
+async def _serve(sidecar: Sidecar, settings: MediaSettings, supervisor: Supervisor) -> None:
+    door = SideDoor(settings.metrics.listen, sidecar.readiness)
+    await door.start()
+    logger.info("serving", metrics_port=door.port, rtpengine=settings.control)
+    supervisor.spawn("heartbeat", door.heartbeat())
+    supervisor.spawn("ping", sidecar.ping())
+    supervisor.spawn("count", sidecar.count())
+    registering = supervisor.spawn("register", sidecar.register())
+    await supervisor.stopping.wait()
+    logger.info("draining")
+    await sidecar.drain()
+    registering.cancel()
+    await asyncio.wait([registering])
+    await sidecar.withdraw()
+    await door.stop()

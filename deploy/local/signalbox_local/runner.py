@@ -213,7 +213,9 @@ class Runner:
         for program in programs:
             program.log.parent.mkdir(parents=True, exist_ok=True)
             sections[f"program:{program.name}"] = {
-                "command": shlex.join([*_ends_with_parent(), _executable(program.command[0]), *program.command[1:]]),
+                "command": shlex.join(
+                    [*_ends_with_parent(), find_executable(program.command[0]), *program.command[1:]]
+                ),
                 "autostart": "false",
                 # What was killed stays dead until it is started again: this cluster is there to see what then happens.
                 "autorestart": "false",
@@ -258,15 +260,18 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 def _ends_with_parent() -> list[str]:
-    return [_executable("setpriv"), "--pdeathsig", "TERM", "--"]
+    return [find_executable("setpriv"), "--pdeathsig", "TERM", "--"]
 
 
-def _executable(name: str) -> str:
-    """Full path of a command. Servers are in /usr/sbin, which a user's PATH may lack."""
-    path = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin")
-    if path is None:
-        raise RunnerError(f"{name} is not installed: run deploy/local/install")
-    return path
+def find_executable(*names: str) -> str:
+    """Full path of the first of these commands that is installed. Raises RunnerError if none is."""
+    # Servers are in /usr/sbin, which a user's PATH may lack.
+    path = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
+    for name in names:
+        found = shutil.which(name, path=path)
+        if found:
+            return found
+    raise RunnerError(f"{' or '.join(names)}: not installed; run deploy/local/install")
 
 
 def _raise_open_files(pid: int) -> None:

@@ -1,0 +1,257 @@
+"""The whole cluster on loopback as one object: start it, find it, break it, end it.
+
+::
+
+    with Cluster(directory) as cluster:
+        channel = cluster.provisioning_channel()
+        cluster.kill("routing-1")
+        cluster.start_process("routing-1")
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import grpc
+
+from signalbox_local import manifest, ports, probes
+from signalbox_local.cpu import group_cpu_seconds
+from signalbox_local.layout import Options, plan
+from signalbox_local.manifest import Kind, Manifest, ProcessEntry
+from signalbox_local.runner import ProcessState, Program, Runner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+
+READY_TIMEOUT_S = 30.0
+POLL_S = 0.03
+LOG_TAIL_LINES = 25
+
+_PROBES: dict[Kind, tuple[Callable[[str], probes.Facts], str]] = {
+    "etcd": (probes.etcd, "client"),
+    "redis": (probes.redis, "redis"),
+    "rtpengine": (probes.rtpengine, "ng"),
+    "media": (probes.readyz, "metrics"),
+    "routing": (probes.readyz, "metrics"),
+    "provisioning": (probes.readyz, "metrics"),
+    "kamailio": (probes.sip, "sip"),
+    "edge": (probes.readyz, "metrics"),
+}
+"""How a kind of process is asked whether it is ready, and at which of its addresses."""
+
+
+class ClusterError(Exception):
+    """The cluster could not be started, or a process of it is not what it should be."""
+
+
+class NotReadyError(ClusterError):
+    """A process did not become ready; says which one, what it last answered and how its log ends."""
+
+    def __init__(self, entry: ProcessEntry, saw: str) -> None:
+        self.name = entry.name
+        super().__init__(f"{entry.name} did not become ready: {saw}\n--- end of {entry.log}\n{log_tail(entry)}")
+
+
+class Cluster:
+    """A cluster whose files are all below ``directory``.
+
+    It ends with the process that started it, however that ends, unless it was started ``detached``.
+    """
+
+    def __init__(self, directory: Path, options: Options | None = None) -> None:
+        self.directory = directory.resolve()
+        self.options = options or Options()
+        self.entries: dict[str, ProcessEntry] = {}
+        """Processes by name; their pids are in :meth:`states`."""
+        self.credentials: dict[str, str] = {}
+        self._ports: ports.PortBlock | None = None
+        self._runner = Runner(self.directory / "run")
+        self._attached = False
+
+    @classmethod
+    def attach(cls, directory: Path) -> Cluster | None:
+        """The cluster that runs in ``directory``, or None. Raises ManifestError for a damaged ``cluster.json``."""
+        found = manifest.read(directory)
+        self = cls(directory)
+        if found is None or not self.running:
+            return None
+        self.options = Options(name=found.name)
+        self.entries = {entry.name: entry for entry in found.processes}
+        self.credentials = dict(found.credentials)
+        self._attached = True
+        return self
+
+    @property
+    def running(self) -> bool:
+        """True while the runner of the cluster's processes lives, even if all of them were killed."""
+        return self._runner.running
+
+    # --- all of it ---------------------------------------------------------------------------------------------
+
+    def start(self, *, detached: bool = False, on_ready: Callable[[str, float], None] | None = None) -> None:
+        """Start everything and wait until it is ready; ``on_ready`` is told each name and the seconds it took.
+
+        Raises ClusterError, NotReadyError, RunnerError; nothing is left running then.
+        """
+        if self.running:
+            raise ClusterError(f"a cluster is running in {self.directory}")
+        manifest.remove(self.directory)
+        try:
+            self._start(detached, on_ready or (lambda name, seconds: None))
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """End every process; returns when nothing is left. Again is no error."""
+        manifest.remove(self.directory)
+        self._runner.shutdown()
+        if self._ports is not None:
+            self._ports.release()
+            self._ports = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _start(self, detached: bool, on_ready: Callable[[str, float], None]) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._ports = ports.reserve()
+        layout = plan(self.directory, self.options, self._ports)
+        self.entries = {process.entry.name: process.entry for process in layout.processes}
+        self.credentials = dict(layout.credentials)
+        programs = [Program(p.entry.name, p.command, Path(p.entry.log)) for p in layout.processes]
+        for program in programs:
+            program.log.unlink(missing_ok=True)
+        self._runner.launch(programs, detached=detached)
+        begun = time.monotonic()
+        for program in programs:
+            self._runner.start(program.name)
+        self._wait(self.entries, begun + READY_TIMEOUT_S, lambda name: on_ready(name, time.monotonic() - begun))
+        self._write_manifest()
+        if detached:
+            # The ports in use now keep others away; the lock would end with us anyway.
+            self._ports.release()
+
+    # --- one process -------------------------------------------------------------------------------------------
+
+    def kill(self, name: str) -> None:
+        """SIGKILL to the process and its children; returns when they are gone."""
+        self._runner.kill(name)
+        self._write_manifest()
+
+    def stop_process(self, name: str) -> None:
+        """SIGTERM; returns when the process has ended."""
+        self._runner.stop(name)
+        self._write_manifest()
+
+    def start_process(self, name: str, *, wait: bool = True) -> None:
+        """Start one that is down, and wait until it is ready. Raises NotReadyError."""
+        self._runner.start(name)
+        self._write_manifest()
+        if wait:
+            self.wait_ready(name)
+
+    def restart(self, name: str) -> None:
+        """Stop, start, and wait until it is ready."""
+        self.stop_process(name)
+        self.start_process(name)
+
+    def wait_ready(self, *names: str, timeout_s: float = READY_TIMEOUT_S) -> None:
+        """Wait until these (none named: all) are ready. Raises NotReadyError."""
+        self._wait(list(names or self.entries), time.monotonic() + timeout_s, lambda name: None)
+
+    def address(self, name: str, what: str) -> str:
+        """``host:port`` of a process: ``address("kamailio-1", "sip")``."""
+        return self.entries[name].addresses[what]
+
+    def pid(self, name: str) -> int:
+        """Process id; 0: down."""
+        return self._runner.state(name).pid
+
+    def states(self) -> dict[str, ProcessState]:
+        """All processes by name."""
+        return self._runner.states()
+
+    def log(self, name: str) -> Path:
+        """Log file of a process."""
+        return Path(self.entries[name].log)
+
+    def journal(self, name: str) -> Path:
+        """Journal directory of an edge."""
+        journal = self.entries[name].journal
+        if journal is None:
+            raise ClusterError(f"{name} keeps no journal")
+        return Path(journal)
+
+    def facts(self, name: str) -> probes.Facts:
+        """What one of our processes says of itself at /readyz, ready or not; empty if it does not answer."""
+        return probes.facts(self.address(name, "metrics"))
+
+    def cpu_seconds(self, name: str) -> float:
+        """Processor time that a process and its children have used since they were started, seconds."""
+        return group_cpu_seconds(self.pid(name))
+
+    def names(self, kind: Kind) -> list[str]:
+        """Names of the processes of a kind, in order."""
+        return [entry.name for entry in self.entries.values() if entry.kind == kind]
+
+    # --- gRPC --------------------------------------------------------------------------------------------------
+
+    def provisioning_channel(self) -> grpc.Channel:
+        """A channel to the provisioning service as the client whose credentials ``cluster.json`` names."""
+        ca, cert, key = (Path(self.credentials[name]).read_bytes() for name in ("ca", "cert", "key"))
+        return grpc.secure_channel(self.address("provisioning", "grpc"), grpc.ssl_channel_credentials(ca, key, cert))
+
+    def routing_channel(self, name: str = "routing-1") -> grpc.Channel:
+        """A channel to a routing replica."""
+        return grpc.insecure_channel(self.address(name, "grpc"))
+
+    # --- inside ------------------------------------------------------------------------------------------------
+
+    def _wait(self, names: Iterable[str], deadline: float, on_ready: Callable[[str], None]) -> None:
+        waiting = dict.fromkeys(names, "not asked yet")
+        while waiting:
+            states = self._runner.states()
+            for name in list(waiting):
+                entry = self.entries[name]
+                if not states[name].pid:
+                    raise NotReadyError(entry, f"it ended ({states[name].description})")
+                probe, what = _PROBES[entry.kind]
+                try:
+                    probe(entry.addresses[what])
+                except probes.NotReadyError as error:
+                    waiting[name] = str(error)
+                    if time.monotonic() > deadline:
+                        raise NotReadyError(entry, waiting[name]) from error
+                else:
+                    del waiting[name]
+                    on_ready(name)
+            if waiting:
+                time.sleep(POLL_S)
+
+    def _write_manifest(self) -> None:
+        states = self._runner.states()
+        entries = [dataclasses.replace(entry, pid=states[name].pid) for name, entry in self.entries.items()]
+        services = {
+            kind: [entry.addresses["grpc"] for entry in entries if entry.kind == kind]
+            for kind in ("routing", "provisioning")
+        }
+        manifest.write(self.directory, Manifest(self.options.name, entries, services, self.credentials))
+
+
+def log_tail(entry: ProcessEntry, lines: int = LOG_TAIL_LINES) -> str:
+    """The end of a process's log."""
+    with contextlib.suppress(OSError):
+        return "\n".join(Path(entry.log).read_text(errors="replace").splitlines()[-lines:])
+    return ""

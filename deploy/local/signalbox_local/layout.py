@@ -1,0 +1,248 @@
+"""Which processes a cluster has, where each listens, and the command and settings that it is started with."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from signalbox import pki
+from signalbox.edge import kamailio_config
+from signalbox.media import rtpengine_config
+from signalbox.settings import load
+
+from signalbox_local import toml
+from signalbox_local.manifest import Kind, ProcessEntry
+from signalbox_local.runner import find_executable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from signalbox_local.ports import PortBlock
+
+ETCD_QUOTA_BYTES = 2 * 1024**3
+DRAIN_S = 0.5
+"""Nobody waits for a cluster on one machine to drain at leisure."""
+MEDIA_CAPACITY = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a cluster shall be."""
+
+    name: str = "local"
+    replicas: int = 2
+    """Routing replicas."""
+    proxies: int = 2
+    """Kamailios, each with its edge."""
+    media_nodes: int = 2
+    """rtpengines, each with its sidecar; 0: a cluster without media."""
+    sip_ports: Sequence[int] = ()
+    """SIP ports of the proxies in order, each used if it is free."""
+    static_destination: str | None = None
+    """SIP URI: the proxies send every call there and ask nobody (for benchmarks)."""
+    settings: Mapping[str, toml.Tree] = field(default_factory=dict)
+    """Further settings by kind or by name of process, the name's laid over the kind's, in the shape of the settings
+    file: ``{"edge": {"edge": {"queue_limit": 10}}, "routing-1": {"log": {"level": "debug"}}}``. Kamailio is set up
+    with its edge's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process and how it is started."""
+
+    entry: ProcessEntry
+    command: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """All of a cluster."""
+
+    processes: Sequence[Process]
+    """In the order in which they are started. Nobody waits for another: each copes with what is not there yet."""
+    credentials: Mapping[str, str]
+
+
+def plan(directory: Path, options: Options, ports: PortBlock) -> Layout:
+    """Give every process its addresses, write its settings below ``directory``, and say how to start it."""
+    return _Planner(directory.resolve(), options, ports).plan()
+
+
+class _Planner:
+    def __init__(self, directory: Path, options: Options, ports: PortBlock) -> None:
+        self._directory = directory
+        self._options = options
+        self._ports = ports
+        self._processes: list[Process] = []
+        self._addresses: dict[str, Mapping[str, str]] = {}
+
+    def plan(self) -> Layout:
+        pki_directory = self._directory / "pki"
+        pki.make_authority(pki_directory)
+        server = pki.issue(pki_directory, "provisioning", server=True)
+        client = pki.issue(pki_directory, "client", server=False)
+        # Proxies first: SIP ports that were asked for must not be given to others.
+        proxies = [self._proxy_addresses(n) for n in range(1, self._options.proxies + 1)]
+        self._etcd()
+        self._redis()
+        for n in range(1, self._options.media_nodes + 1):
+            self._media(n)
+        for n in range(1, self._options.replicas + 1):
+            self._routing(n)
+        self._provisioning(server)
+        for n, addresses in enumerate(proxies, 1):
+            self._proxy(n, addresses)
+        return Layout(self._processes, {"ca": str(client.ca), "cert": str(client.cert), "key": str(client.key)})
+
+    def _add(
+        self,
+        name: str,
+        kind: Kind,
+        addresses: Mapping[str, str],
+        command: Sequence[str],
+        journal: Path | None = None,
+    ) -> None:
+        log = self._directory / "log" / f"{name}.log"
+        entry = ProcessEntry(name, kind, addresses, str(log), journal=None if journal is None else str(journal))
+        self._addresses[name] = addresses
+        self._processes.append(Process(entry, command))
+
+    def _own_directory(self, name: str) -> Path:
+        path = self._directory / name
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return path
+
+    def _settings(self, name: str, kind: str, settings: toml.Tree) -> Path:
+        """The settings file of a process: ours, then what the options add for its kind and its name."""
+        file = self._directory / "settings" / f"{name}.toml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        base = {"etcd": {"endpoints": [self._addresses["etcd"]["client"]]}}
+        extra = [self._options.settings.get(key, {}) for key in (kind, name)]
+        file.write_text(toml.dumps(toml.merge(base, settings, *extra)))
+        return file
+
+    def _etcd(self) -> None:
+        client, peer = self._ports.address(), self._ports.address()
+        arguments = {
+            "name": "etcd",
+            "data-dir": self._own_directory("etcd"),
+            "listen-client-urls": f"http://{client}",
+            "advertise-client-urls": f"http://{client}",
+            "listen-peer-urls": f"http://{peer}",
+            "initial-advertise-peer-urls": f"http://{peer}",
+            "initial-cluster": f"etcd=http://{peer}",
+            "quota-backend-bytes": ETCD_QUOTA_BYTES,
+            "auto-compaction-mode": "periodic",
+            "auto-compaction-retention": "1h",
+            # A lone member is its own leader: no reason to let it wait.
+            "heartbeat-interval": 20,
+            "election-timeout": 200,
+            "logger": "zap",
+            "log-level": "warn",
+        }
+        command = ["etcd", *(f"--{key}={value}" for key, value in arguments.items())]
+        self._add("etcd", "etcd", {"client": client, "peer": peer}, command)
+
+    def _redis(self) -> None:
+        address = self._ports.address()
+        host, _, port = address.rpartition(":")
+        server = find_executable("valkey-server", "redis-server")
+        settings = f"--bind {host} --port {port} --save --appendonly no --daemonize no"
+        command = [server, *settings.split(), "--dir", str(self._own_directory("redis"))]
+        self._add("redis", "redis", {"redis": address}, command)
+
+    def _media(self, n: int) -> None:
+        name, node = f"media-{n}", f"rtpengine-{n}"
+        control, metrics, rtp = self._ports.address(), self._ports.address(), self._ports.media_host(n)
+        command = rtpengine_config.render(
+            rtpengine_config.RtpengineOptions(
+                control=control,
+                interface=rtp,
+                port_min=10_000,
+                port_max=59_999,
+                capacity=MEDIA_CAPACITY,
+                redis=f"{self._addresses['redis']['redis']}/{n}",
+            )
+        )
+        self._add(node, "rtpengine", {"ng": control, "rtp": rtp}, command)
+        settings = {
+            "media": {
+                "id": name,
+                "control": control,
+                "capacity": MEDIA_CAPACITY,
+                "drain_s": DRAIN_S,
+                "metrics": {"listen": metrics},
+            }
+        }
+        self._add(name, "media", {"metrics": metrics}, _signalbox("media", self._settings(name, "media", settings)))
+
+    def _routing(self, n: int) -> None:
+        name = f"routing-{n}"
+        grpc, metrics = self._ports.address(), self._ports.address()
+        settings = {
+            "routing": {
+                "listen": grpc,
+                "metrics": {"listen": metrics},
+                "snapshot_file": self._own_directory(name) / "rules.snapshot",
+                "drain_s": DRAIN_S,
+            }
+        }
+        command = _signalbox("routing", self._settings(name, "routing", settings))
+        self._add(name, "routing", {"grpc": grpc, "metrics": metrics}, command)
+
+    def _provisioning(self, credentials: pki.Credentials) -> None:
+        grpc, metrics = self._ports.address(), self._ports.address()
+        tls = {"ca_file": credentials.ca, "cert_file": credentials.cert, "key_file": credentials.key}
+        settings = {"provisioning": {"listen": grpc, "metrics": {"listen": metrics}, "tls": tls}}
+        command = _signalbox("provisioning", self._settings("provisioning", "provisioning", settings))
+        self._add("provisioning", "provisioning", {"grpc": grpc, "metrics": metrics}, command)
+
+    def _proxy_addresses(self, n: int) -> Mapping[str, str]:
+        preferred = self._options.sip_ports[n - 1] if n <= len(self._options.sip_ports) else 0
+        return {"sip": self._ports.address(preferred), "route": self._ports.address()}
+
+    def _proxy(self, n: int, addresses: Mapping[str, str]) -> None:
+        name, proxy = f"edge-{n}", f"kamailio-{n}"
+        ask, metrics = self._ports.address(), self._ports.address()
+        state, runtime = self._own_directory(name), self._own_directory(proxy)
+        replicas = [self._addresses[f"routing-{r}"]["grpc"] for r in range(1, self._options.replicas + 1)]
+        key, token = self._directory / "cluster.key", state / "token"
+        settings = {
+            "edge": {
+                "id": name,
+                "ask_listen": ask,
+                "routing": replicas,
+                "metrics": {"listen": metrics},
+                "state_dir": state,
+                "token_file": token,
+                "cluster_key_file": key,
+                "kamailio": {
+                    "listen": [addresses["sip"]],
+                    "route_listen": addresses["route"],
+                    "runtime_dir": runtime,
+                    "event_dir": runtime / "events",
+                },
+            }
+        }
+        file = self._settings(name, "edge", settings)
+        self._add(name, "edge", {"ask": ask, "metrics": metrics}, _signalbox("edge", file), state)
+        edge = load(file).edge
+        config = kamailio_config.write(
+            edge, token=_secret(token), cluster_key=_secret(key), static_destination=self._options.static_destination
+        )
+        self._add(proxy, "kamailio", addresses, kamailio_config.command(edge, config))
+
+
+def _secret(file: Path) -> str:
+    """The secret in a file, made if there is none yet."""
+    if not file.exists():
+        file.touch(mode=0o600)
+        file.write_text(secrets.token_urlsafe(32) + "\n")
+    return file.read_text().strip()
+
+
+def _signalbox(kind: str, settings: Path) -> list[str]:
+    return [sys.executable, "-m", "signalbox", kind, "--config", str(settings)]

@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from signalbox.errors import ConfigurationError
 
 ENV_PREFIX = "SIGNALBOX_"
+
+CLUSTER_VARIABLE = "SIGNALBOX_CLUSTER"
+"""Names the cluster file for the command; the one variable of our prefix that is no setting."""
 
 
 class Section(BaseModel):
@@ -257,10 +260,12 @@ def load(file: Path | None = None) -> Settings:
             raise ConfigurationError(f"{file}: {error}") from error
     known = {f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields}
     for key in os.environ:
-        if key.startswith(ENV_PREFIX) and not any(key == k or key.startswith(k + "__") for k in known):
+        if key.startswith(ENV_PREFIX) and key != CLUSTER_VARIABLE and key.partition("__")[0] not in known:
             raise ConfigurationError(f"{key}: no such setting")
     try:
         return Settings(**values)  # type: ignore[arg-type]
     except ValidationError as error:
         lines = [f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in error.errors()]
         raise ConfigurationError("; ".join(lines)) from error
+    except SettingsError as error:
+        raise ConfigurationError(f"environment: {error}") from error

@@ -71,7 +71,7 @@ def serve(settings: Settings) -> None:
 
     async def main(supervisor: Supervisor) -> None:
         check_transport(settings.provisioning)
-        store = await EtcdStore.open(settings.etcd)
+        store = EtcdStore.open(settings.etcd)
         try:
             await _serve(settings.provisioning, store, supervisor)
         finally:

@@ -1,0 +1,20 @@
+"""The ``signalbox`` command: starts the processes and talks to a running cluster.
+
+Exit codes: 0 done, 1 refused, 2 used wrongly, 3 nobody there to answer.
+"""
+
+from __future__ import annotations
+
+import click
+
+from signalbox.commands import calls, explain, processes, rules
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="signalbox")
+def main() -> None:
+    """Signalbox: a rule decides where every call to a service number goes."""
+
+
+for command in (*processes.COMMANDS, *rules.COMMANDS, explain.explain, calls.calls):
+    main.add_command(command)

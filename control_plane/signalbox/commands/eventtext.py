@@ -1,0 +1,88 @@
+"""Call events as people read them."""
+
+from __future__ import annotations
+
+from signalbox.api.events.v1 import events_pb2
+
+
+def describe(event: events_pb2.CallEvent) -> tuple[str, str]:
+    """What happened, in a word or two, and the details."""
+    kind = event.WhichOneof("event")
+    if kind is None:
+        return "unknown", "an event of a later release"
+    return kind.replace("_", " "), _DETAILS[kind](event)
+
+
+def milliseconds(event: events_pb2.CallEvent) -> int:
+    """When it happened, milliseconds since 1970 UTC."""
+    return event.time.ToMilliseconds()
+
+
+def stamp(event: events_pb2.CallEvent) -> str:
+    """When it happened, UTC: 2026-01-31 09:30:00.125."""
+    return event.time.ToDatetime().isoformat(sep=" ", timespec="milliseconds")
+
+
+def _asked(event: events_pb2.CallEvent) -> str:
+    asked = event.asked
+    caller = asked.calling or "anonymous"
+    return f"{caller} → {asked.called} on trunk {asked.trunk} from {asked.source_address}, Call-ID {asked.sip_call_id}"
+
+
+def _decided(event: events_pb2.CallEvent) -> str:
+    decided = event.decided
+    source = events_pb2.DecisionSource.Name(decided.source).removeprefix("DECISION_SOURCE_").lower().replace("_", " ")
+    parts = [f"{decided.action}: {decided.why} (by {source}, {decided.took_ms} ms)"]
+    if decided.number:
+        parts.append(f"number {decided.number} of {decided.tenant}")
+    if decided.media_node:
+        parts.append(f"media node {decided.media_node}")
+    if decided.unusable_decision:
+        parts.append(f"unusable: {decided.unusable_decision}")
+    return ", ".join(parts)
+
+
+def _line_tried(event: events_pb2.CallEvent) -> str:
+    tried = event.line_tried
+    return f"{tried.line} at {tried.uri}, stage {tried.stage}"
+
+
+def _ringing(event: events_pb2.CallEvent) -> str:
+    return f"{event.ringing.line} ({event.ringing.code})"
+
+
+def _answered(event: events_pb2.CallEvent) -> str:
+    media = f", media node {event.answered.media_node}" if event.answered.media_node else ""
+    return event.answered.line + media
+
+
+def _line_failed(event: events_pb2.CallEvent) -> str:
+    failed = event.line_failed
+    return f"{failed.line}: {failed.code} {failed.phrase}"
+
+
+def _failed(event: events_pb2.CallEvent) -> str:
+    return f"caller got {event.failed.code} {event.failed.phrase}"
+
+
+def _hung_up(event: events_pb2.CallEvent) -> str:
+    party = events_pb2.Party.Name(event.hung_up.party).removeprefix("PARTY_").lower()
+    return f"by the {party}" + (f", {event.hung_up.cause}" if event.hung_up.cause else "")
+
+
+def _events_lost(event: events_pb2.CallEvent) -> str:
+    lost = event.events_lost
+    return f"{lost.count} events from {lost.first_sequence} on were given up for lack of disk"
+
+
+_DETAILS = {
+    "asked": _asked,
+    "decided": _decided,
+    "line_tried": _line_tried,
+    "ringing": _ringing,
+    "answered": _answered,
+    "line_failed": _line_failed,
+    "failed": _failed,
+    "hung_up": _hung_up,
+    "events_lost": _events_lost,
+}

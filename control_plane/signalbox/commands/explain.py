@@ -1,0 +1,53 @@
+"""``signalbox explain``: which rule decides a call, step by step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from signalbox.api.routing.v1 import routing_pb2, routing_pb2_grpc
+from signalbox.commands.connection import Connection, connects_to
+from signalbox.commands.failure import told
+from signalbox.commands.output import Format, as_dict, clean, output_option, print_json, print_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@click.command()
+@click.argument("number")
+@click.option("--from", "calling", required=True, metavar="NUMBER", help="The caller.")
+@click.option("--trunk", default="", help="Trunk that the call comes from.  [default: any]")
+@click.option("--diversions", type=click.IntRange(min=0), default=0, help="How often it was forwarded before.")
+@connects_to("routing")
+@output_option
+def explain(
+    number: str, calling: str, trunk: str, diversions: int, connection: Connection, output_format: Format
+) -> None:
+    """Tell which rule would decide a call to NUMBER, step by step. Nothing is changed."""
+    call = routing_pb2.DecideRequest(called=number, calling=calling, trunk=trunk, diversions=diversions)
+    with connection.channel() as channel, told():
+        stub = routing_pb2_grpc.RoutingServiceStub(channel)
+        response = stub.Explain(routing_pb2.ExplainRequest(request=call), timeout=connection.timeout_s)
+    if output_format == "json":
+        print_json(as_dict(response))
+        return
+    print_table(["", "step", "finding"], [("→" if s.decisive else "", s.rule, s.finding) for s in response.steps])
+    click.echo()
+    for line in describe(response.decision):
+        click.echo(clean(line))
+    age = response.rule_age.ToTimedelta().total_seconds()
+    click.echo(f"rules of revision {response.rule_revision}, known to be current {age:.1f} s ago")
+
+
+def describe(decision: routing_pb2.Decision) -> Iterator[str]:
+    """A decision for people, a line for each stage."""
+    owner = f", number {decision.number} of tenant {decision.tenant}" if decision.number else ""
+    if decision.WhichOneof("action") == "reject":
+        yield f"reject with {decision.reject.code} {decision.reject.phrase} ({decision.why}{owner})"
+        return
+    yield f"dial ({decision.why}{owner})"
+    for position, stage in enumerate(decision.dial.stages, 1):
+        lines = " and ".join(f"{branch.line} at {branch.uri} via {branch.destination}" for branch in stage.branches)
+        yield f"  {position}. {lines}, for {stage.ring_time_ms / 1000:g} s"

@@ -1,0 +1,55 @@
+"""Errors as people read them, and the exit codes that scripts read."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import TYPE_CHECKING, cast
+
+import click
+import grpc
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from signalbox.commands.output import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+REFUSED = 1
+UNAVAILABLE = 3
+
+_NOBODY_THERE = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
+
+
+class UnreachableError(click.ClickException):
+    """No service could be reached."""
+
+    exit_code = UNAVAILABLE
+
+
+@contextlib.contextmanager
+def told() -> Iterator[None]:
+    """Turn a failed RPC in the body into its message, reason and fields on standard error and the exit code."""
+    try:
+        yield
+    except grpc.RpcError as error:
+        for line in describe(error):
+            click.echo(line, err=True)
+        sys.exit(UNAVAILABLE if error.code() in _NOBODY_THERE else REFUSED)
+
+
+def describe(error: grpc.RpcError) -> list[str]:
+    """The lines that tell of a failed RPC: message, reason, and each offending field."""
+    status = rpc_status.from_call(cast("grpc.Call", error))
+    if status is None:
+        return [f"Error: {clean(error.details() or '')} ({error.code().name})"]
+    info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    for detail in status.details:
+        if not detail.Unpack(info):
+            detail.Unpack(bad)
+    if not bad.field_violations:
+        return [f"Error: {clean(status.message)} ({info.reason})"]
+    fields = [f"  {clean(v.field)}: {clean(v.description)}" for v in bad.field_violations]
+    return [f"Error: the request is not valid ({info.reason})", *fields]

@@ -1,0 +1,90 @@
+"""What reading commands print: aligned columns for people or JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import click
+from google.protobuf import json_format
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+Format = Literal["table", "json"]
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+TABLE_PAGE = 500
+"""Rows that are aligned with each other."""
+
+_INVISIBLE = {"Cc", "Cf", "Co", "Cs", "Zl", "Zp"}
+
+
+def output_option(command: Command) -> Command:
+    """The option that chooses between table and JSON."""
+    return click.option(
+        "--output",
+        "-o",
+        "output_format",
+        type=click.Choice(["table", "json"]),
+        default="table",
+        show_default=True,
+        help="For people or for programs.",
+    )(command)
+
+
+def clean(text: str) -> str:
+    """Text from a call or an object with everything escaped that a terminal could take as a command."""
+    return "".join(
+        character.encode("unicode_escape").decode() if unicodedata.category(character) in _INVISIBLE else character
+        for character in text
+    )
+
+
+def as_dict(message: Message) -> dict[str, Any]:
+    """A message as JSON has it, with the field names of the API."""
+    return json_format.MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+
+
+def print_json(value: object) -> None:
+    """One JSON document, indented."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_json_array(messages: Iterable[Message]) -> None:
+    """One JSON array, written as the messages come."""
+    before = "[\n"
+    for message in messages:
+        click.echo(before + json.dumps(as_dict(message), ensure_ascii=False), nl=False)
+        before = ",\n"
+    click.echo("[]" if before == "[\n" else "\n]")
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Aligned columns under their names. Rows come in pages, each aligned for itself and with those before."""
+    widths = [display_width(column) for column in columns]
+    page: list[Sequence[str]] = [[column.upper() for column in columns]]
+    for row in rows:
+        page.append([clean(cell) for cell in row])
+        if len(page) == TABLE_PAGE:
+            widths = _print_rows(page, widths)
+            page = []
+    _print_rows(page, widths)
+
+
+def _print_rows(rows: Sequence[Sequence[str]], widths: Sequence[int]) -> list[int]:
+    """Print rows at least as wide as ``widths``; returns the widths used."""
+    used = [max(width, *(display_width(row[i]) for row in rows)) if rows else width for i, width in enumerate(widths)]
+    for row in rows:
+        cells = [cell + " " * (width - display_width(cell)) for cell, width in zip(row, used, strict=True)]
+        click.echo("  ".join(cells).rstrip())
+    return used
+
+
+def display_width(text: str) -> int:
+    """Columns that the text takes in a terminal: wide characters take two (Unicode UAX #11)."""
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)

@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 
     from signalbox.store.base import Entry
 
-Object = (
-    types_pb2.Tenant | types_pb2.Trunk | types_pb2.Line | types_pb2.Number | routing_pb2.Edge | routing_pb2.MediaNode
-)
+Rule = types_pb2.Tenant | types_pb2.Trunk | types_pb2.Line | types_pb2.Number
+Object = Rule | routing_pb2.Edge | routing_pb2.MediaNode
 """Everything that is kept as a protobuf message."""
 
 ObjectT = TypeVar("ObjectT", bound="Message")
@@ -73,7 +72,7 @@ def encode(message: Message) -> bytes:
 
 
 def decode(kind: type[ObjectT], entry: Entry) -> ObjectT:
-    """The object of an entry, with its etag. Raises DamagedValueError, also for an object that belongs at another key."""
+    """The object of an entry, with its etag. Raises DamagedValueError, also for one that belongs at another key."""
     try:
         message = kind.FromString(entry.value)
     except DecodeError as error:

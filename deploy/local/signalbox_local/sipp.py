@@ -73,6 +73,8 @@ class SippOptions:
     """Ends after so many calls; 0: goes on until stopped."""
     hold_ms: int = 100
     """Length of a ``<pause/>`` without a time of its own, milliseconds."""
+    stay_ms: int = 0
+    """How long a ``<recv>`` without a time of its own waits, milliseconds; 0: for ever."""
     max_open: int = 5_000
     """Calls open at once, above which a caller starts no more."""
     timeout_s: float = 60.0
@@ -217,6 +219,8 @@ def _command(options: SippOptions, port: int, media_port: int) -> list[str]:
         *("-trace_stat", "-stf", str(_file(options, "csv")), "-fd", "1"),
         *("-trace_err", "-error_file", str(_file(options, "errors"))),
     ]
+    if options.stay_ms:
+        arguments += ["-recv_timeout", str(options.stay_ms)]
     if options.timeout_s:
         arguments += ["-timeout", f"{options.timeout_s:.0f}s", "-timeout_error"]
     if options.calls:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import click
 
 from signalbox.commands import calls, explain, processes, rules
+from signalbox.settings_doc import settings_doc
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -16,5 +17,5 @@ def main() -> None:
     """Signalbox: a rule decides where every call to a service number goes."""
 
 
-for command in (*processes.COMMANDS, *rules.COMMANDS, explain.explain, calls.calls):
+for command in (*processes.COMMANDS, *rules.COMMANDS, explain.explain, calls.calls, settings_doc):
     main.add_command(command)

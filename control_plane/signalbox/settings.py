@@ -9,12 +9,15 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from signalbox.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 ENV_PREFIX = "SIGNALBOX_"
 
@@ -26,6 +29,26 @@ class Section(BaseModel):
     """A group of settings. Unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _address(text: str) -> str:
+    """host:port, an IPv6 host in brackets."""
+    host, _, port = text.rpartition(":")
+    if not host or (":" in host) != (host.startswith("[") and host.endswith("]")):
+        raise ValueError("must be host:port, an IPv6 host in brackets")
+    if not port.isascii() or not port.isdigit() or int(port) > 65_535:
+        raise ValueError("must end in a port, 0 to 65535")
+    return text
+
+
+def _replicas(text: str) -> str:
+    """host:port, or dns:name:port."""
+    _address(text.removeprefix("dns:"))
+    return text
+
+
+Address = Annotated[str, AfterValidator(_address)]
+Replicas = Annotated[str, AfterValidator(_replicas)]
 
 
 class LogSettings(Section):
@@ -41,7 +64,7 @@ class LogSettings(Section):
 
 
 class TlsSettings(Section):
-    """TLS of one connection or listener (PEM files). All three or none."""
+    """TLS of one connection or listener (PEM files); off while none is given."""
 
     ca_file: Path | None = Field(
         default=None, description="Certificate authority that the peer's certificate must come from."
@@ -54,31 +77,45 @@ class TlsSettings(Section):
 
     @property
     def enabled(self) -> bool:
-        """True if TLS is to be used."""
+        """True if the peer's certificate is to be checked."""
         return self.ca_file is not None
+
+    @model_validator(mode="after")
+    def _pair(self) -> Self:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file go together")
+        return self
 
 
 class EtcdSettings(Section):
     """etcd, where rules and the registry of live nodes are."""
 
-    endpoints: list[str] = Field(default=["127.0.0.1:2379"], description="Addresses of the members, host:port.")
-    prefix: str = Field(default="/signalbox/", description="All keys are below this one.")
+    endpoints: list[Address] = Field(
+        default=["127.0.0.1:2379"], min_length=1, description="Addresses of the members, host:port."
+    )
+    prefix: str = Field(default="/signalbox/", min_length=1, description="All keys are below this one.")
     username: str | None = Field(default=None, description="User, if etcd has authentication on.")
     password_file: Path | None = Field(default=None, description="File with the user's password.")
     request_timeout_s: float = Field(default=3.0, gt=0, description="Time for one request, seconds.")
     tls: TlsSettings = TlsSettings()
 
+    @model_validator(mode="after")
+    def _user(self) -> Self:
+        if (self.username is None) != (self.password_file is None):
+            raise ValueError("username and password_file go together")
+        return self
+
 
 class MetricsSettings(Section):
     """The HTTP side door of a process: /metrics, /healthz, /readyz."""
 
-    listen: str = Field(default="127.0.0.1:0", description="host:port; port 0 takes any free one.")
+    listen: Address = Field(default="127.0.0.1:0", description="host:port; port 0 takes any free one.")
 
 
 class RoutingSettings(Section):
     """The routing service."""
 
-    listen: str = Field(default="127.0.0.1:7410", description="gRPC host:port.")
+    listen: Address = Field(default="127.0.0.1:7410", description="gRPC host:port.")
     workers: int = Field(default=1, ge=1, le=64, description="Worker processes that share the port.")
     tls: TlsSettings = TlsSettings()
     metrics: MetricsSettings = MetricsSettings()
@@ -103,7 +140,7 @@ class RoutingSettings(Section):
 class ProvisioningSettings(Section):
     """The provisioning service."""
 
-    listen: str = Field(default="127.0.0.1:7420", description="gRPC host:port.")
+    listen: Address = Field(default="127.0.0.1:7420", description="gRPC host:port.")
     tls: TlsSettings = Field(
         default=TlsSettings(), description="With ca_file set, clients must present a certificate of that authority."
     )
@@ -117,11 +154,13 @@ class ProvisioningSettings(Section):
 class KamailioSettings(Section):
     """The proxy beside an edge: what `signalbox kamailio-config` renders for kamailio.cfg."""
 
-    listen: list[str] = Field(default=["127.0.0.1:5060"], description="host:port for SIP; UDP and TCP both.")
-    advertise: str | None = Field(
+    listen: list[Address] = Field(
+        default=["127.0.0.1:5060"], min_length=1, description="host:port for SIP; UDP and TCP both."
+    )
+    advertise: Address | None = Field(
         default=None, description="host:port written into Via and Record-Route; by default the first of listen."
     )
-    route_listen: str = Field(
+    route_listen: Address = Field(
         default="127.0.0.1:5066", description="Loopback UDP host:port where decisions are received."
     )
     runtime_dir: Path = Field(default=Path("var/kamailio"), description="Control socket, tables and pid file.")
@@ -158,11 +197,12 @@ class EdgeSettings(Section):
     id: str = Field(
         default="edge-1", pattern=r"^[a-z][a-z0-9-]{0,62}$", description="Name of the proxy, unique in the cluster."
     )
-    ask_listen: str = Field(
+    ask_listen: Address = Field(
         default="127.0.0.1:9007", description="Loopback UDP host:port where the proxy's questions arrive."
     )
-    routing: list[str] = Field(
+    routing: list[Replicas] = Field(
         default=["127.0.0.1:7410"],
+        min_length=1,
         description="Routing replicas: host:port each, or dns:name:port for all addresses of a name.",
     )
     routing_tls: TlsSettings = TlsSettings()
@@ -191,6 +231,12 @@ class EdgeSettings(Section):
     journal_max_mb: int = Field(default=1024, ge=8, description="Most that the event journal may take on disk, MiB.")
     kamailio: KamailioSettings = KamailioSettings()
 
+    @model_validator(mode="after")
+    def _timeouts(self) -> Self:
+        if not self.hedge_after_ms < self.decide_timeout_ms < self.kamailio.decision_timeout_ms:
+            raise ValueError("hedge_after_ms < decide_timeout_ms < kamailio.decision_timeout_ms must hold")
+        return self
+
 
 class MediaSettings(Section):
     """The sidecar of an rtpengine."""
@@ -198,10 +244,10 @@ class MediaSettings(Section):
     id: str = Field(
         default="media-1", pattern=r"^[a-z][a-z0-9-]{0,62}$", description="Name of the node, unique in the cluster."
     )
-    control: str = Field(
+    control: Address = Field(
         default="127.0.0.1:2223", description="ng protocol of the rtpengine, UDP host:port, as the sidecar sees it."
     )
-    advertise_control: str | None = Field(
+    advertise_control: Address | None = Field(
         default=None, description="ng protocol as the proxies see it, host:port; by default the same."
     )
     capacity: int = Field(default=1000, ge=1, description="Calls that the node may carry at once.")
@@ -265,7 +311,17 @@ def load(file: Path | None = None) -> Settings:
     try:
         return Settings(**values)  # type: ignore[arg-type]
     except ValidationError as error:
-        lines = [f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in error.errors()]
-        raise ConfigurationError("; ".join(lines)) from error
+        raise ConfigurationError("; ".join(map(_problem, error.errors()))) from error
     except SettingsError as error:
         raise ConfigurationError(f"environment: {error}") from error
+
+
+def _problem(error: ErrorDetails) -> str:
+    """One wrong key and why, for people."""
+    path = ".".join(map(str, error["loc"]))
+    match error["type"]:
+        case "extra_forbidden":
+            return f"{path}: no such setting"
+        case "value_error":
+            return f"{path}: {error['ctx']['error']}"
+    return f"{path}: {error['msg'][:1].lower()}{error['msg'][1:]}"

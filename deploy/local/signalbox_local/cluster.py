@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Self
 
 import grpc
 
-from signalbox_local import manifest, ports, probes
+from signalbox_local import interrupts, manifest, ports, probes
 from signalbox_local.cpu import group_cpu_seconds
 from signalbox_local.layout import Options, plan
 from signalbox_local.manifest import Kind, Manifest, ProcessEntry
@@ -108,12 +108,17 @@ class Cluster:
             raise
 
     def stop(self) -> None:
-        """End every process; returns when nothing is left. Again is no error."""
-        manifest.remove(self.directory)
-        self._runner.shutdown()
-        if self._ports is not None:
-            self._ports.release()
-            self._ports = None
+        """End every process; returns when nothing is left. Again is no error. Interrupts wait until it is done."""
+        with interrupts.deferred():
+            manifest.remove(self.directory)
+            self._runner.shutdown()
+            if self._ports is not None:
+                self._ports.release()
+                self._ports = None
+
+    def remaining(self) -> list[int]:
+        """Pids of all processes of this cluster and of their children."""
+        return self._runner.remaining()
 
     def __enter__(self) -> Self:
         self.start()
@@ -171,6 +176,14 @@ class Cluster:
         """Wait until these (none named: all) are ready. Raises NotReadyError."""
         self._wait(list(names or self.entries), time.monotonic() + timeout_s, lambda name: None)
 
+    def is_ready(self, name: str) -> bool:
+        """True if the process says so when asked now."""
+        try:
+            _ask(self.entries[name])
+        except probes.NotReadyError:
+            return False
+        return True
+
     def address(self, name: str, what: str) -> str:
         """``host:port`` of a process: ``address("kamailio-1", "sip")``."""
         return self.entries[name].addresses[what]
@@ -227,9 +240,8 @@ class Cluster:
                 entry = self.entries[name]
                 if not states[name].pid:
                     raise NotReadyError(entry, f"it ended ({states[name].description})")
-                probe, what = _PROBES[entry.kind]
                 try:
-                    probe(entry.addresses[what])
+                    _ask(entry)
                 except probes.NotReadyError as error:
                     waiting[name] = str(error)
                     if time.monotonic() > deadline:
@@ -248,6 +260,11 @@ class Cluster:
             for kind in ("routing", "provisioning")
         }
         manifest.write(self.directory, Manifest(self.options.name, entries, services, self.credentials))
+
+
+def _ask(entry: ProcessEntry) -> None:
+    probe, what = _PROBES[entry.kind]
+    probe(entry.addresses[what])
 
 
 def log_tail(entry: ProcessEntry, lines: int = LOG_TAIL_LINES) -> str:

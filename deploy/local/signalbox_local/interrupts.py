@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,27 +20,28 @@ def install() -> None:
         signal.signal(number, _raise)
 
 
-def ignore() -> None:
-    """From now on none of them does anything: the end has begun, and it is bounded in time."""
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-
-
 @contextlib.contextmanager
 def deferred() -> Iterator[None]:
-    """Signals that arrive inside are acted on at the end, so that a process just started is never lost sight of."""
-    arrived: list[tuple[int, FrameType | None]] = []
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    """Signals that arrive inside are acted on at the end: for what must not be left half done.
+
+    Does nothing outside the main thread, which Python's signal handlers never interrupt.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    arrived: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
     for number in SIGNALS:
-        if before[number] is not signal.SIG_IGN:
-            signal.signal(number, lambda *caught: arrived.append(caught))
+        if callable(handlers[number]):
+            signal.signal(number, lambda caught, frame: arrived.append(caught))
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    for caught in arrived:
-        signal.raise_signal(caught[0])
+        for number, handler in handlers.items():
+            if callable(handler):
+                signal.signal(number, handler)
+        if arrived:
+            signal.raise_signal(arrived[0])
 
 
 def _raise(number: int, frame: FrameType | None) -> None:

@@ -152,8 +152,27 @@ class Runner:
                 # Its processes get SIGTERM from the kernel.
                 os.kill(pid, signal.SIGKILL)
                 self._wait_for_end(STOP_TIMEOUT_S)
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        while (left := self.remaining()) and time.monotonic() < deadline:
+            # Children whose parent was killed: nobody else will end them.
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.02)
         self._pid_file.unlink(missing_ok=True)
         self._socket.unlink(missing_ok=True)
+
+    def remaining(self) -> list[int]:
+        """Pids of all processes that descend from this supervisord, whoever their parent is by now."""
+        # supervisord tells its processes where it listens, and they hand that down.
+        mark = b"SUPERVISOR_SERVER_URL=unix://" + os.fsencode(self._socket)
+        pids = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdecimal():
+                with contextlib.suppress(OSError):
+                    if mark in (entry / "environ").read_bytes().split(b"\0"):
+                        pids.append(int(entry.name))
+        return pids
 
     def _wait_for_end(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds

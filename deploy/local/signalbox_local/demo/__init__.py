@@ -1,0 +1,1 @@
+"""``make demo``: real calls through a real cluster, a rule change and a killed replica under load."""

@@ -1,0 +1,96 @@
+"""What ``up`` and ``status`` print."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from signalbox_local.sipp import SCENARIOS
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from signalbox_local.cluster import Cluster
+    from signalbox_local.probes import Facts
+
+SAMPLE_TENANT = "sample"
+SAMPLE_NUMBER = "4001234567"
+SAMPLE_LINE = "127.0.0.1:5080"
+"""Where the softphone that is rung listens."""
+
+
+def show_addresses(console: Console, cluster: Cluster) -> None:
+    """Every process with its addresses."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("process", "pid", "addresses"):
+        table.add_column(heading, justify="right" if heading == "pid" else "left")
+    states = cluster.states()
+    for name, entry in cluster.entries.items():
+        pid = states[name].pid
+        addresses = "  ".join(f"[dim]{what}[/dim] {address}" for what, address in entry.addresses.items())
+        table.add_row(name, str(pid) if pid else "[red]down[/red]", addresses)
+    console.print(table)
+    console.print(f"\nfor programs: {cluster.directory / 'cluster.json'}   logs: {cluster.directory / 'log'}")
+
+
+def show_how_to_call(console: Console, cluster: Cluster) -> None:
+    """How to ring the cluster with a softphone, or without one."""
+    proxies = [cluster.address(name, "sip") for name in cluster.names("kamailio")]
+    proxy, others = proxies[0], " ".join(proxies[1:])
+    answer = f"sipp -sf {SCENARIOS / 'uas_load.xml'} -i 127.0.0.1 -p {SAMPLE_LINE.rpartition(':')[2]}"
+    call = f"sipp -sf {SCENARIOS / 'uac_load.xml'} -i 127.0.0.1 -s {SAMPLE_NUMBER} -key caller 13800001234 -m 1 {proxy}"
+    console.print(
+        f"""
+[bold]Ring it with a softphone[/bold] on this machine (no registration, no password, G.711):
+  call     sip:{SAMPLE_NUMBER}@{proxy}   from 127.0.0.1: the trunk "loopback"   (other proxy: {others})
+  answer   on {SAMPLE_LINE}: the line "softphone" of the tenant "{SAMPLE_TENANT}"
+[bold]or without one[/bold]
+  answer   {answer}
+  call     {call}
+[bold]then[/bold]
+  .venv/bin/signalbox calls tail        what happens to every call
+  .venv/bin/signalbox explain {SAMPLE_NUMBER} --from 13800001234
+  make status                           processes, rule versions, calls
+  make down                             the end
+""",
+        soft_wrap=True,
+    )
+
+
+def show_status(console: Console, cluster: Cluster) -> bool:
+    """Processes, the rules that replicas and edges have, calls that are up. True if every process is up and ready."""
+    table = Table(box=None, pad_edge=False)
+    for heading, justify in (
+        ("process", "left"),
+        ("pid", "right"),
+        ("uptime", "right"),
+        ("ready", "left"),
+        ("rules", "right"),
+        ("calls", "right"),
+        ("addresses", "left"),
+    ):
+        table.add_column(heading, justify="right" if justify == "right" else "left")
+    states = cluster.states()
+    all_ready = True
+    for name, entry in cluster.entries.items():
+        state = states[name]
+        facts = cluster.facts(name) if state.pid and "metrics" in entry.addresses else {}
+        ready = bool(state.pid) and cluster.is_ready(name)
+        all_ready &= ready
+        table.add_row(
+            name,
+            str(state.pid) if state.pid else "-",
+            str(dt.timedelta(seconds=state.uptime_s)) if state.pid else "-",
+            "[green]yes[/green]" if ready else "[red]no[/red]" if state.pid else "[red]down[/red]",
+            _fact(facts, "rule_revision", "snapshot_revision"),
+            _fact(facts, "calls"),
+            "  ".join(entry.addresses.values()),
+        )
+    console.print(table)
+    return all_ready
+
+
+def _fact(facts: Facts, *names: str) -> str:
+    return next((str(facts[name]) for name in names if name in facts), "")

@@ -1,0 +1,133 @@
+"""Stored messages into the objects that decisions are made of, and decisions into messages."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from signalbox.api.routing.v1 import routing_pb2
+from signalbox.api.types.v1 import types_pb2
+from signalbox.domain.decision import Decision, Reject, Stage
+from signalbox.domain.rules import (
+    DEFAULT_RING_MS,
+    DEFAULT_SIP_PORT,
+    DialStage,
+    Line,
+    MediaMode,
+    Number,
+    Transport,
+    Trunk,
+)
+from signalbox.store import codec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_SIP_USER = re.compile(r"[A-Za-z0-9\-_.!~*'()&=+$,]{1,64}")
+_DIGITS = re.compile(r"[0-9]{3,15}")
+
+
+def trunk(message: types_pb2.Trunk) -> Trunk:
+    """A trunk as it is stored. Raises DamagedValueError, as all of these do."""
+    for source in message.source_addresses:
+        _expect(_accepts(ipaddress.ip_network, source), message, f"source address {source!r}")
+    return Trunk(message.id, tuple(message.source_addresses), message.disabled)
+
+
+def line(message: types_pb2.Line) -> Line:
+    """A line as it is stored."""
+    _expect(_SIP_USER.fullmatch(message.user) is not None, message, f"user {message.user!r}")
+    _expect(_accepts(ipaddress.ip_address, message.host), message, f"host {message.host!r}")
+    _expect(message.port <= 65535, message, f"port {message.port}")
+    return Line(
+        message.tenant,
+        message.id,
+        message.user,
+        message.host,
+        message.port or DEFAULT_SIP_PORT,
+        Transport.TCP if message.transport == types_pb2.SIP_TRANSPORT_TCP else Transport.UDP,
+        message.identity_policy == types_pb2.IDENTITY_POLICY_REMOVE,
+    )
+
+
+def number(message: types_pb2.Number) -> Number:
+    """A service number as it is stored."""
+    _expect(_DIGITS.fullmatch(message.number) is not None, message, f"number {message.number!r}")
+    _expect(1 <= len(message.stages) <= 16, message, f"{len(message.stages)} stages")
+    return Number(
+        message.number,
+        message.tenant,
+        tuple(_dial_stage(message, stage) for stage in message.stages),
+        message.state == types_pb2.NUMBER_STATE_SUSPENDED,
+        MediaMode.BYPASS if message.media == types_pb2.MEDIA_MODE_BYPASS else MediaMode.ANCHOR,
+    )
+
+
+def media_node(message: routing_pb2.MediaNode) -> routing_pb2.MediaNode:
+    """A live media node as it is registered."""
+    _expect(1 <= message.number <= 65535, message, f"number {message.number}")
+    _expect(bool(message.control_address), message, "no control address")
+    return message
+
+
+def edge(message: routing_pb2.Edge) -> routing_pb2.Edge:
+    """A proxy as it is registered."""
+    _expect(bool(message.advertised_addresses), message, "no advertised address")
+    return message
+
+
+def decision_message(decision: Decision) -> routing_pb2.Decision:
+    """A decision as it is sent, with its fingerprint."""
+    message = routing_pb2.Decision(
+        why=decision.why.value,
+        tenant=decision.tenant,
+        number=decision.number,
+        caller_independent=decision.caller_independent,
+    )
+    if isinstance(decision.action, Reject):
+        message.reject.code, message.reject.phrase = decision.action.code, decision.action.phrase
+    else:
+        message.dial.media = (
+            types_pb2.MEDIA_MODE_BYPASS if decision.action.media is MediaMode.BYPASS else types_pb2.MEDIA_MODE_ANCHOR
+        )
+        message.dial.stages.extend(_stage(stage) for stage in decision.action.stages)
+    digest = blake2b(message.SerializeToString(deterministic=True), digest_size=8).digest()
+    message.fingerprint = int.from_bytes(digest) or 1
+    return message
+
+
+def _dial_stage(owner: types_pb2.Number, stage: types_pb2.DialStage) -> DialStage:
+    ring_ms = stage.ring_time.ToMilliseconds() if stage.HasField("ring_time") else DEFAULT_RING_MS
+    _expect(1_000 <= ring_ms <= 180_000, owner, f"ring time {ring_ms} ms")
+    _expect(1 <= len(stage.lines) <= 8, owner, f"{len(stage.lines)} lines in a stage")
+    return DialStage(tuple(stage.lines), ring_ms)
+
+
+def _stage(stage: Stage) -> routing_pb2.Stage:
+    return routing_pb2.Stage(branches=[_branch(line) for line in stage.lines], ring_time_ms=stage.ring_time_ms)
+
+
+def _branch(line: Line) -> routing_pb2.Branch:
+    """RFC 3261 section 19.1: an IPv6 address stands in brackets."""
+    host = f"[{line.host}]" if ":" in line.host else line.host
+    return routing_pb2.Branch(
+        uri=f"sip:{line.user}@{host}:{line.port}",
+        destination=f"sip:{host}:{line.port};transport={line.transport.value}",
+        line=line.id,
+        remove_identity=line.remove_identity,
+    )
+
+
+def _expect(holds: bool, message: codec.Object, why: str) -> None:
+    if not holds:
+        raise codec.DamagedValueError(codec.key_of(message), why)
+
+
+def _accepts(parse: Callable[[str], object], text: str) -> bool:
+    try:
+        parse(text)
+    except ValueError:
+        return False
+    return True

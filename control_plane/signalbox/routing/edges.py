@@ -1,0 +1,178 @@
+"""What the proxies must know of each other, of trunks and of media nodes: versioned whole, and told on every change."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+import structlog
+
+from signalbox.api.routing.v1 import routing_pb2
+from signalbox.errors import FieldViolation, SignalboxError
+from signalbox.store import codec, keys
+from signalbox.store.base import Put
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from signalbox.routing.book import Book
+    from signalbox.store.base import Store
+
+logger = structlog.get_logger(__name__)
+
+PUBLISH_INTERVAL_S = 0.1
+"""The first change goes out at once; those within this time after it go out together."""
+
+TOUCH_INTERVAL_S = 3600.0
+"""A proxy's registration gets a new lease this often; it lives for keys.EDGE_MEMORY_S."""
+
+CHECK_INTERVAL_S = 5.0
+"""A registration that is not as it should be is seen and mended within this time."""
+
+
+MAX_ADDRESSES = 16
+
+_ID = re.compile(r"[a-z][a-z0-9-]{0,62}")
+_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9.-]{1,253}):[0-9]{1,5}")
+
+
+@dataclass(slots=True, eq=False)
+class Watcher:
+    """One edge on one stream, and the version that it has taken over ("": none yet)."""
+
+    edge: str
+    acknowledged: str = ""
+
+
+class EdgeFeed:
+    """Publishes the content for edges and keeps account of who has taken it over."""
+
+    def __init__(self, revision: Callable[[], int]) -> None:
+        self._revision = revision
+        self._dirty = asyncio.Event()
+        self._published = asyncio.Event()
+        self._watchers: set[Watcher] = set()
+        self.current: routing_pb2.WatchEdgeResponse | None = None
+        self.draining = False
+
+    def mark(self) -> None:
+        """The content may have changed."""
+        self._dirty.set()
+
+    async def run(self, book: Book) -> None:
+        """Long-lived coroutine: publish what is in ``book`` after every change, once it is loaded."""
+        while True:
+            await self._dirty.wait()
+            self._dirty.clear()
+            if book.loaded:
+                self._publish(content(book))
+                await asyncio.sleep(PUBLISH_INTERVAL_S)
+
+    def drain(self) -> None:
+        """Tell every watcher to go to another replica."""
+        self.draining = True
+        self._wake()
+
+    async def next(self, version: str) -> routing_pb2.WatchEdgeResponse:
+        """The content as soon as its version is not ``version``, or as soon as the replica is stopping."""
+        while self.current is None or (self.current.version == version and not self.draining):
+            await self._published.wait()
+        response = routing_pb2.WatchEdgeResponse(draining=self.draining)
+        response.MergeFrom(self.current)
+        return response
+
+    @contextmanager
+    def watcher(self, edge: str) -> Iterator[Watcher]:
+        """Count an edge as watching for as long as the context lasts."""
+        watcher = Watcher(edge)
+        self._watchers.add(watcher)
+        try:
+            yield watcher
+        finally:
+            self._watchers.remove(watcher)
+
+    def acknowledged(self) -> dict[str, str]:
+        """The version that each watching edge has taken over."""
+        return {watcher.edge: watcher.acknowledged for watcher in self._watchers}
+
+    def _publish(self, response: routing_pb2.WatchEdgeResponse) -> None:
+        response.version = version_of(response)
+        if self.current is not None and self.current.version == response.version:
+            return
+        response.revision = self._revision()
+        self.current = response
+        logger.info("edge_snapshot_published", version=response.version, revision=response.revision)
+        self._wake()
+
+    def _wake(self) -> None:
+        """Whoever waits now goes on; whoever waits later waits for the next time."""
+        self._published.set()
+        self._published = asyncio.Event()
+
+
+def check_edge(edge: routing_pb2.Edge) -> FieldViolation | None:
+    """What is wrong with an edge's account of itself, if anything."""
+    if not _ID.fullmatch(edge.id):
+        return FieldViolation("hello.edge.id", "must be 1 to 63 of a-z, 0-9 and '-', beginning with a letter")
+    if not 1 <= len(edge.advertised_addresses) <= MAX_ADDRESSES:
+        return FieldViolation("hello.edge.advertised_addresses", f"must be 1 to {MAX_ADDRESSES}")
+    for position, address in enumerate(edge.advertised_addresses):
+        if not _ADDRESS.fullmatch(address):
+            return FieldViolation(f"hello.edge.advertised_addresses[{position}]", "must be host:port")
+    return None
+
+
+def content(book: Book) -> routing_pb2.WatchEdgeResponse:
+    """All that an edge must know, in a fixed order, without version and revision.
+
+    A node's live calls are left out: the choice of the node is the routing service's, and every call would be a change.
+    """
+    response = routing_pb2.WatchEdgeResponse()
+    for trunk in book.rules.trunks():
+        response.trunks.add(id=trunk.id, source_addresses=trunk.source_addresses, disabled=trunk.disabled)
+    response.peers.extend(book.edges[id] for id in sorted(book.edges))
+    for node in sorted(book.media_nodes.values(), key=lambda node: node.number):
+        response.media_nodes.add().CopyFrom(node)
+        response.media_nodes[-1].calls = 0
+    return response
+
+
+def version_of(response: routing_pb2.WatchEdgeResponse) -> str:
+    """Hash of the content: the same at every replica that has the same."""
+    return sha256(response.SerializeToString(deterministic=True)).hexdigest()[:16]
+
+
+class EdgeRegistry:
+    """Keeps the proxies that watch here registered in the store.
+
+    Nobody takes a registration out when a stream ends: it lives for keys.EDGE_MEMORY_S after it was last renewed, and a
+    proxy that comes to another replica gets a newer lease there. So one that moves never vanishes.
+    """
+
+    def __init__(self, store: Store, book: Book) -> None:
+        self._store = store
+        self._book = book
+        self._touched: dict[str, float] = {}
+
+    async def keep(self, edge: routing_pb2.Edge) -> None:
+        """Long-lived coroutine: register the proxy and see to it that it stays so."""
+        while True:
+            fresh = time.monotonic() - self._touched.get(edge.id, -TOUCH_INTERVAL_S) < TOUCH_INTERVAL_S
+            if not fresh or self._book.edges.get(edge.id) != edge:
+                await self._touch(edge)
+            await asyncio.sleep(CHECK_INTERVAL_S)
+
+    async def _touch(self, edge: routing_pb2.Edge) -> None:
+        try:
+            lease = await self._store.grant_lease(keys.EDGE_MEMORY_S)
+            await self._store.commit([], [Put(keys.live_edge(edge.id), codec.encode(edge), lease)])
+        except SignalboxError as error:
+            logger.warning("edge_registration_failed", edge=edge.id, error=str(error))
+            return
+        self._touched[edge.id] = time.monotonic()
+        logger.info("edge_registered", edge=edge.id, addresses=list(edge.advertised_addresses))

@@ -1,0 +1,198 @@
+"""One copy of the rules in memory: fed by etcd, started from a file while etcd is away, written back to that file."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import math
+import os
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+from signalbox.store import keys, snapshot
+from signalbox.store.base import Listing
+from signalbox.store.mirror import Mirror
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from signalbox.routing.book import Book
+    from signalbox.settings import RoutingSettings
+    from signalbox.store.base import Change, Entry, Store
+
+logger = structlog.get_logger(__name__)
+
+SNAPSHOT_AFTER_S = 1.0
+"""The file is used if etcd has not given all rules within this time after the start."""
+
+
+class Replica:
+    """Follows the store and says how old its rules are. ``writes_snapshot``: keep the file up to date too."""
+
+    def __init__(self, store: Store, book: Book, settings: RoutingSettings, *, writes_snapshot: bool) -> None:
+        self._book = book
+        self._path: Path = settings.snapshot_file
+        self._interval_s = settings.snapshot_interval_s
+        self._stale_after_s = settings.stale_after_s
+        self._rules = Mirror(store, keys.RULES, on_reset=self._reset_rules, on_changes=self._change_rules)
+        self._live = Mirror(store, keys.LIVE, on_reset=self._reset_live, on_changes=self._change_live)
+        self._copy = Copy() if writes_snapshot else None
+        self._saved = -1
+        self._from_file: tuple[int, float] | None = None
+
+    @property
+    def rule_revision(self) -> int:
+        """etcd revision of the rules in force; 0: none."""
+        if self._rules.synced.is_set():
+            return self._rules.revision
+        return self._from_file[0] if self._from_file else 0
+
+    @property
+    def revision(self) -> int:
+        """etcd revision up to which rules and live nodes are both known; 0: they are not."""
+        if self._rules.synced.is_set() and self._live.synced.is_set():
+            return min(self._rules.revision, self._live.revision)
+        return self._from_file[0] if self._from_file else 0
+
+    def rule_age_s(self) -> float:
+        """Seconds since the rules were last known to be current; infinite before there are any."""
+        if self._rules.synced.is_set():
+            return self._rules.age_s()
+        return max(0.0, time.time() - self._from_file[1]) if self._from_file else math.inf
+
+    @property
+    def source(self) -> str:
+        """Where the rules in force came from: "etcd", "snapshot" or "none"."""
+        return "etcd" if self._rules.synced.is_set() else "snapshot" if self._from_file else "none"
+
+    @property
+    def store_available(self) -> bool:
+        """True if etcd answered last."""
+        return self._rules.available and self._live.available
+
+    @property
+    def ready(self) -> bool:
+        """True if calls can be routed by rules that are not stale."""
+        return self._book.loaded and self.rule_age_s() <= self._stale_after_s
+
+    def snapshot_age_s(self) -> float:
+        """Seconds since the file was last known to be current; infinite if there is none."""
+        try:
+            return max(0.0, time.time() - self._path.stat().st_mtime)
+        except FileNotFoundError:
+            return math.inf
+
+    async def follow_rules(self) -> None:
+        """Long-lived coroutine."""
+        await self._rules.run()
+
+    async def follow_live(self) -> None:
+        """Long-lived coroutine."""
+        await self._live.run()
+
+    async def keep_file(self) -> None:
+        """Long-lived coroutine: start from the file if etcd is late, then keep it current if that is ours to do."""
+        try:
+            async with asyncio.timeout(SNAPSHOT_AFTER_S):
+                await self._wait_synced()
+        except TimeoutError:
+            await self._load_file()
+        await self._wait_synced()
+        while self._copy is not None:
+            await self._save_file(self._copy)
+            await asyncio.sleep(self._interval_s)
+        await asyncio.Event().wait()
+
+    async def _wait_synced(self) -> None:
+        await self._rules.synced.wait()
+        await self._live.synced.wait()
+
+    async def _load_file(self) -> None:
+        listing, known_at = await asyncio.to_thread(_load, self._path)
+        if listing is None:
+            logger.warning("no_rules_yet", snapshot=str(self._path))
+            return
+        if not self._rules.synced.is_set():
+            self._from_file = (listing.revision, known_at)
+            self._reset_rules(_part(listing, keys.RULES))
+            logger.warning("rules_from_snapshot", revision=listing.revision, age_s=round(self.rule_age_s()))
+        if not self._live.synced.is_set():
+            self._reset_live(_part(listing, keys.LIVE))
+
+    async def _save_file(self, copy: Copy) -> None:
+        known_at, changes = time.time() - self.rule_age_s(), copy.changes
+        entries = list(copy.entries.values()) if changes != self._saved else None
+        try:
+            await asyncio.to_thread(_save, self._path, entries, self.revision, known_at)
+            self._saved = changes
+        except OSError as error:
+            logger.error("snapshot_not_written", file=str(self._path), error=str(error))
+            self._saved = -1
+
+    def _reset_rules(self, listing: Listing) -> None:
+        self._book.reset_rules(listing)
+        # The collector would go through all rules again and again, and find nothing.
+        gc.freeze()
+        if self._copy is not None:
+            self._copy.reset(keys.RULES, listing)
+
+    def _change_rules(self, changes: Sequence[Change], revision: int) -> None:
+        self._book.change_rules(changes)
+        if self._copy is not None:
+            self._copy.change(changes)
+
+    def _reset_live(self, listing: Listing) -> None:
+        self._book.reset_live(listing)
+        if self._copy is not None:
+            self._copy.reset(keys.LIVE, listing)
+
+    def _change_live(self, changes: Sequence[Change], revision: int) -> None:
+        self._book.change_live(changes)
+        if self._copy is not None:
+            self._copy.change(changes)
+
+
+class Copy:
+    """The entries as they are stored, for the file. ``changes`` grows with every change."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, Entry] = {}
+        self.changes = 0
+
+    def reset(self, prefix: str, listing: Listing) -> None:
+        """Replace all below a prefix."""
+        self.entries = {key: entry for key, entry in self.entries.items() if not key.startswith(prefix)}
+        self.entries.update((entry.key, entry) for entry in listing.entries)
+        self.changes += 1
+
+    def change(self, changes: Sequence[Change]) -> None:
+        """Put and delete some."""
+        for change in changes:
+            if change.entry is None:
+                self.entries.pop(change.key, None)
+            else:
+                self.entries[change.key] = change.entry
+        self.changes += len(changes)
+
+
+def _part(listing: Listing, prefix: str) -> Listing:
+    return Listing([entry for entry in listing.entries if entry.key.startswith(prefix)], listing.revision)
+
+
+def _load(path: Path) -> tuple[Listing | None, float]:
+    """The file's content, and when it was last known to be current (seconds since the epoch)."""
+    try:
+        return snapshot.load(path), path.stat().st_mtime
+    except FileNotFoundError:
+        # None was there, or another worker has set a damaged one aside.
+        return None, 0.0
+
+
+def _save(path: Path, entries: list[Entry] | None, revision: int, known_at: float) -> None:
+    """Write the file anew if there are entries; in any case its time says when it was last known to be current."""
+    if entries is not None:
+        snapshot.save(path, sorted(entries, key=lambda entry: entry.key), revision)
+    os.utime(path, (known_at, known_at))

@@ -1,0 +1,172 @@
+"""``signalbox.api.routing.v1.RoutingService``: answers from the replica's memory."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import structlog
+
+from signalbox import rpc
+from signalbox.api.routing.v1 import routing_pb2, routing_pb2_grpc
+from signalbox.errors import DrainingError, FieldViolation, InvalidFieldError
+from signalbox.routing.edges import check_edge
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    import grpc
+
+    from signalbox.routing.answers import Answerer
+    from signalbox.routing.edges import EdgeFeed, EdgeRegistry, Watcher
+    from signalbox.routing.replica import Replica
+    from signalbox.routing.stats import Stats
+
+    DecideContext = grpc.aio.ServicerContext[routing_pb2.DecideRequest, routing_pb2.DecideResponse]
+    ExplainContext = grpc.aio.ServicerContext[routing_pb2.ExplainRequest, routing_pb2.ExplainResponse]
+    StreamContext = grpc.aio.ServicerContext[routing_pb2.DecideStreamRequest, routing_pb2.DecideStreamResponse]
+    WatchContext = grpc.aio.ServicerContext[routing_pb2.WatchEdgeRequest, routing_pb2.WatchEdgeResponse]
+
+logger = structlog.get_logger(__name__)
+
+NAME = routing_pb2.DESCRIPTOR.services_by_name["RoutingService"].full_name
+
+
+class RoutingService(routing_pb2_grpc.RoutingServiceServicer):
+    """Method names and messages are the protocol's; what they promise stands in routing.proto."""
+
+    def __init__(
+        self, replica: Replica, answerer: Answerer, feed: EdgeFeed, registry: EdgeRegistry, stats: Stats
+    ) -> None:
+        self._replica = replica
+        self._answerer = answerer
+        self._feed = feed
+        self._registry = registry
+        self._stats = stats
+        self._questions: dict[StreamContext, asyncio.Lock] = {}
+        self._open = 0
+        self._none_open = asyncio.Event()
+        self._none_open.set()
+        self.draining = False
+        """True once the replica is stopping."""
+
+    @property
+    def streams(self) -> int:
+        """Open streams of questions."""
+        return len(self._questions)
+
+    async def drain(self, limit_s: float) -> None:
+        """Tell all streams to move, and wait until they have: ``limit_s`` seconds at most."""
+        self.draining = True
+        self._feed.drain()
+        told = [asyncio.create_task(self._tell_drain(*stream)) for stream in self._questions.items()]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                await self._none_open.wait()
+        for task in told:
+            task.cancel()
+        await asyncio.gather(*told, return_exceptions=True)
+
+    @rpc.serve_errors
+    async def Decide(self, request: routing_pb2.DecideRequest, context: DecideContext) -> routing_pb2.DecideResponse:
+        """INVALID_ARGUMENT; UNAVAILABLE before rules are loaded."""
+        return self._answerer.answer_unary(request)
+
+    @rpc.serve_errors
+    async def Explain(
+        self, request: routing_pb2.ExplainRequest, context: ExplainContext
+    ) -> routing_pb2.ExplainResponse:
+        """INVALID_ARGUMENT; UNAVAILABLE before rules are loaded."""
+        response = self._answerer.explain(request.request)
+        response.rule_age.FromMilliseconds(int(self._replica.rule_age_s() * 1000))
+        return response
+
+    @rpc.serve_errors
+    async def DecideStream(
+        self, requests: AsyncIterator[routing_pb2.DecideStreamRequest], context: StreamContext
+    ) -> None:
+        """UNAVAILABLE (DRAINING) for a stream that begins while the replica stops."""
+        with self._counted():
+            lock = self._questions[context] = asyncio.Lock()
+            try:
+                async for request in requests:
+                    started = time.monotonic()
+                    response = self._answerer.answer(request)
+                    response.draining = self.draining
+                    async with lock:
+                        await context.write(response)
+                    self._stats.took_us.observe(int((time.monotonic() - started) * 1e6))
+            finally:
+                del self._questions[context]
+
+    @rpc.serve_errors
+    async def WatchEdge(self, requests: AsyncIterator[routing_pb2.WatchEdgeRequest], context: WatchContext) -> None:
+        """INVALID_ARGUMENT if the edge does not say who it is, first and once; UNAVAILABLE (DRAINING)."""
+        with self._counted():
+            edge = _hello(await anext(requests, None))
+            with self._feed.watcher(edge.id) as watcher:
+                logger.info("edge_watches", edge=edge.id, peer=context.peer())
+                async with asyncio.TaskGroup() as group:
+                    sender = group.create_task(self._send_snapshots(context))
+                    keeper = group.create_task(self._registry.keep(edge))
+                    async for request in requests:
+                        self._note(watcher, request)
+                    sender.cancel()
+                    keeper.cancel()
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Count a stream as open for as long as the context lasts."""
+        if self.draining:
+            raise DrainingError("this replica is stopping")
+        self._open += 1
+        self._none_open.clear()
+        try:
+            yield
+        finally:
+            self._open -= 1
+            if not self._open:
+                self._none_open.set()
+
+    async def _tell_drain(self, stream: StreamContext, lock: asyncio.Lock) -> None:
+        notice = routing_pb2.DecideStreamResponse(rule_revision=self._replica.rule_revision, draining=True)
+        async with lock:
+            await stream.write(notice)
+
+    async def _send_snapshots(self, context: WatchContext) -> None:
+        version = ""
+        while True:
+            response = await self._feed.next(version)
+            await context.write(response)
+            self._stats.snapshots_sent += 1
+            if response.draining:
+                return
+            version = response.version
+
+    def _note(self, watcher: Watcher, request: routing_pb2.WatchEdgeRequest) -> None:
+        match request.WhichOneof("message"):
+            case "ack":
+                watcher.acknowledged = request.ack.version
+                logger.info("edge_snapshot_acknowledged", edge=watcher.edge, version=request.ack.version)
+            case "nack":
+                self._stats.snapshots_refused += 1
+                logger.error(
+                    "edge_snapshot_refused",
+                    edge=watcher.edge,
+                    version=request.nack.version,
+                    reason=request.nack.reason,
+                )
+            case _:
+                raise InvalidFieldError(FieldViolation("message", "ack or nack is expected after the first message"))
+
+
+def _hello(request: routing_pb2.WatchEdgeRequest | None) -> routing_pb2.Edge:
+    """The edge that the first message names. Raises InvalidFieldError."""
+    if request is None or request.WhichOneof("message") != "hello":
+        raise InvalidFieldError(FieldViolation("message", "hello is expected first"))
+    edge = request.hello.edge
+    if violation := check_edge(edge):
+        raise InvalidFieldError(violation)
+    return edge

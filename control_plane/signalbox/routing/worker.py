@@ -1,0 +1,177 @@
+"""One worker of the routing service: a gRPC server over one replica of the rules.
+
+``python -m signalbox.routing.worker`` is how the parent of several starts one: it writes a line of JSON with
+:class:`Role` and the settings to its standard input and leaves that open. Its end means that the parent is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import os
+import sys
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import grpc
+import structlog
+from prometheus_client import CollectorRegistry, ProcessCollector
+
+from signalbox import process, rpc
+from signalbox.api.routing.v1 import routing_pb2_grpc
+from signalbox.metrics import SideDoor
+from signalbox.routing import service
+from signalbox.routing.answers import Answerer
+from signalbox.routing.book import Book
+from signalbox.routing.edges import EdgeFeed, EdgeRegistry
+from signalbox.routing.replica import Replica
+from signalbox.routing.service import RoutingService
+from signalbox.routing.stats import Stats
+from signalbox.settings import Settings
+from signalbox.store.etcd import EtcdStore
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from signalbox.process import Supervisor
+    from signalbox.settings import RoutingSettings
+    from signalbox.store.base import Store
+
+logger = structlog.get_logger(__name__)
+
+HEALTH_INTERVAL_S = 0.1
+STOP_GRACE_S = 0.5
+"""Time for single questions to be answered after the streams have moved."""
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """Which of the workers this is: ``index`` from 0, and how often it was started. ``shared``: there are others."""
+
+    index: int = 0
+    starts: int = 1
+    shared: bool = False
+
+
+class Worker:
+    """Serves from ``store``. Worker 0 writes the snapshot; worker n has its side door n ports further."""
+
+    def __init__(self, settings: RoutingSettings, store: Store, role: Role) -> None:
+        self._settings = settings
+        self._role = role
+        self._stats = Stats(self._gauges)
+        self._feed = EdgeFeed(lambda: self._replica.revision)
+        self._book = Book(on_edge_change=self._feed.mark)
+        self._replica = Replica(store, self._book, settings, writes_snapshot=role.index == 0)
+        answerer = Answerer(self._book, lambda: self._replica.rule_revision, self._stats, settings.max_diversions)
+        registry = EdgeRegistry(store, self._book)
+        self._service = RoutingService(self._replica, answerer, self._feed, registry, self._stats)
+        metrics = CollectorRegistry()
+        metrics.register(self._stats)
+        ProcessCollector(registry=metrics)
+        self._side_door = SideDoor(_shifted(settings.metrics.listen, role.index), self._readiness, metrics)
+        self.port = 0
+        """Where gRPC is served, once it is."""
+
+    @property
+    def metrics_port(self) -> int:
+        """Where the side door is, once it is open."""
+        return self._side_door.port
+
+    async def run(self, supervisor: Supervisor) -> None:
+        """Serve until ``supervisor.stopping``, then drain."""
+        server = grpc.aio.server(options=rpc.server_options(reuse_port=self._role.shared))
+        routing_pb2_grpc.add_RoutingServiceServicer_to_server(self._service, server)
+        health = await rpc.add_health_and_reflection(server, [service.NAME])
+        self.port = rpc.bind(server, self._settings.listen, self._settings.tls)
+        await self._side_door.start()
+        await server.start()
+        logger.info("routing_serves", port=self.port, metrics_port=self.metrics_port, worker=self._role.index)
+        supervisor.spawn("heartbeat", self._side_door.heartbeat())
+        supervisor.spawn("rules", self._replica.follow_rules())
+        supervisor.spawn("live", self._replica.follow_live())
+        supervisor.spawn("edge_feed", self._feed.run(self._book))
+        supervisor.spawn("health", self._tell_health(health))
+        supervisor.spawn("snapshot", self._replica.keep_file())
+        await supervisor.stopping.wait()
+        await health.stop()
+        await self._service.drain(self._settings.drain_s)
+        await server.stop(STOP_GRACE_S)
+        await self._side_door.stop()
+        logger.info("routing_stopped", worker=self._role.index)
+
+    async def _tell_health(self, health: rpc.Health) -> None:
+        while True:
+            await health.set(self._replica.ready)
+            await asyncio.sleep(HEALTH_INTERVAL_S)
+
+    def _readiness(self) -> tuple[bool, Mapping[str, object]]:
+        age = self._replica.rule_age_s()
+        return self._replica.ready and not self._service.draining, {
+            "rule_revision": self._replica.rule_revision,
+            "rule_age_s": round(age, 3) if math.isfinite(age) else None,
+            "source": self._replica.source,
+            "store_available": self._replica.store_available,
+            "numbers": self._book.rules.numbers,
+            "damaged_values": sorted(self._book.damaged),
+            "edges": self._feed.acknowledged(),
+            "edge_version": self._feed.current.version if self._feed.current else None,
+            "draining": self._service.draining,
+            "worker": self._role.index,
+        }
+
+    def _gauges(self) -> Mapping[str, float]:
+        return {
+            "rule_revision": self._replica.rule_revision,
+            "rule_age_seconds": self._replica.rule_age_s(),
+            "numbers": self._book.rules.numbers,
+            "damaged_values": len(self._book.damaged),
+            "snapshot_age_seconds": self._replica.snapshot_age_s(),
+            "store_available": int(self._replica.store_available),
+            "streams": self._service.streams,
+            "edges": len(self._feed.acknowledged()),
+            "worker_starts": self._role.starts,
+        }
+
+
+def serve(settings: Settings, role: Role = Role(), *, watch_parent: bool = False) -> None:
+    """Run one worker in this process until SIGTERM, or until the parent is gone. Does not return."""
+
+    async def main(supervisor: Supervisor) -> None:
+        if watch_parent:
+            asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _hear_parent, supervisor)
+        store = EtcdStore.open(settings.etcd)
+        try:
+            await Worker(settings.routing, store, role).run(supervisor)
+        finally:
+            await supervisor.cancel()
+            await store.close()
+
+    process.run(settings, "routing", main)
+
+
+def start_line(settings: Settings, role: Role) -> bytes:
+    """What a worker is told on its standard input."""
+    return json.dumps({"role": asdict(role), "settings": settings.model_dump(mode="json")}).encode() + b"\n"
+
+
+def _hear_parent(supervisor: Supervisor) -> None:
+    if not os.read(sys.stdin.fileno(), 1024):
+        asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+        supervisor.stopping.set()
+
+
+def _shifted(listen: str, by: int) -> str:
+    """The address, its port ``by`` further; port 0 stays."""
+    host, _, port = listen.rpartition(":")
+    return f"{host}:{int(port) + by}" if int(port) else listen
+
+
+def _main() -> None:
+    told = json.loads(sys.stdin.buffer.readline())
+    serve(Settings(**told["settings"]), Role(**told["role"]), watch_parent=True)
+
+
+if __name__ == "__main__":
+    _main()

@@ -13,15 +13,12 @@ from signalbox.errors import FieldViolation, NotFoundError
 from signalbox.provisioning import pagetoken, validate
 from signalbox.provisioning.collection import PAGE_SIZE_DEFAULT, Collection
 from signalbox.store import keys
-from signalbox.store.base import Entry, Put
+from signalbox.store.base import MAX_OPERATIONS, Entry, Put
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from signalbox.store.base import Store
-
-GET_MANY_MAX = 128
-"""Keys that the store reads at once."""
 
 
 class Numbers(Collection[types_pb2.Number]):
@@ -50,7 +47,7 @@ class Numbers(Collection[types_pb2.Number]):
         prefix, found = keys.numbers_of(tenant), list[Entry]()
         position = prefix + after if after else ""
         while len(found) < limit:
-            index = await self._store.page(prefix, position, min(limit - len(found), GET_MANY_MAX))
+            index = await self._store.page(prefix, position, min(limit - len(found), MAX_OPERATIONS))
             if not index:
                 break
             entries = await self._store.get_many([keys.number(keys.last_part(entry.key)) for entry in index])

@@ -1,0 +1,184 @@
+"""The provisioning service in this process over any store, its errors taken apart, and what must hold of its store."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+from signalbox import rpc
+from signalbox.api.provisioning.v1 import provisioning_pb2 as pb
+from signalbox.api.provisioning.v1 import provisioning_pb2_grpc
+from signalbox.api.types.v1 import types_pb2
+from signalbox.provisioning import validate
+from signalbox.provisioning.service import ProvisioningService
+from signalbox.store import codec, keys
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from signalbox.store.base import Compare, Delete, Entry, Listing, Put, Store
+
+Stub = provisioning_pb2_grpc.ProvisioningServiceStub
+
+
+@asynccontextmanager
+async def serving(store: Store, **arguments: Any) -> AsyncIterator[Stub]:
+    """A client of a new service over the store."""
+    server = grpc.aio.server(options=rpc.server_options(reuse_port=False))
+    provisioning_pb2_grpc.add_ProvisioningServiceServicer_to_server(ProvisioningService(store, **arguments), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            yield Stub(channel)
+    finally:
+        await server.stop(None)
+
+
+@dataclass
+class Refusal:
+    """A failed RPC: its status, reason, metadata and field violations by path."""
+
+    code: grpc.StatusCode = grpc.StatusCode.UNKNOWN
+    message: str = ""
+    reason: str = ""
+    metadata: dict[str, str] = field(default_factory=dict)
+    fields: dict[str, str] = field(default_factory=dict)
+
+    def take(self, error: grpc.aio.AioRpcError) -> None:
+        """Fill in from a failed call."""
+        status = rpc_status.from_call(error)
+        assert status is not None, f"no details: {error}"
+        info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+        for detail in status.details:
+            detail.Unpack(info) or detail.Unpack(bad)
+        assert info.domain == "signalbox"
+        self.code, self.message, self.reason = error.code(), status.message, info.reason
+        self.metadata = dict(info.metadata)
+        self.fields = {violation.field: violation.description for violation in bad.field_violations}
+
+
+@contextmanager
+def refused(code: grpc.StatusCode, reason: str) -> Iterator[Refusal]:
+    """The body must fail with this status and reason."""
+    refusal = Refusal()
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        yield refusal
+    refusal.take(caught.value)
+    assert (refusal.code, refusal.reason) == (code, reason), refusal
+
+
+def invalid() -> Any:
+    """The body must fail with INVALID_ARGUMENT."""
+    return refused(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD")
+
+
+async def reason_of(call: Any) -> str:
+    """Await a call: "OK", or the reason of its refusal."""
+    try:
+        await call
+    except grpc.aio.AioRpcError as error:
+        refusal = Refusal()
+        refusal.take(error)
+        return refusal.reason
+    return "OK"
+
+
+class Example:
+    """The objects of a small world: tenant acme with lines a and b and number 4001234567, trunk carrier."""
+
+    @staticmethod
+    def line(id: str, tenant: str = "acme", **fields: Any) -> types_pb2.Line:
+        """A line."""
+        return types_pb2.Line(**{"tenant": tenant, "id": id, "user": "100", "host": "192.0.2.7", **fields})
+
+    @staticmethod
+    def number(digits: str = "4001234567", *stages: Sequence[str], tenant: str = "acme", **fields: Any) -> types_pb2.Number:
+        """A number that dials the stages, by default line a and then line b."""
+        dialled = [types_pb2.DialStage(lines=lines) for lines in stages or (["a"], ["b"])]
+        return types_pb2.Number(**{"number": digits, "tenant": tenant, "stages": dialled, **fields})
+
+    @staticmethod
+    async def write(api: Stub) -> None:
+        """Create all of it."""
+        await api.CreateTenant(pb.CreateTenantRequest(tenant=types_pb2.Tenant(id="acme")))
+        for id in ("a", "b"):
+            await api.CreateLine(pb.CreateLineRequest(line=Example.line(id)))
+        await api.CreateNumber(pb.CreateNumberRequest(number=Example.number()))
+        trunk = types_pb2.Trunk(id="carrier", source_addresses=["192.0.2.0/24", "2001:db8::1"])
+        await api.CreateTrunk(pb.CreateTrunkRequest(trunk=trunk))
+
+
+async def check_integrity(store: Store, *, index: bool = True) -> None:
+    """Nothing refers to what does not exist, no two trunks overlap, and the index is that of the numbers.
+
+    The index is read after the rules: leave it out while others write.
+    """
+    entries = (await store.list(keys.RULES)).entries
+    rules: dict[str, Any] = {entry.key: codec.decode_any(entry) for entry in entries}
+    expected = {}
+    for key, rule in rules.items():
+        if isinstance(rule, types_pb2.Line | types_pb2.Number):
+            assert keys.tenant(rule.tenant) in rules, f"{key} has no tenant"
+        if isinstance(rule, types_pb2.Number):
+            lines = {id for stage in rule.stages for id in stage.lines}
+            missing = {id for id in lines if keys.line(rule.tenant, id) not in rules}
+            assert not missing, f"{key} dials {missing}"
+            expected[keys.number_of(rule.tenant, rule.number)] = " ".join(sorted(lines))
+    if index:
+        stored = (await store.list("index/numbers/")).entries
+        assert {entry.key: entry.value.decode() for entry in stored} == expected
+    networks = [
+        (rule.id, validate.source_network(text))
+        for rule in rules.values()
+        if isinstance(rule, types_pb2.Trunk)
+        for text in rule.source_addresses
+    ]
+    for position, (one, network) in enumerate(networks):
+        for other, other_network in networks[position + 1 :]:
+            assert not validate.overlap(network, other_network), f"trunks {one} and {other} overlap"
+
+
+class Interleaving:
+    """A store that lets others run between any two of its operations, as a network does."""
+
+    def __init__(self, store: Store, seed: int) -> None:
+        self._store = store
+        self._random = random.Random(seed)
+
+    async def _pause(self) -> None:
+        for _ in range(self._random.randrange(4)):
+            await asyncio.sleep(0)
+
+    async def get(self, key: str) -> Entry | None:
+        """See Store."""
+        await self._pause()
+        return await self._store.get(key)
+
+    async def get_many(self, keys: Sequence[str]) -> list[Entry | None]:
+        """See Store."""
+        await self._pause()
+        return await self._store.get_many(keys)
+
+    async def page(self, prefix: str, after: str, limit: int) -> Sequence[Entry]:
+        """See Store."""
+        await self._pause()
+        return await self._store.page(prefix, after, limit)
+
+    async def commit(self, compares: Sequence[Compare], writes: Sequence[Put | Delete]) -> int:
+        """See Store."""
+        await self._pause()
+        return await self._store.commit(compares, writes)
+
+    async def list(self, prefix: str) -> Listing:
+        """See Store."""
+        await self._pause()
+        return await self._store.list(prefix)

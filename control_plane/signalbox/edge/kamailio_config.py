@@ -1,0 +1,166 @@
+"""Renders the instance file that Kamailio is started with: names, secrets and sockets. The script is ``kamailio/``.
+
+Everything that differs between two proxies is here, everything that they share is in the script. The file holds the
+secrets, so it is written with mode 0600.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from signalbox.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from signalbox.settings import EdgeSettings
+
+CONFIG_FILE = "kamailio.cfg"
+"""Name of the instance file in ``runtime_dir``."""
+
+TABLES = {
+    "version": ("id(int,auto) table_name(string) table_version(int)", "address:6 domain:2 domain_attrs:1 rtpengine:1"),
+    "address": ("id(int,auto) grp(int) ip_addr(string) mask(int) port(int) tag(string,null)", ""),
+    "domain": ("id(int,auto) domain(string) did(string,null) last_modified(int)", ""),
+    "domain_attrs": ("id(int,auto) did(string) name(string) type(int) value(string) last_modified(int)", ""),
+    "rtpengine": ("id(int,auto) setid(int) url(string) weight(int) disabled(int) stamp(int)", ""),
+}
+"""db_text tables that the script reads: header line, and in ``version`` what the modules of Kamailio ask for."""
+
+_SECRET = re.compile(r"[A-Za-z0-9_-]{16,128}")
+
+
+def render(settings: EdgeSettings, *, token: str, cluster_key: str, static_destination: str | None = None) -> str:
+    """The instance file as text. ``token`` is shared with the sidecar, ``cluster_key`` with all proxies.
+
+    ``static_destination``, a SIP URI, makes the variant for benchmarks that asks nobody and sends every call there.
+    Raises ConfigurationError that names the setting.
+    """
+    kamailio = settings.kamailio
+    for name, secret in (("token", token), ("cluster key", cluster_key)):
+        if not _SECRET.fullmatch(secret):
+            raise ConfigurationError(f"{name}: 16 to 128 of A-Z a-z 0-9 _ - are wanted")
+    listen = [_address("edge.kamailio.listen", text) for text in kamailio.listen]
+    if not listen:
+        raise ConfigurationError("edge.kamailio.listen: at least one address is wanted")
+    host, port = _address("edge.kamailio.advertise", kamailio.advertise) if kamailio.advertise else listen[0]
+    route_host, route_port = _loopback("edge.kamailio.route_listen", kamailio.route_listen)
+    ask_host, ask_port = _loopback("edge.ask_listen", settings.ask_listen)
+    names = {
+        "EDGE_ID": settings.id,
+        "ROUTE_TOKEN": token,
+        "CLUSTER_KEY": cluster_key,
+        "RUNTIME_DIR": _path("edge.kamailio.runtime_dir", kamailio.runtime_dir),
+        "EVENT_DIR": _path("edge.kamailio.event_dir", kamailio.event_dir),
+        "ADVERTISE_HOST": host,
+        "ADVERTISE_PORT": port,
+        "ROUTE_HOST": route_host,
+        "ROUTE_PORT": route_port,
+        "ASK_ADDRESS": f"{ask_host}:{ask_port}",
+        "DECISION_TIMEOUT_MS": kamailio.decision_timeout_ms,
+        "CONNECT_TIMEOUT_MS": kamailio.connect_timeout_ms,
+        "MEDIA_TIMEOUT_MS": kamailio.media_timeout_ms,
+        "FLOOD_BAN_S": kamailio.flood_ban_s,
+        "FLAG_CALL": 1,
+        "FLAG_RINGING": 2,
+    }
+    if kamailio.flood_requests:
+        names["FLOOD_LIMIT"] = kamailio.flood_requests
+    if kamailio.unknown_source == "403":
+        names["UNKNOWN_SOURCE_403"] = 1
+    if static_destination is not None:
+        names["STATIC_ROUTE"] = static_destination
+    lines = [
+        "#!KAMAILIO",
+        f"# Proxy {settings.id}: rendered from the settings, with secrets. The script: {_script()}",
+        *(f'#!substdef "!{name}!{value}!g"' for name, value in names.items()),
+        f"children={kamailio.udp_workers}",
+        f"tcp_children={kamailio.tcp_workers}",
+    ]
+    for bind_host, bind_port in listen:
+        advertise = "" if (bind_host, bind_port) == (host, port) else f" advertise {host}:{port}"
+        lines += [f"listen={proto}:{bind_host}:{bind_port}{advertise}" for proto in ("udp", "tcp")]
+    lines += [
+        "# Decisions of the sidecar.",
+        f"listen=udp:{route_host}:{route_port}",
+        f'include_file "{_script()}"',
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def write(settings: EdgeSettings, *, token: str, cluster_key: str, static_destination: str | None = None) -> Path:
+    """Write the instance file (mode 0600, at once or not at all) and what it needs to start: directories, empty tables.
+
+    Tables that are there are left alone: they are the last known state. Returns the path of the file.
+    """
+    text = render(settings, token=token, cluster_key=cluster_key, static_destination=static_destination)
+    runtime = settings.kamailio.runtime_dir.resolve()
+    tables = runtime / "tables"
+    tables.mkdir(parents=True, exist_ok=True)
+    settings.kamailio.event_dir.mkdir(parents=True, exist_ok=True)
+    for name, (header, rows) in TABLES.items():
+        if name == "version" or not (tables / name).exists():
+            body = "".join(f"{number}:{row}\n" for number, row in enumerate(rows.split()))
+            _write_atomically(tables / name, f"{header}\n{body}")
+    path = runtime / CONFIG_FILE
+    _write_atomically(path, text)
+    return path
+
+
+def command(settings: EdgeSettings, config: Path) -> list[str]:
+    """The command line that runs the proxy in the foreground, logging to standard error."""
+    kamailio = settings.kamailio
+    runtime = kamailio.runtime_dir.resolve()
+    return [
+        "kamailio", "-f", str(config), "-DD", "-E",
+        "-m", str(kamailio.shared_memory_mb), "-M", str(kamailio.private_memory_mb),
+        "-P", str(runtime / "kamailio.pid"), "-Y", str(runtime),
+    ]  # fmt: skip
+
+
+def _script() -> Path:
+    return Path(__file__).resolve().parents[3] / "kamailio" / "kamailio.cfg"
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # created with mode 0600
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _address(name: str, text: str) -> tuple[str, int]:
+    """Host (an address, IPv6 in brackets) and port of ``host:port``."""
+    host, _, port = text.rpartition(":")
+    try:
+        address = ipaddress.ip_address(host.strip("[]"))
+        number = int(port)
+    except ValueError as error:
+        raise ConfigurationError(f"{name}: {text!r} is not address:port") from error
+    if not 0 < number < 65536:
+        raise ConfigurationError(f"{name}: {text!r} has no port from 1 to 65535")
+    return (f"[{address}]" if address.version == 6 else str(address)), number
+
+
+def _loopback(name: str, text: str) -> tuple[str, int]:
+    host, port = _address(name, text)
+    if not ipaddress.ip_address(host.strip("[]")).is_loopback:
+        raise ConfigurationError(f"{name}: {text!r} is not on loopback")
+    return host, port
+
+
+def _path(name: str, path: Path) -> str:
+    text = str(path.resolve())
+    if not re.fullmatch(r"[A-Za-z0-9_./-]+", text):
+        raise ConfigurationError(f"{name}: {text!r} has characters other than A-Z a-z 0-9 _ . / -")
+    return text

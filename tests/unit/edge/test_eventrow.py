@@ -1,0 +1,104 @@
+"""Rows of the proxy's event files become events, and damaged ones an error."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from signalbox.api.events.v1 import events_pb2
+from signalbox.edge.eventrow import EventRowError, parse
+
+
+def b64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def row(text: str, code: str = "", outcome: str = "") -> str:
+    return f"INVITE|tag-a|tag-b|id@host|{code}|{text}|1795318705|1795318705.386123|edge-1-1795318705-1-2|{outcome}"
+
+
+def test_time_and_call_id_are_those_of_the_row():
+    event = parse(row("R line-1 180"))
+    assert event.call_id == "edge-1-1795318705-1-2"
+    assert event.time.ToMilliseconds() == 1795318705386
+    assert (event.proxy, event.sequence) == ("", 0)
+
+
+def test_asked():
+    event = parse(row(f"Q trunk-a 192.0.2.1 {b64('4001234567')} {b64('1380')} {b64('id@host')}"))
+    assert event.asked == events_pb2.Asked(
+        trunk="trunk-a", called="4001234567", calling="1380", sip_call_id="id@host", source_address="192.0.2.1"
+    )
+
+
+def test_asked_without_a_calling_number():
+    assert parse(row(f"Q trunk-a 192.0.2.1 {b64('4001234567')}  {b64('id@host')}")).asked.calling == ""
+
+
+def test_decided_knows_how_long_it_took():
+    event = parse(row("D 1795318705.376000 dial last_good dial tenant-1 4001234567 7 "))
+    assert event.decided == events_pb2.Decided(
+        action="dial", why="dial", tenant="tenant-1", number="4001234567",
+        source=events_pb2.DECISION_SOURCE_LAST_GOOD, media_node=7, took_ms=10,
+    )  # fmt: skip
+
+
+def test_an_unusable_decision_is_kept():
+    assert parse(row(f"D 1795318705.376   unusable   0 {b64('{nonsense')}")).decided.unusable_decision == "{nonsense"
+
+
+def test_line_events():
+    assert parse(row(f"T line-1 2 {b64('sip:1@192.0.2.7')}")).line_tried == events_pb2.LineTried(
+        line="line-1", stage=2, uri="sip:1@192.0.2.7"
+    )
+    assert parse(row("R line-1 183")).ringing == events_pb2.Ringing(line="line-1", code=183)
+    assert parse(row(f"L line-1 486 {b64('Busy Here')}")).line_failed == events_pb2.LineFailed(
+        line="line-1", code=486, phrase="Busy Here"
+    )
+    assert parse(row("L line-1 408 ")).line_failed == events_pb2.LineFailed(line="line-1", code=408)
+
+
+def test_hung_up():
+    event = parse(row(f"H line {b64('Q.850;cause=16')}"))
+    assert event.hung_up == events_pb2.HungUp(party=events_pb2.PARTY_LINE, cause="Q.850;cause=16")
+
+
+def test_final_replies():
+    assert parse(row("OK", "200", "line-1 3")).answered == events_pb2.Answered(line="line-1", media_node=3)
+    assert parse(row("Busy | Here", "486")).failed == events_pb2.Failed(code=486, phrase="Busy | Here")
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "",
+        "INVITE|a|b|c",
+        " folded|tag|tag|id||R line-1 180|1|1.0|edge-1|",
+        row("X what"),
+        row("R line-1"),
+        row("R line-1 ringing"),
+        row("T line-1 2 ###"),
+        row("H nobody "),
+        row("D 1 dial nobody dial t n 0 "),
+        row("OK", "200", ""),
+        row("OK", "2xx", "line-1 3"),
+        row("R line-1 180").replace("1795318705.386123", "soon"),
+        row("R line-1 180").replace("1795318705.386123", "NaN"),
+        row("R line-1 180").replace("1795318705.386123", "1e99"),
+        row("R line-1 180").replace("edge-1-1795318705-1-2", ""),
+    ],
+)
+def test_a_damaged_row_is_an_error(bad):
+    with pytest.raises(EventRowError):
+        parse(bad)
+
+
+@given(st.text())
+def test_any_text_is_an_event_or_an_event_row_error(text):
+    for candidate in (text, row(text), row(text, "486"), row(text, "200", text)):
+        try:
+            parse(candidate)
+        except EventRowError:
+            pass

@@ -25,7 +25,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
-
 from signalbox.media.ng import NgClient
 from signalbox.media.rtpengine_config import RtpengineOptions, render
 

@@ -156,7 +156,7 @@ def serve(settings: Settings) -> None:
     """Run the sidecar until SIGTERM; never returns."""
 
     async def main(supervisor: Supervisor) -> None:
-        store = await EtcdStore.open(settings.etcd)
+        store = EtcdStore.open(settings.etcd)
         try:
             client = await NgClient.connect(settings.media.control)
             try:

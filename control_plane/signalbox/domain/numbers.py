@@ -7,6 +7,7 @@ prefix before the country code). What counts as a service number is data: :data:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 COUNTRY_CODE = "86"
 INTERNATIONAL_PREFIXES = ("+", "00")
@@ -42,6 +43,7 @@ def is_service_form(digits: str) -> bool:
     return any(len(digits) == form.length and digits.startswith(form.prefix) for form in SERVICE_FORMS)
 
 
+@lru_cache(maxsize=65_536)
 def national(written: str) -> str:
     """The national form of a number as it stands in a request URI: digits; "" if it can be no number of this country.
 

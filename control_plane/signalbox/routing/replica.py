@@ -133,9 +133,13 @@ class Replica:
             self._saved = -1
 
     def _reset_rules(self, listing: Listing) -> None:
-        self._book.reset_rules(listing)
         # The collector would go through all rules again and again, and find nothing.
-        gc.freeze()
+        gc.disable()
+        try:
+            self._book.reset_rules(listing)
+        finally:
+            gc.freeze()
+            gc.enable()
         if self._copy is not None:
             self._copy.reset(keys.RULES, listing)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,11 +45,10 @@ def tail(follow: bool, lines: int, journals: Sequence[Path], cluster: Path | Non
     from signalbox.commands.journals import JournalReader, in_order
 
     readers = [JournalReader(directory) for directory in _directories(journals, cluster)]
-    latest: deque[events_pb2.CallEvent] = deque(maxlen=lines)
-    latest.extend(in_order(readers))
-    _print(latest, output_format)
+    latest = list(in_order(reader.latest(lines) for reader in readers))
+    _print(latest[-lines:] if lines else (), output_format)
     while follow:
-        _print(in_order(readers), output_format)
+        _print(in_order(reader.read() for reader in readers), output_format)
         time.sleep(FOLLOW_INTERVAL_S)
 
 
@@ -61,26 +59,19 @@ def tail(follow: bool, lines: int, journals: Sequence[Path], cluster: Path | Non
 @output_option
 def show(call_id: str, journals: Sequence[Path], cluster: Path | None, output_format: Format) -> None:
     """Show every event of one call. CALL_ID is the call's id in Signalbox or the Call-ID of its caller's side."""
-    from signalbox.commands.journals import JournalReader, in_order
+    from signalbox.commands.journals import call_ids, events_of
 
     directories = _directories(journals, cluster)
-    ids = {call_id} | {
-        event.call_id
-        for directory in directories
-        for event in JournalReader(directory).read()
-        if event.WhichOneof("event") == "asked" and event.asked.sip_call_id == call_id
-    }
-    found = [event for event in in_order([JournalReader(d) for d in directories]) if event.call_id in ids]
+    found = [events_of(directories, call_id)]
+    if not found[0]:
+        found = [events_of(directories, id) for id in sorted(call_ids(directories, call_id))]
     if not found:
-        raise click.ClickException(f"no call {call_id} in {', '.join(map(str, directories))}")
-    if output_format == "json":
-        _print(found, output_format)
-        return
-    by_call: dict[str, list[events_pb2.CallEvent]] = {}
-    for event in found:
-        by_call.setdefault(event.call_id, []).append(event)
-    for events in by_call.values():
-        _print_call(events)
+        raise click.ClickException(f"no call {clean(call_id)} in {', '.join(map(str, directories))}")
+    for events in found:
+        if output_format == "json":
+            _print(events, output_format)
+        else:
+            _print_call(events)
 
 
 def _directories(journals: Sequence[Path], cluster_file: Path | None) -> Sequence[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from typing import TYPE_CHECKING
 
 import click
@@ -12,32 +13,67 @@ from signalbox.commands.output import clean
 from signalbox.edge import eventrow, journal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from signalbox.api.events.v1 import events_pb2
 
 
 class JournalReader:
-    """Reads a journal on from where it stopped."""
+    """Reads one journal on from where it stopped. An event that cannot be read is told on standard error."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._next = 1
 
     def read(self) -> Iterator[events_pb2.CallEvent]:
-        """The events that were written since the last time. One that cannot be read is told on standard error."""
+        """The events that were written since the last time."""
+        return self._parsed(self._rows())
+
+    def latest(self, count: int) -> Iterator[events_pb2.CallEvent]:
+        """The last ``count`` of them."""
+        return self._parsed(deque(self._rows(), maxlen=count))
+
+    def of_call(self, call_id: str) -> Iterator[events_pb2.CallEvent]:
+        """Those of one call, by its id in Signalbox."""
+        # The id stands in every row in clear: most rows need not be taken apart.
+        wanted = call_id.encode()
+        rows = ((sequence, row) for sequence, row in self._rows() if wanted in row)
+        return (event for event in self._parsed(rows) if event.call_id == call_id)
+
+    def _rows(self) -> Iterator[tuple[int, bytes]]:
         for sequence, row in journal.read(self._directory, self._next):
             self._next = sequence + 1
+            yield sequence, row
+
+    def _parsed(self, rows: Iterable[tuple[int, bytes]]) -> Iterator[events_pb2.CallEvent]:
+        for sequence, row in rows:
             try:
-                event = eventrow.parse_row(row)
-            except eventrow.BadRowError as error:
+                event = eventrow.parse(row.decode(errors="replace"))
+            except eventrow.EventRowError as error:
                 click.echo(f"{self._directory}: event {sequence}: {clean(str(error))}", err=True)
                 continue
             event.sequence = sequence
+            # An edge keeps its journal in a directory of its name.
+            event.proxy = self._directory.name
             yield event
 
 
-def in_order(readers: Iterable[JournalReader]) -> Iterator[events_pb2.CallEvent]:
-    """The new events of all journals by time; those of one journal stay in its order."""
-    return heapq.merge(*(reader.read() for reader in readers), key=milliseconds)
+def in_order(events: Iterable[Iterator[events_pb2.CallEvent]]) -> Iterator[events_pb2.CallEvent]:
+    """The events of several journals by time; those of one journal stay in its order."""
+    return heapq.merge(*events, key=milliseconds)
+
+
+def call_ids(directories: Iterable[Path], sip_call_id: str) -> set[str]:
+    """Ids in Signalbox of the calls whose caller's side has this Call-ID."""
+    return {
+        event.call_id
+        for directory in directories
+        for event in JournalReader(directory).read()
+        if event.asked.sip_call_id == sip_call_id
+    }
+
+
+def events_of(directories: Sequence[Path], call_id: str) -> list[events_pb2.CallEvent]:
+    """All events of one call in order of time, by its id in Signalbox."""
+    return list(in_order(JournalReader(directory).of_call(call_id) for directory in directories))

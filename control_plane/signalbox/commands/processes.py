@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from signalbox import secretfile
 from signalbox import settings as settings_module
 from signalbox.errors import ConfigurationError
 
@@ -83,11 +82,11 @@ def provisioning(config: Path | None) -> None:
 def kamailio_config(config: Path | None) -> None:
     """Write what Kamailio is started with into edge.kamailio.runtime_dir, and print the path of the file."""
     from signalbox.edge import kamailio_config as rendering
+    from signalbox.edge import secrets
 
     edge = load_settings(config).edge
     with _wrong_settings_told():
-        token, key = secretfile.read_or_make(edge.token_file), secretfile.read_or_make(edge.cluster_key_file)
-        click.echo(rendering.write(edge, token=token, cluster_key=key))
+        click.echo(rendering.write(edge, token=secrets.token(edge), cluster_key=secrets.cluster_key(edge)))
 
 
 COMMANDS = (routing, edge, media, provisioning, kamailio_config)

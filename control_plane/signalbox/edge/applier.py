@@ -1,0 +1,192 @@
+"""Keeps the proxy in step with the last snapshot of ``WatchEdge``, and again after the proxy was restarted.
+
+The wire contract is in ``kamailio/README.md``, section 3. The tables are written even while the proxy is away: it reads
+them when it starts. The mark ``cfg=>version`` in the proxy's memory tells whether it is the one that we served last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+import structlog
+from google.protobuf.message import DecodeError
+
+from signalbox.api.routing.v1.routing_pb2 import WatchEdgeResponse
+from signalbox.edge import tables
+from signalbox.edge.bans import Bans
+from signalbox.edge.control import ProxyRefusedError, ProxyUnreachableError
+from signalbox.edge.files import write_atomically
+from signalbox.edge.media import Media
+from signalbox.errors import InvalidFieldError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from signalbox.edge.control import Control
+    from signalbox.edge.nodes import MediaNodes
+
+logger = structlog.get_logger(__name__)
+
+POLL_S = 1.0
+"""Time between two looks at the proxy's mark."""
+
+REFUSAL_GRACE_S = 3.0
+"""A proxy that is still starting refuses some methods; only after so long it is told to routing."""
+
+SNAPSHOT_FILE = "edge.snapshot"
+_RELOADS = {"address": "permissions.addressReload", "domain": "domain.reload"}
+
+
+class Applier:
+    """:meth:`run` is the long-lived coroutine; :meth:`submit` may be called at any time."""
+
+    def __init__(self, runtime_dir: Path, state_dir: Path, control: Control, nodes: MediaNodes) -> None:
+        self._tables = runtime_dir / "tables"
+        self._saved = state_dir / SNAPSHOT_FILE
+        self._control = control
+        self._media = Media(control, nodes)
+        self._bans = Bans(control)
+        self._changed = asyncio.Event()
+        self._wanted: tables.Contents | None = None
+        self._applied: tables.Contents | None = None
+        self._marked = ""
+        self._reported: tuple[str, str] | None = None
+        self._refused_since: float | None = None
+        self._report: Callable[[str, str], None] = lambda version, reason: None
+        self._time = asyncio.get_running_loop().time
+        self.proxy_up = False
+
+    @property
+    def version(self) -> str:
+        """Version of the last snapshot that the proxy has in full; empty if none."""
+        return self._applied.version if self._applied is not None and not self._media.pending else ""
+
+    @property
+    def in_step(self) -> bool:
+        """True if the proxy runs and has the last snapshot in full."""
+        return self.proxy_up and self._wanted is not None and self.version == self._wanted.version
+
+    def on_report(self, report: Callable[[str, str], None]) -> None:
+        """Set who is told a version and why it was refused; an empty reason: it was applied."""
+        self._report = report
+
+    def submit(self, snapshot: WatchEdgeResponse) -> None:
+        """Take a snapshot over. One that is invalid is refused, and what we had stays."""
+        try:
+            wanted = tables.contents(snapshot)
+        except InvalidFieldError as error:
+            self._tell(snapshot.version, str(error))
+            return
+        if self._wanted is not None and self._wanted.version == wanted.version and self.in_step:
+            self._report(wanted.version, "")
+            return
+        self._reported = None
+        self._wanted = wanted
+        try:
+            write_atomically(self._saved, snapshot.SerializeToString())
+        except OSError as error:
+            logger.error("snapshot_not_saved", file=str(self._saved), reason=str(error))
+        self._changed.set()
+
+    def load(self) -> None:
+        """Begin with the last snapshot of the life before, if there is one."""
+        try:
+            snapshot = WatchEdgeResponse.FromString(self._saved.read_bytes())
+            self._wanted = tables.contents(snapshot)
+        except FileNotFoundError:
+            return
+        except (OSError, DecodeError, InvalidFieldError) as error:
+            logger.error("saved_snapshot_unreadable", file=str(self._saved), reason=str(error))
+
+    async def run(self) -> None:
+        """Long-lived coroutine."""
+        while True:
+            self._changed.clear()
+            await self._step()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), POLL_S)
+
+    async def _step(self) -> None:
+        wanted = self._wanted
+        try:
+            if wanted is not None:
+                previous = tables.read(self._tables, wanted.files)
+                tables.write(self._tables, wanted.files)
+            await self._look()
+            if wanted is None:
+                return
+            try:
+                await self._apply(wanted)
+            except ProxyRefusedError:
+                tables.write(self._tables, previous)
+                raise
+        except ProxyUnreachableError as error:
+            if self.proxy_up:
+                logger.warning("proxy_lost", reason=str(error))
+            self.proxy_up = False
+            self._forget()
+        except ProxyRefusedError as error:
+            self._refused(str(error))
+        except OSError as error:
+            self._refused(f"tables: {error}")
+        else:
+            self._refused_since = None
+
+    async def _look(self) -> None:
+        """Find out whether this is still the proxy that we applied to."""
+        try:
+            answer = await self._control.call("htable.get", "cfg", "version")
+            mark = str(answer["item"]["value"])
+        except ProxyRefusedError:
+            mark = ""  # no such key
+        except (KeyError, TypeError) as error:
+            raise ProxyUnreachableError("htable.get: unknown answer") from error
+        if not self.proxy_up:
+            logger.info("proxy_up", mark=mark)
+        self.proxy_up = True
+        if mark != self._marked:
+            self._forget()
+
+    def _forget(self) -> None:
+        """The proxy must get everything again."""
+        self._applied = None
+        self._marked = ""
+        self._media.forget()
+        self._bans.forget()
+
+    async def _apply(self, wanted: tables.Contents) -> None:
+        applied = self._applied
+        if applied is not wanted:
+            for name, method in _RELOADS.items():
+                if applied is None or applied.files[name] != wanted.files[name]:
+                    await self._control.call(method)
+            await self._bans.apply(wanted.bans)
+        elif not self._media.pending:
+            return
+        await self._media.apply(wanted.nodes)
+        self._applied = wanted
+        if self._media.serviceable and self._marked != wanted.version:
+            await self._control.call("htable.sets", "cfg", "version", wanted.version)
+            self._marked = wanted.version
+        if not self._media.pending:
+            logger.info("snapshot_applied", version=wanted.version)
+            self._tell(wanted.version, "")
+
+    def _refused(self, reason: str) -> None:
+        self._forget()
+        now = self._time()
+        if self._refused_since is None:
+            self._refused_since = now
+        if self._wanted is not None and now - self._refused_since >= REFUSAL_GRACE_S:
+            self._tell(self._wanted.version, reason)
+
+    def _tell(self, version: str, reason: str) -> None:
+        if self._reported == (version, reason):
+            return
+        self._reported = (version, reason)
+        if reason:
+            logger.error("snapshot_refused", version=version, reason=reason)
+        self._report(version, reason)

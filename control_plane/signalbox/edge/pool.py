@@ -1,0 +1,202 @@
+"""The routing replicas: found by list or by DNS name, questions spread over those that answer in time."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from typing import TYPE_CHECKING
+
+import grpc
+import structlog
+
+from signalbox.edge.replica import LATE_LIMIT, Receiver, Replica, State
+from signalbox.errors import ConfigurationError
+from signalbox.rpc import KEEPALIVE_MS, KEEPALIVE_TIMEOUT_MS, MAX_MESSAGE_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from signalbox.settings import EdgeSettings, TlsSettings
+
+logger = structlog.get_logger(__name__)
+
+RESOLVE_INTERVAL_S = 5.0
+RETIRE_S = 1.0
+"""A replica whose address is gone may finish its questions for so long."""
+
+_OPTIONS: list[tuple[str, str | int]] = [
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.keepalive_time_ms", KEEPALIVE_MS),
+    ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.enable_http_proxy", 0),
+]
+
+
+class Pool:
+    """Keeps one :class:`Replica` per address. :meth:`run` is the long-lived coroutine."""
+
+    def __init__(self, settings: EdgeSettings) -> None:
+        self._settings = settings
+        self._credentials = _credentials(settings.routing_tls)
+        self._entries = [_parse_entry(entry) for entry in settings.routing]
+        self._replicas: dict[str, Replica] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._ready: list[Replica] = []
+        self._suspects: list[Replica] = []
+        self._resolved: dict[tuple[str, int], list[str]] = {}
+        self._turn = 0
+        self._any_ready = asyncio.Event()
+        self._time = asyncio.get_running_loop().time
+
+    @property
+    def replicas(self) -> Sequence[Replica]:
+        """All replicas, in any state."""
+        return tuple(self._replicas.values())
+
+    @property
+    def healthy(self) -> bool:
+        """True if at least one replica can be asked."""
+        return bool(self._ready or self._suspects)
+
+    def pick(self, exclude: Replica | None = None) -> Replica | None:
+        """The ready replica with the fewest open questions, in turn among equals.
+
+        If none is ready, one that is late is better than none, but not as a second opinion: with ``exclude`` set
+        only ready ones count.
+        """
+        candidates = self._ready
+        if not candidates and exclude is None:
+            candidates = self._suspects
+        count = len(candidates)
+        self._turn = turn = self._turn + 1
+        best: Replica | None = None
+        for step in range(count):
+            replica = candidates[(turn + step) % count]
+            if replica is not exclude and (best is None or replica.outstanding < best.outstanding):
+                best = replica
+        return best
+
+    def due_for_trial(self) -> Replica | None:
+        """A suspect replica that should get a copy of a question now."""
+        if not self._suspects:
+            return None
+        now = self._time()
+        return next((replica for replica in self._suspects if replica.trial_due(now)), None)
+
+    def was_late(self, replica: Replica) -> None:
+        """A question to it was not answered in time. The last ready replica stays, however late."""
+        replica.late_streak += 1
+        if replica.late_streak >= LATE_LIMIT and len(self._ready) > 1:
+            replica.suspect()
+
+    async def connected(self, avoid: Replica | None = None) -> Replica:
+        """Wait for a replica to watch; another than ``avoid`` if there is one."""
+        while True:
+            await self._any_ready.wait()
+            candidates = self._ready or self._suspects
+            if candidates:
+                self._turn += 1
+                others = [replica for replica in candidates if replica is not avoid] or candidates
+                return others[self._turn % len(others)]
+            self._any_ready.clear()
+
+    async def run(self, receiver: Receiver) -> None:
+        """Long-lived coroutine: follow the addresses, run the replicas."""
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                wanted = await self._addresses()
+                for target, server_name in wanted.items():
+                    if target not in self._replicas:
+                        replica = self._make(target, server_name, receiver)
+                        self._replicas[target] = replica
+                        self._tasks[target] = tasks.create_task(replica.run(), name=f"replica {target}")
+                for target in self._replicas.keys() - wanted.keys():
+                    tasks.create_task(self._retire(target), name=f"retire {target}")
+                await asyncio.sleep(RESOLVE_INTERVAL_S)
+
+    def _make(self, target: str, server_name: str | None, receiver: Receiver) -> Replica:
+        options = list(_OPTIONS)
+        name = self._settings.routing_tls.server_name or server_name
+        if self._credentials is not None and name is not None:
+            options.append(("grpc.ssl_target_name_override", name))
+
+        def connect() -> grpc.aio.Channel:
+            if self._credentials is None:
+                return grpc.aio.insecure_channel(target, options=options)
+            return grpc.aio.secure_channel(target, self._credentials, options=options)
+
+        return Replica(
+            target,
+            connect,
+            receiver,
+            self._sort,
+            hedge_after_s=self._settings.hedge_after_ms / 1000,
+            timeout_s=self._settings.decide_timeout_ms / 1000,
+        )
+
+    async def _retire(self, target: str) -> None:
+        """The address is gone from DNS."""
+        replica, task = self._replicas.pop(target), self._tasks.pop(target)
+        replica.drain()
+        self._sort()
+        await asyncio.sleep(RETIRE_S)
+        task.cancel()
+        logger.info("replica_retired", replica=target)
+
+    def _sort(self) -> None:
+        """A state changed."""
+        self._ready = [replica for replica in self._replicas.values() if replica.state is State.READY]
+        self._suspects = [replica for replica in self._replicas.values() if replica.state is State.SUSPECT]
+        if self._ready or self._suspects:
+            self._any_ready.set()
+        else:
+            self._any_ready.clear()
+
+    async def _addresses(self) -> dict[str, str | None]:
+        """gRPC target → server name for TLS. A name that cannot be resolved keeps the addresses it had."""
+        found: dict[str, str | None] = {}
+        for host, port, follow in self._entries:
+            if not follow:
+                found[f"[{host}]:{port}" if ":" in host else f"{host}:{port}"] = None
+                continue
+            try:
+                infos = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            except OSError as error:
+                logger.warning("replica_name_unresolved", name=host, reason=str(error))
+            else:
+                self._resolved[host, port] = [_target(str(address[0]), port) for *_, address in infos]
+            found |= dict.fromkeys(self._resolved.get((host, port), ()), host)
+        return found
+
+
+def _target(address: str, port: int) -> str:
+    ip = ipaddress.ip_address(address)
+    return f"ipv4:{ip}:{port}" if ip.version == 4 else f"ipv6:[{ip}]:{port}"
+
+
+def _parse_entry(entry: str) -> tuple[str, int, bool]:
+    """``host:port`` or ``dns:name:port`` as (host, port, follow all addresses). Raises ConfigurationError."""
+    rest = entry.removeprefix("dns:")
+    host, _, port = rest.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ConfigurationError(f"edge.routing: {entry!r} is neither host:port nor dns:name:port")
+    return host.strip("[]"), int(port), rest != entry
+
+
+def _credentials(tls: TlsSettings) -> grpc.ChannelCredentials | None:
+    if not tls.enabled:
+        return None
+
+    def pem(file: Path | None) -> bytes | None:
+        try:
+            return file.read_bytes() if file else None
+        except OSError as error:
+            raise ConfigurationError(f"edge.routing_tls: {error}") from error
+
+    return grpc.ssl_channel_credentials(pem(tls.ca_file), pem(tls.key_file), pem(tls.cert_file))

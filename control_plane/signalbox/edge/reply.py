@@ -1,0 +1,180 @@
+"""Decisions as the proxy takes them: one SIP request of method ROUTE per question (RFC 3261 framing, never answered).
+
+The wire contract is in ``kamailio/README.md``, section 2. What is alike for all calls with one decision is rendered
+once and kept under the decision's fingerprint; a call costs one bytes format.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from typing import TYPE_CHECKING
+
+from signalbox.api.types.v1.types_pb2 import MEDIA_MODE_ANCHOR, MEDIA_MODE_BYPASS, MEDIA_MODE_UNSPECIFIED
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from signalbox.api.routing.v1.routing_pb2 import Branch, Decision, Stage
+
+MAX_STAGES = 16
+MAX_BRANCHES = 8
+MAX_PHRASE = 64
+MIN_RING_MS = 1_000
+MAX_RING_MS = 180_000
+MAX_TEXT = 256
+_MEDIA = {MEDIA_MODE_UNSPECIFIED: "anchor", MEDIA_MODE_ANCHOR: "anchor", MEDIA_MODE_BYPASS: "bypass"}
+
+CACHED_DECISIONS = 20_000
+"""Rendered decisions kept; one of two stages takes about 2 KiB."""
+
+CACHED_NODE_PAIRS = 64
+"""Ends of messages kept per decision, one for each pair of media nodes seen."""
+
+
+class UnusableDecisionError(Exception):
+    """The proxy could not use the decision. Says why."""
+
+
+class Rendered:
+    """A decision as text, but for the media nodes.
+
+    ``anchored``: media nodes go into it. ``reusable``: the edge may use it again for the number.
+    """
+
+    __slots__ = ("_ends", "_reused", "anchored", "fields", "reusable")
+
+    def __init__(self, fields: dict[str, object], anchored: bool, reusable: bool) -> None:
+        self.fields = fields
+        self.anchored = anchored
+        self.reusable = reusable
+        self._ends: dict[tuple[int, int], bytes] = {}
+        self._reused: Rendered | None = None
+
+    def end(self, node: int, spare: int) -> bytes:
+        """The message from CSeq on, for these media nodes."""
+        end = self._ends.get((node, spare))
+        if end is None:
+            end = self._render(node, spare)
+            if len(self._ends) >= CACHED_NODE_PAIRS:
+                self._ends.clear()
+            self._ends[node, spare] = end
+        return end
+
+    def last_good(self) -> Rendered:
+        """The same decision, marked as one used again."""
+        if self._reused is None:
+            self._reused = Rendered({**self.fields, "by": "last_good"}, self.anchored, reusable=False)
+        return self._reused
+
+    def _render(self, node: int, spare: int) -> bytes:
+        fields = dict(self.fields)
+        if "n1" in fields:
+            fields |= {"n1": node, "n2": spare}
+        body = json.dumps(fields, separators=(",", ":")).encode()
+        return b"CSeq: 1 ROUTE\r\nMax-Forwards: 1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (
+            len(body),
+            body,
+        )
+
+
+def reject(code: int, phrase: str, why: str, retry_after: int = 0, tenant: str = "", number: str = "") -> Rendered:
+    """A refusal of the edge itself."""
+    return _rejection("edge", code, phrase, why, retry_after, tenant, number, reusable=False)
+
+
+def render(decision: Decision) -> Rendered:
+    """Render a decision of the routing service. Raises UnusableDecisionError."""
+    action = decision.WhichOneof("action")
+    known = bool(decision.number) and decision.caller_independent
+    if action == "reject":
+        refusal = decision.reject
+        if not 400 <= refusal.code <= 699:
+            raise UnusableDecisionError(f"reject.code {refusal.code}")
+        if len(refusal.phrase) > MAX_PHRASE or not _is_plain(refusal.phrase):
+            raise UnusableDecisionError("reject.phrase")
+        return _rejection(
+            "routing", refusal.code, refusal.phrase, decision.why, 0, decision.tenant, decision.number, known
+        )
+    if action != "dial":
+        raise UnusableDecisionError("no action")
+    mode = _MEDIA.get(decision.dial.media)
+    if mode is None:
+        raise UnusableDecisionError(f"dial.media {decision.dial.media}")
+    stages = decision.dial.stages
+    if not 1 <= len(stages) <= MAX_STAGES:
+        raise UnusableDecisionError(f"{len(stages)} stages")
+    fields: dict[str, object] = {
+        "v": 1, "do": "dial", "by": "routing", "why": decision.why, "tn": decision.tenant, "nu": decision.number,
+        "md": mode, "n1": 0, "n2": 0, "st": [_stage(stage) for stage in stages],
+    }  # fmt: skip
+    return Rendered(fields, anchored=mode == "anchor", reusable=known)
+
+
+def _rejection(
+    by: str, code: int, phrase: str, why: str, retry_after: int, tenant: str, number: str, reusable: bool
+) -> Rendered:
+    fields: dict[str, object] = {
+        "v": 1, "do": "reject", "by": by, "why": why, "tn": tenant, "nu": number,
+        "code": code, "ph": phrase, "ra": retry_after,
+    }  # fmt: skip
+    return Rendered(fields, anchored=False, reusable=reusable)
+
+
+def _stage(stage: Stage) -> str:
+    if not MIN_RING_MS <= stage.ring_time_ms <= MAX_RING_MS:
+        raise UnusableDecisionError(f"ring_time_ms {stage.ring_time_ms}")
+    if not 1 <= len(stage.branches) <= MAX_BRANCHES:
+        raise UnusableDecisionError(f"{len(stage.branches)} branches")
+    return "|".join([str(stage.ring_time_ms), *(_branch(branch) for branch in stage.branches)])
+
+
+def _branch(branch: Branch) -> str:
+    values: Sequence[str] = (branch.line, branch.uri, branch.destination)
+    for value in values:
+        if not 0 < len(value) <= MAX_TEXT or not _is_plain(value) or " " in value or "|" in value:
+            raise UnusableDecisionError(f"branch of line {branch.line!r}")
+    return " ".join([*values, "i" if branch.remove_identity else "-"])
+
+
+def _is_plain(text: str) -> bool:
+    return text.isascii() and text.isprintable()
+
+
+class DecisionCache:
+    """Rendered decisions by fingerprint; the ones not used for longest go first."""
+
+    def __init__(self, limit: int = CACHED_DECISIONS) -> None:
+        self._limit = limit
+        self._rendered: dict[int, Rendered] = {}
+
+    def get(self, decision: Decision) -> Rendered:
+        """The decision rendered. Raises UnusableDecisionError."""
+        fingerprint = decision.fingerprint
+        rendered = self._rendered.pop(fingerprint, None)
+        if rendered is None:
+            rendered = render(decision)
+            if not fingerprint:
+                return rendered
+            if len(self._rendered) >= self._limit:
+                del self._rendered[next(iter(self._rendered))]
+        self._rendered[fingerprint] = rendered
+        return rendered
+
+
+class ReplyWriter:
+    """Writes ROUTE requests with the token that the proxy checks."""
+
+    def __init__(self, token: str, ask_listen: str, route_listen: str) -> None:
+        nonce = secrets.token_hex(8) + "-"
+        self._template = (
+            f"ROUTE sip:{token}@{route_listen} SIP/2.0\r\n"
+            f"Via: SIP/2.0/UDP {ask_listen};branch=z9hG4bK{nonce}%x\r\n"
+            f"From: <sip:%d@edge>;tag={nonce}%x\r\n"
+            "To: <sip:%d@kamailio>\r\n"
+            f"Call-ID: {nonce}%x\r\n%b"
+        ).encode()
+
+    def message(self, number: int, index: int, label: int, end: bytes) -> bytes:
+        """One ROUTE request; ``number`` must not repeat while the process lives."""
+        return self._template % (number, index, number, label, number, end)

@@ -1,0 +1,26 @@
+"""The two secrets of a proxy: the token that it shares with its sidecar, and the key that all proxies share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from signalbox import secretfile
+from signalbox.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from signalbox.settings import EdgeSettings
+
+
+def token(settings: EdgeSettings) -> str:
+    """The token; made (mode 0600) if there is none. Raises ConfigurationError."""
+    return secretfile.read_or_make(settings.token_file)
+
+
+def cluster_key(settings: EdgeSettings) -> str:
+    """The cluster's key. It is never made here: a proxy with a key of its own would refuse the others' dialogs.
+
+    Raises ConfigurationError if there is none.
+    """
+    if not settings.cluster_key_file.exists():
+        raise ConfigurationError(f"edge.cluster_key_file: {settings.cluster_key_file} does not exist")
+    return secretfile.read_or_make(settings.cluster_key_file)

@@ -1,0 +1,153 @@
+"""Kamailio's tables (db_text) from a snapshot, and the snapshot's validity.
+
+Kamailio compares modification times in whole seconds and takes a file that is not newer for unchanged, so a table is
+always written with a time at least one second later than the one before (db_text, ``dbt_check_mtime``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import re
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from signalbox.edge.files import write_atomically
+from signalbox.edge.kamailio_config import TABLES
+from signalbox.errors import FieldViolation, InvalidFieldError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from signalbox.api.routing.v1.routing_pb2 import WatchEdgeResponse
+
+GROUP_TRUNKS = 1
+GROUP_DISABLED = 2
+MAX_NODE = 65_535
+_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_CONTROL = re.compile(r"udp6?:(?:\[[0-9a-f:.]+\]|[0-9.]+):[0-9]{1,5}")
+_ESCAPES = str.maketrans({"\\": "\\\\", ":": "\\:", "\n": "\\n", "\r": "\\r", "\t": "\\t"})
+
+
+@dataclass(frozen=True)
+class Node:
+    """An rtpengine as the proxy sees it: set number, ng address, and whether it may be used."""
+
+    number: int
+    url: str
+    enabled: bool
+    takes_calls: bool
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A snapshot ready to be taken over."""
+
+    version: str
+    files: Mapping[str, str]
+    nodes: tuple[Node, ...]
+    bans: Mapping[str, float]
+
+
+def contents(snapshot: WatchEdgeResponse) -> Contents:
+    """Check a snapshot and turn it into tables.
+
+    Raises InvalidFieldError that names what the proxy could not take.
+    """
+    nodes = _nodes(snapshot)
+    files = {
+        "address": _table("address", _addresses(snapshot)),
+        "domain": _table("domain", ((host, host, 0) for host in _hosts(snapshot))),
+        "rtpengine": _table("rtpengine", ((node.number, node.url, 1, int(not node.enabled), 0) for node in nodes)),
+    }
+    bans: dict[str, float] = {}
+    for number, ban in enumerate(snapshot.bans):
+        bans[str(_address(ban.address, f"bans[{number}].address"))] = ban.expire_time.ToMilliseconds() / 1000
+    return Contents(snapshot.version, files, nodes, bans)
+
+
+def write(directory: Path, files: Mapping[str, str]) -> set[str]:
+    """Write the tables whose text differs from what is on disk; returns their names. Raises OSError."""
+    changed = {name for name, text in files.items() if read(directory, [name]).get(name) != text}
+    for name in changed:
+        _write(directory / name, files[name])
+    return changed
+
+
+def read(directory: Path, names: Iterable[str]) -> dict[str, str]:
+    """The tables as they are on disk; what is not there is left out."""
+    found: dict[str, str] = {}
+    for name in names:
+        try:
+            found[name] = (directory / name).read_text()
+        except (FileNotFoundError, UnicodeDecodeError):
+            continue
+    return found
+
+
+def _write(path: Path, text: str) -> None:
+    modified = int(time.time())
+    with contextlib.suppress(FileNotFoundError):
+        modified = max(modified, int(path.stat().st_mtime) + 1)
+    write_atomically(path, text.encode(), modified)
+
+
+def _table(name: str, rows: Iterable[tuple[object, ...]]) -> str:
+    """Text of a table: header, then ``id:column:column…`` with colons escaped."""
+    lines = [TABLES[name][0]]
+    for number, row in enumerate(rows, start=1):
+        lines.append(":".join([str(number), *(str(value).translate(_ESCAPES) for value in row)]))
+    return "\n".join(lines) + "\n"
+
+
+def _addresses(snapshot: WatchEdgeResponse) -> Iterable[tuple[object, ...]]:
+    """Rows of ``address``: group, address, mask, any port, tag."""
+    for number, trunk in enumerate(snapshot.trunks):
+        if not _ID.fullmatch(trunk.id):
+            raise _invalid(f"trunks[{number}].id", "not an identifier")
+        group = GROUP_DISABLED if trunk.disabled else GROUP_TRUNKS
+        for position, text in enumerate(trunk.source_addresses):
+            try:
+                network = ipaddress.ip_network(text)
+            except ValueError as error:
+                raise _invalid(f"trunks[{number}].source_addresses[{position}]", str(error)) from error
+            yield group, network.network_address, network.prefixlen, 0, trunk.id
+
+
+def _hosts(snapshot: WatchEdgeResponse) -> list[str]:
+    """Hosts of all proxies, as they stand in a URI and as a source address."""
+    hosts: dict[str, None] = {}
+    for number, peer in enumerate(snapshot.peers):
+        for position, text in enumerate(peer.advertised_addresses):
+            host = text.rpartition(":")[0].strip("[]")
+            address = _address(host, f"peers[{number}].advertised_addresses[{position}]")
+            hosts[str(address)] = None
+            if address.version == 6:
+                hosts[f"[{address}]"] = None
+    return list(hosts)
+
+
+def _nodes(snapshot: WatchEdgeResponse) -> tuple[Node, ...]:
+    nodes: dict[int, Node] = {}
+    for position, node in enumerate(snapshot.media_nodes):
+        field = f"media_nodes[{position}]"
+        if not 1 <= node.number <= MAX_NODE or node.number in nodes:
+            raise _invalid(f"{field}.number", "not 1 to 65535, or there twice")
+        if not _CONTROL.fullmatch(node.control_address):
+            raise _invalid(f"{field}.control_address", "not udp:address:port")
+        takes_calls = node.healthy and not node.draining
+        nodes[node.number] = Node(node.number, node.control_address, node.healthy, takes_calls)
+    return tuple(nodes.values())
+
+
+def _address(text: str, field: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError as error:
+        raise _invalid(field, str(error)) from error
+
+
+def _invalid(field: str, reason: str) -> InvalidFieldError:
+    return InvalidFieldError(FieldViolation(field, reason))

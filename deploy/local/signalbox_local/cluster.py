@@ -184,6 +184,21 @@ class Cluster:
             return False
         return True
 
+    def wait_for_rules(self, revision: int | str, timeout_s: float = READY_TIMEOUT_S) -> None:
+        """Wait until every replica has the rules of an etcd revision (an etag will do), and every proxy what follows
+        from them for it: trunks, peers, media nodes. Raises ClusterError with what was seen last."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            replicas = {name: self.facts(name) for name in self.names("routing")}
+            edges = {name: self.facts(name).get("snapshot_version") for name in self.names("edge")}
+            behind = [name for name, facts in replicas.items() if _number(facts.get("rule_revision")) < int(revision)]
+            versions = {facts.get("edge_version") for facts in replicas.values()} | set(edges.values())
+            if not behind and len(versions) == 1:
+                return
+            if time.monotonic() > deadline:
+                raise ClusterError(f"revision {revision} has not reached everybody: {replicas} {edges}")
+            time.sleep(POLL_S)
+
     def address(self, name: str, what: str) -> str:
         """``host:port`` of a process: ``address("kamailio-1", "sip")``."""
         return self.entries[name].addresses[what]
@@ -260,6 +275,10 @@ class Cluster:
             for kind in ("routing", "provisioning")
         }
         manifest.write(self.directory, Manifest(self.options.name, entries, services, self.credentials))
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def _ask(entry: ProcessEntry) -> None:

@@ -228,7 +228,7 @@ class _Planner:
             }
         }
         file = self._settings(name, "edge", settings)
-        self._add(name, "edge", {"ask": ask, "metrics": metrics}, _signalbox("edge", file), state)
+        self._add(name, "edge", {"ask": ask, "metrics": metrics}, _signalbox("edge", file), state / "journal")
         edge = load(file).edge
         config = kamailio_config.write(
             edge, token=_secret(token), cluster_key=_secret(key), static_destination=self._options.static_destination

@@ -84,7 +84,7 @@ def show_status(console: Console, cluster: Cluster) -> bool:
             str(state.pid) if state.pid else "-",
             str(dt.timedelta(seconds=state.uptime_s)) if state.pid else "-",
             "[green]yes[/green]" if ready else "[red]no[/red]" if state.pid else "[red]down[/red]",
-            _fact(facts, "rule_revision", "snapshot_revision"),
+            _fact(facts, "rule_revision", "snapshot_version"),
             _fact(facts, "calls"),
             "  ".join(entry.addresses.values()),
         )

@@ -75,20 +75,9 @@ async def provision(step: Step, scene: Scene) -> None:
         rules.line(TENANT, line, address)
     number = rules.number(TENANT, NUMBER, [["line-a"], ["line-b"]], ring_s=20)
     step.did += [f"created tenant {TENANT}, trunk carrier ({CALLER_HOST}), lines A, B and C, number {NUMBER}"]
-    await _trunk_known(scene)
-    step.saw += [f"{NUMBER} rings line A, then line B (etcd revision {number.etag})"]
+    await asyncio.to_thread(scene.cluster.wait_for_rules, number.etag)
+    step.saw += [f"{NUMBER} rings line A, then line B; every replica and every proxy knows (revision {number.etag})"]
     step.figures["revision"] = int(number.etag)
-
-
-async def _trunk_known(scene: Scene) -> None:
-    """Wait until every proxy knows the trunk: an edge tells the version of what it has put into its Kamailio."""
-    revision = int(scene.rules.get_number(NUMBER).etag)
-    deadline = time.monotonic() + 5.0
-    for name in scene.cluster.names("edge"):
-        while (
-            int(str(scene.cluster.facts(name).get("snapshot_revision", 0))) < revision and time.monotonic() < deadline
-        ):
-            await asyncio.sleep(0.02)
 
 
 async def speak(step: Step, scene: Scene) -> None:

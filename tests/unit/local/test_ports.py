@@ -1,0 +1,65 @@
+"""Ports for clusters that live side by side."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from signalbox_local import ports
+
+
+def test_two_clusters_get_different_blocks() -> None:
+    first, second = ports.reserve(), ports.reserve()
+    try:
+        assert first.number != second.number
+        assert first.media_host(1) != second.media_host(1)
+        assert not {first.take() for _ in range(20)} & {second.take() for _ in range(20)}
+    finally:
+        first.release()
+        second.release()
+
+
+def test_a_released_block_can_be_had_again() -> None:
+    block = ports.reserve()
+    block.release()
+    again = ports.reserve()
+    again.release()
+    assert again.number == block.number
+
+
+def test_a_block_with_a_port_in_use_is_passed_over() -> None:
+    block = ports.reserve()
+    block.release()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind((ports.HOST, ports.first_port(block.number) + 7))
+        next_block = ports.reserve()
+        next_block.release()
+    assert next_block.number > block.number
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM])
+def test_a_preferred_port_is_given_unless_somebody_has_it(kind: socket.SocketKind) -> None:
+    block = ports.reserve()
+    try:
+        with socket.socket(socket.AF_INET, kind) as other:
+            other.bind((ports.HOST, 0))
+            port = other.getsockname()[1]
+            assert block.take(port) in range(
+                ports.first_port(block.number), ports.first_port(block.number) + ports.BLOCK_SIZE
+            )
+        assert block.take(port) == port
+        assert block.take(port) != port
+    finally:
+        block.release()
+
+
+def test_an_exhausted_block_says_so() -> None:
+    block = ports.reserve()
+    try:
+        for _ in range(ports.BLOCK_SIZE):
+            block.take()
+        with pytest.raises(ports.NoFreePortsError, match="no port left"):
+            block.take()
+    finally:
+        block.release()

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from signalbox.errors import ConfigurationError, StoreUnavailableError
+from signalbox.errors import StoreUnavailableError
 from signalbox.store.base import (
     MAX_OPERATIONS,
     PROGRESS_INTERVAL_S,
@@ -56,8 +56,6 @@ class EtcdStore:
 
         To be called within the event loop. Raises ConfigurationError for wrong endpoints or files that can't be read.
         """
-        if not settings.prefix:
-            raise ConfigurationError("etcd.prefix must not be empty")
         return cls(Connection(settings), KeySpace(settings.prefix), progress_interval_s)
 
     async def get(self, key: str) -> Entry | None:

@@ -128,9 +128,7 @@ class Connection:
         one_name = not tls.enabled or tls.server_name is not None
         self.timeout_s = settings.request_timeout_s
         self._user = settings.username
-        self._password_file = settings.password_file
-        if self._user is not None:
-            self._password()
+        self._password = _read(settings.password_file).decode().rstrip("\r\n") if settings.password_file else ""
         options = list(OPTIONS)
         credentials = None
         if tls.enabled:
@@ -196,7 +194,7 @@ class Connection:
             if self._token != refused:
                 return
             stubs = self._stubs[self._current]
-            request = rpc_pb2.AuthenticateRequest(name=self._user, password=self._password())
+            request = rpc_pb2.AuthenticateRequest(name=self._user, password=self._password)
             try:
                 self._token = (await stubs.auth.Authenticate(request, timeout=self.timeout_s)).token
             except grpc.aio.AioRpcError as error:
@@ -208,11 +206,6 @@ class Connection:
                     raise StoreUnavailableError(f"etcd refuses the password of user {self._user}") from error
                 else:
                     raise to_error(error) from error
-
-    def _password(self) -> str:
-        if self._password_file is None:
-            raise ConfigurationError("etcd.password_file is needed with etcd.username")
-        return _read(self._password_file).decode().rstrip("\r\n")
 
     async def close(self) -> None:
         """Close the channels; calls that run end with an error."""

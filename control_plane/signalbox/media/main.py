@@ -15,7 +15,7 @@ from signalbox.errors import ConfigurationError, SignalboxError, StoreUnavailabl
 from signalbox.media import number
 from signalbox.media.health import Health, count_forever, ping_forever
 from signalbox.media.metrics import MediaMetrics
-from signalbox.media.ng import NgClient
+from signalbox.media.ng import NgClient, NgError
 from signalbox.metrics import SideDoor
 from signalbox.store import keys
 from signalbox.store.etcd import EtcdStore
@@ -156,14 +156,16 @@ def serve(settings: Settings) -> None:
     """Run the sidecar until SIGTERM; never returns."""
 
     async def main(supervisor: Supervisor) -> None:
-        store = EtcdStore.open(settings.etcd)
+        control_address(settings.media)
         try:
             client = await NgClient.connect(settings.media.control)
-            try:
-                await _serve(Sidecar(settings.media, store, client, MediaMetrics()), settings.media, supervisor)
-            finally:
-                client.close()
+        except NgError as error:
+            raise ConfigurationError(f"media.control: {error}") from error
+        store = EtcdStore.open(settings.etcd)
+        try:
+            await _serve(Sidecar(settings.media, store, client, MediaMetrics()), settings.media, supervisor)
         finally:
+            client.close()
             await store.close()
 
     process.run(settings, "media", main)

@@ -1,0 +1,70 @@
+"""A real redis (or valkey) for one test, on a free loopback port, ended by its own pid."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+START_TIMEOUT_S = 10.0
+
+
+@dataclass
+class RedisServer:
+    """Keeps nothing on disk."""
+
+    directory: Path
+    port: int = 0
+    _process: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
+
+    @property
+    def address(self) -> str:
+        """host:port."""
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> RedisServer:
+        """Start, and wait until it answers."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        if not self.port:
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                self.port = probe.getsockname()[1]
+        binary = shutil.which("redis-server") or shutil.which("valkey-server")
+        assert binary is not None
+        options = ["--bind", "127.0.0.1", "--port", str(self.port), "--save", "", "--dir", str(self.directory)]
+        with (self.directory / "redis.log").open("ab") as log:
+            self._process = subprocess.Popen([binary, *options], stdout=log, stderr=log)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            assert self._process.poll() is None, (self.directory / "redis.log").read_text()
+            try:
+                with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
+                    connection.sendall(b"PING\r\n")
+                    if connection.recv(100).startswith(b"+PONG"):
+                        return self
+            except OSError:
+                time.sleep(0.01)
+        raise TimeoutError("redis does not answer")
+
+    def stop(self) -> None:
+        """End it; one that does not run is left alone."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            self._process.wait(10)
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """One server for one test, which may stop it."""
+    server = RedisServer(tmp_path / "redis").start()
+    yield server
+    server.stop()

@@ -1,8 +1,8 @@
 """A copy of a listing on local disk, so that a replica can start while the store is away.
 
-The file: a header (magic, format version, revision), one record for each key (lengths, revisions, key, value), an empty
-record, and a trailer (number of keys, BLAKE2b of all before). Integers are little-endian. It is written beside the old
-one and put in its place when it is whole and on the disk.
+The file: a header (magic, format version, revision), one record for each key (lengths, revisions, key, value) and the
+BLAKE2b of all before. Integers are little-endian. It is written beside the old one and put in its place when it is
+whole and on the disk.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hashlib
 import os
 import struct
 from datetime import UTC, datetime
+from mmap import ACCESS_READ, mmap
 from typing import IO, TYPE_CHECKING
 
 import structlog
@@ -27,10 +28,8 @@ MAGIC = b"SBXRULES"
 VERSION = 1
 _HEADER = struct.Struct("<8sIQ")
 _RECORD = struct.Struct("<IIQQ")
-_COUNT = struct.Struct("<Q")
 _DIGEST_BYTES = 16
 _BUFFER_BYTES = 1 << 20
-_END = _RECORD.pack(0, 0, 0, 0)
 
 
 class _DamagedError(Exception):
@@ -62,9 +61,7 @@ def save(file: Path, entries: Iterable[Entry], revision: int) -> None:
 def _write(stream: IO[bytes], entries: Iterable[Entry], revision: int) -> None:
     digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
     buffer = bytearray(_HEADER.pack(MAGIC, VERSION, revision))
-    count = 0
     for entry in entries:
-        count += 1
         key = entry.key.encode(errors="surrogateescape")
         buffer += _RECORD.pack(len(key), len(entry.value), entry.revision, entry.create_revision)
         buffer += key
@@ -73,8 +70,6 @@ def _write(stream: IO[bytes], entries: Iterable[Entry], revision: int) -> None:
             digest.update(buffer)
             stream.write(buffer)
             buffer.clear()
-    buffer += _END
-    buffer += _COUNT.pack(count)
     digest.update(buffer)
     stream.write(buffer)
     stream.write(digest.digest())
@@ -87,7 +82,7 @@ def load(file: Path) -> Listing | None:
     Blocks.
     """
     try:
-        with file.open("rb", buffering=_BUFFER_BYTES) as stream:
+        with file.open("rb") as stream:
             return _read(stream)
     except FileNotFoundError:
         return None
@@ -102,33 +97,24 @@ def load(file: Path) -> Listing | None:
 
 
 def _read(stream: IO[bytes]) -> Listing:
-    digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
-
-    left = os.fstat(stream.fileno()).st_size
-
-    def take(size: int) -> bytes:
-        nonlocal left
-        left -= size
-        if left < 0:
-            # Asked before reading: a damaged length may be of any size.
-            raise _DamagedError("it ends too early")
-        data = stream.read(size)
-        digest.update(data)
-        return data
-
-    magic, version, revision = _HEADER.unpack(take(_HEADER.size))
-    if magic != MAGIC:
-        raise _DamagedError("it is no snapshot")
-    if version != VERSION:
-        raise _DamagedError(f"format version {version} is not {VERSION}")
-    entries = []
-    while (record := take(_RECORD.size)) != _END:
-        key_size, value_size, written, created = _RECORD.unpack(record)
-        data = take(key_size + value_size)
-        key = data[:key_size].decode(errors="surrogateescape")
-        entries.append(Entry(key, data[key_size:], written, created))
-    (count,) = _COUNT.unpack(take(_COUNT.size))
-    checksum = digest.digest()
-    if count != len(entries) or stream.read(_DIGEST_BYTES + 1) != checksum:
-        raise _DamagedError("its checksum is wrong")
+    end = os.fstat(stream.fileno()).st_size - _DIGEST_BYTES
+    if end < _HEADER.size:
+        raise _DamagedError("it is too short")
+    with mmap(stream.fileno(), 0, access=ACCESS_READ) as data:
+        magic, version, revision = _HEADER.unpack_from(data)
+        if magic != MAGIC:
+            raise _DamagedError("it is no snapshot")
+        if version != VERSION:
+            raise _DamagedError(f"format version {version} is not {VERSION}")
+        with memoryview(data) as view, view[:end] as content:
+            if hashlib.blake2b(content, digest_size=_DIGEST_BYTES).digest() != data[end:]:
+                raise _DamagedError("its checksum is wrong")
+        entries = []
+        at = _HEADER.size
+        while at < end:
+            key_size, value_size, written, created = _RECORD.unpack_from(data, at)
+            value_at = at + _RECORD.size + key_size
+            key = data[at + _RECORD.size : value_at].decode(errors="surrogateescape")
+            at = value_at + value_size
+            entries.append(Entry(key, data[value_at:at], written, created))
     return Listing(entries, revision)

@@ -79,13 +79,6 @@ def test_a_file_cut_short_or_too_long_is_set_aside(file: Path) -> None:
     assert_set_aside(file, "checksum")
 
 
-def test_a_length_out_of_all_reason_costs_no_memory(file: Path) -> None:
-    whole = bytearray(file.read_bytes())
-    struct.pack_into("<II", whole, 20, 0xFFFFFFFF, 0xFFFFFFFF)
-    file.write_bytes(whole)
-    assert_set_aside(file, "ends too early")
-
-
 def test_another_format_version_is_set_aside(file: Path) -> None:
     whole = bytearray(file.read_bytes())
     struct.pack_into("<I", whole, 8, 99)

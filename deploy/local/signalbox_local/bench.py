@@ -1,0 +1,91 @@
+"""What benchmarks share: medians with their spread, what the machine is, and the JSON file that keeps a run."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import platform
+import statistics
+import subprocess
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_PROGRAMS = {
+    "kamailio": ["kamailio", "-v"],
+    "rtpengine": ["rtpengine", "--version"],
+    "etcd": ["etcd", "--version"],
+    "sipp": ["sipp", "-v"],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Median, least and greatest of some measurements."""
+
+    median: float
+    least: float
+    greatest: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """Raises ValueError without a value."""
+        if not values:
+            raise ValueError("nothing was measured")
+        return cls(statistics.median(values), min(values), max(values))
+
+    def __format__(self, spec: str) -> str:
+        spec = spec or ".2f"
+        return f"{self.median:{spec}} ({self.least:{spec}}–{self.greatest:{spec}})"
+
+    def json(self, digits: int = 4) -> dict[str, float]:
+        """For programs."""
+        return {
+            "median": round(self.median, digits),
+            "min": round(self.least, digits),
+            "max": round(self.greatest, digits),
+        }
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Nearest-rank percentile; ``share`` between 0 and 1."""
+    ranked = sorted(values)
+    return ranked[min(len(ranked) - 1, int(share * len(ranked)))]
+
+
+def machine() -> dict[str, object]:
+    """Processor, cores, system, and the versions of what was measured."""
+    model = "unknown"
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+            break
+    versions = {name: _first_version_line(command) for name, command in _PROGRAMS.items()}
+    versions |= {name: version(name) for name in ("signalbox", "grpcio", "uvloop", "protobuf")}
+    return {
+        "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "processor": model,
+        "cores": len(os.sched_getaffinity(0)),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "versions": versions,
+    }
+
+
+def write_json(file: Path, value: Mapping[str, object]) -> None:
+    """Write a run in one step."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(f".{file.name}.new")
+    temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    os.replace(temporary, file)
+
+
+def _first_version_line(command: Sequence[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    return lines[0] if lines else "unknown"

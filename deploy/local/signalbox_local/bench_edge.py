@@ -1,0 +1,260 @@
+"""``make bench-edge``: what it costs to ask the routing service where a call goes.
+
+Two clusters side by side, whole calls INVITE…BYE through one proxy of each in turns: (a) the proxy relays to a fixed
+line with the same script minus the question, (b) the service decides every call. Processor time is that of the proxy
+and, for (b), of its edge and of all routing replicas; the callers and lines are SIPp and count for neither.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import sys
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from signalbox_local import interrupts
+from signalbox_local.bench import Spread, machine, percentile, write_json
+from signalbox_local.cluster import Cluster
+from signalbox_local.layout import Options
+from signalbox_local.rules import Rules
+from signalbox_local.sipp import SCENARIOS, Sipp, SippOptions, free_port
+from signalbox_local.sipp_logs import read_messages, ring_delays_ms
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HOST = "127.0.0.1"
+CALLED, CALLED_ANCHORED = "4001234567", "4001234568"
+RATES = (500, 1000, 1500, 2000)
+CLEAN_UP_TO = 1500
+ROUNDS = 3
+RUN_S = 8.0
+DELAY_RATE = 500
+DELAY_ROUNDS = 3
+SEARCH_START, SEARCH_STEP, SEARCH_END = 1000.0, 1.15, 9000.0
+SEARCH_RUN_S = 5.0
+SEARCH_TRIES = 3
+MEDIA_RATE = 300
+SETTLE_S = 0.5
+
+STATIC, ROUTED = "static", "routed"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of calls."""
+
+    variant: str
+    purpose: str
+    rate: float
+    """Calls per second asked for."""
+    achieved: float
+    """Calls per second made."""
+    calls: int
+    failed: int
+    retransmissions: int
+    """Of the callers and of the line."""
+    cpu_ms_per_call: dict[str, float]
+    """By process."""
+    delays_ms: tuple[float, ...] = ()
+
+    @property
+    def clean(self) -> bool:
+        """Nothing failed, nothing was sent twice."""
+        return self.failed == 0 and self.retransmissions == 0
+
+    @property
+    def cpu_ms(self) -> float:
+        """Of all processes, per call."""
+        return sum(self.cpu_ms_per_call.values())
+
+    @property
+    def proxy_cpu_ms(self) -> float:
+        """Of the proxy, per call."""
+        return self.cpu_ms_per_call["kamailio-1"]
+
+
+class Bench:
+    """The two clusters, the line, and the runs so far."""
+
+    def __init__(self, clusters: dict[str, Cluster], line: Sipp, workdir: Path, console: Console) -> None:
+        self._clusters = clusters
+        self._line = line
+        self._workdir = workdir
+        self._console = console
+        self.runs: list[Run] = []
+
+    async def run(
+        self, variant: str, purpose: str, rate: float, seconds: float, *, called: str = CALLED, trace: bool = False
+    ) -> Run:
+        """Make ``rate * seconds`` calls through one variant and keep what was seen."""
+        cluster = self._clusters[variant]
+        measured = ["kamailio-1"]
+        if variant == ROUTED:
+            measured += ["edge-1", *cluster.names("routing")]
+        if called == CALLED_ANCHORED:
+            measured += [*cluster.names("rtpengine"), *cluster.names("media")]
+        line_before = self._line.statistics().retransmissions
+        before = {name: cluster.cpu_seconds(name) for name in measured}
+        options = SippOptions(
+            SCENARIOS / "uac_load.xml", self._workdir, f"callers-{variant}", host=HOST,
+            target=cluster.address("kamailio-1", "sip"), service=called, rate=rate, calls=round(rate * seconds),
+            hold_ms=0, max_open=20_000, timeout_s=seconds + 30, keys={"caller": "13800001234"}, trace_messages=trace,
+        )  # fmt: skip
+        async with await Sipp.start(options) as callers:
+            result = await callers.wait()
+            delays = tuple(ring_delays_ms(read_messages(callers.messages_file))) if trace else ()
+        # The line's statistics are written once a second.
+        await asyncio.sleep(1.0 + SETTLE_S)
+        calls = max(1, result.statistics.calls)
+        cpu = {name: (cluster.cpu_seconds(name) - before[name]) / calls * 1000 for name in measured}
+        again = result.statistics.retransmissions + self._line.statistics().retransmissions - line_before
+        run = Run(
+            variant, purpose, rate, calls / max(result.statistics.elapsed_s, 0.001), calls, result.statistics.failed,
+            again, cpu, delays,
+        )  # fmt: skip
+        self.runs.append(run)
+        parts = "  ".join(f"{name} {ms:.3f}" for name, ms in cpu.items())
+        self._console.print(
+            f"  {variant:7} {rate:6.0f}/s {calls:6} calls failed {run.failed} retransmitted {again:3} ms/call: {parts}",
+            highlight=False,
+        )
+        return run
+
+    async def in_turns(self, purpose: str, rate: float, seconds: float, rounds: int, *, trace: bool = False) -> None:
+        """Both variants in turns, the one that begins changing from round to round."""
+        for n in range(rounds):
+            for variant in (STATIC, ROUTED) if n % 2 == 0 else (ROUTED, STATIC):
+                await self.run(variant, purpose, rate, seconds, trace=trace)
+
+    async def highest_clean_rates(self) -> dict[str, float]:
+        """By variant: the highest rate at which at least one of SEARCH_TRIES runs was clean, calls per second."""
+        best = {STATIC: 0.0, ROUTED: 0.0}
+        rate = SEARCH_START
+        alive = [STATIC, ROUTED]
+        while alive and rate < SEARCH_END:
+            for variant in list(alive):
+                for _ in range(SEARCH_TRIES):
+                    if (await self.run(variant, "search", rate, SEARCH_RUN_S)).clean:
+                        best[variant] = rate
+                        break
+                else:
+                    alive.remove(variant)
+            rate *= SEARCH_STEP
+        return best
+
+
+def summary(runs: Sequence[Run], best: dict[str, float]) -> dict[str, object]:
+    """The figures, from the runs."""
+    by: defaultdict[tuple[str, float], list[Run]] = defaultdict(list)
+    for run in runs:
+        if run.purpose == "load":
+            by[run.variant, run.rate].append(run)
+    total, proxy = {}, {}
+    for rate in RATES:
+        pairs = list(zip(by[ROUTED, rate], by[STATIC, rate], strict=True))
+        total[str(rate)] = Spread.of([routed.cpu_ms / static.cpu_ms for routed, static in pairs]).json()
+        proxy[str(rate)] = Spread.of([routed.proxy_cpu_ms / static.proxy_cpu_ms for routed, static in pairs]).json()
+    low = [run for run in runs if run.purpose == "load" and run.rate <= CLEAN_UP_TO]
+    delays = {v: [r.delays_ms for r in runs if r.purpose == "delay" and r.variant == v] for v in (STATIC, ROUTED)}
+    added = {
+        name: Spread.of(
+            [percentile(r, share) - percentile(s, share) for r, s in zip(delays[ROUTED], delays[STATIC], strict=True)]
+        ).json()
+        for name, share in (("p50", 0.5), ("p99", 0.99))
+    }
+    return {
+        "cpu_ratio": {rate: ratio["median"] for rate, ratio in total.items()},
+        "cpu_ratio_spread": total,
+        "kamailio_cpu_ratio": proxy["1000"]["median"],
+        "kamailio_cpu_ratio_spread": proxy,
+        "failed": sum(run.failed for run in low if run.variant == ROUTED),
+        "retransmissions": sum(run.retransmissions for run in low if run.variant == ROUTED),
+        "static_failed": sum(run.failed for run in low if run.variant == STATIC),
+        "static_retransmissions": sum(run.retransmissions for run in low if run.variant == STATIC),
+        "added_pdd_ms": {name: spread["median"] for name, spread in added.items()},
+        "added_pdd_ms_spread": added,
+        "max_clean_cps": best,
+    }
+
+
+def show(console: Console, runs: Sequence[Run], figures: dict[str, object]) -> None:
+    """Tables for people: CPU per call by process and rate, then the figures."""
+    table = Table(title="CPU per call, milliseconds: median (least to greatest)")
+    for column in ("calls/s", "static proxy", "proxy", "edge", "routing", "all / static"):
+        table.add_column(column, justify="right")
+    for rate in RATES:
+        static = [run for run in runs if (run.variant, run.purpose, run.rate) == (STATIC, "load", rate)]
+        routed = [run for run in runs if (run.variant, run.purpose, run.rate) == (ROUTED, "load", rate)]
+        routing = [sum(ms for name, ms in r.cpu_ms_per_call.items() if name.startswith("routing")) for r in routed]
+        table.add_row(
+            str(rate),
+            f"{Spread.of([r.proxy_cpu_ms for r in static]):.3f}",
+            f"{Spread.of([r.proxy_cpu_ms for r in routed]):.3f}",
+            f"{Spread.of([r.cpu_ms_per_call['edge-1'] for r in routed]):.3f}",
+            f"{Spread.of(routing):.3f}",
+            f"{Spread.of([r.cpu_ms / s.cpu_ms for r, s in zip(routed, static, strict=True)]):.2f}",
+        )
+    console.print(table)
+    for name, value in figures.items():
+        console.print(f"{name}: {value}", highlight=False)
+
+
+async def bench(directory: Path, console: Console) -> dict[str, object]:
+    """Run all of it. Raises ClusterError or SippError."""
+    port = free_port(HOST)
+    clusters = {
+        STATIC: Cluster(
+            directory / STATIC,
+            Options(name=STATIC, replicas=1, proxies=1, media_nodes=0, static_destination=f"sip:{HOST}:{port}"),
+        ),
+        ROUTED: Cluster(directory / ROUTED, Options(name=ROUTED, replicas=2, proxies=1, media_nodes=1)),
+    }
+    with contextlib.ExitStack() as stack:
+        for cluster in clusters.values():
+            stack.enter_context(cluster)
+            with Rules.of(cluster) as rules:
+                rules.tenant("bench")
+                rules.trunk("callers", [HOST])
+                rules.line("bench", "line", f"{HOST}:{port}")
+                rules.number("bench", CALLED, [["line"]], anchored=False)
+                rules.number("bench", CALLED_ANCHORED, [["line"]])
+        workdir = directory / "sipp"
+        line = await Sipp.start(
+            SippOptions(SCENARIOS / "uas_load.xml", workdir, "line", host=HOST, port=port, max_open=50_000, timeout_s=0)
+        )
+        async with line:
+            runner = Bench(clusters, line, workdir, console)
+            await runner.in_turns("warm-up", 200, 2.0, 1)
+            for rate in RATES:
+                await runner.in_turns("load", rate, RUN_S, ROUNDS)
+            await runner.in_turns("delay", DELAY_RATE, RUN_S, DELAY_ROUNDS, trace=True)
+            best = await runner.highest_clean_rates()
+            await runner.run(ROUTED, "with rtpengine", MEDIA_RATE, RUN_S, called=CALLED_ANCHORED)
+        figures = summary(runner.runs, best)
+        show(console, runner.runs, figures)
+        runs = [{k: v for k, v in asdict(run).items() if k != "delays_ms"} for run in runner.runs]
+        return {"machine": machine(), **figures, "runs": runs}
+
+
+def main() -> int:
+    """Run, print, and keep the result in ``var/bench/edge.json``."""
+    console = Console()
+    directory = Path("var/bench/edge").resolve()
+    shutil.rmtree(directory, ignore_errors=True)
+    interrupts.install()
+    result = asyncio.run(bench(directory, console))
+    write_json(Path("var/bench/edge.json"), result)
+    console.print("kept in var/bench/edge.json")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

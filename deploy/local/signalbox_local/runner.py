@@ -73,6 +73,8 @@ class Runner:
         self._pid_file = self._directory / "supervisord.pid"
         self._log = self._directory / "supervisord.log"
         self._config = self._directory / "supervisord.conf"
+        self._supervisord: subprocess.Popen[bytes] | None = None
+        """Ours, if this object started it."""
 
     def launch(self, programs: Sequence[Program], *, detached: bool) -> None:
         """Start supervisord with these programs, none of them started yet.
@@ -91,7 +93,7 @@ class Runner:
         if not detached:
             command = [*_ends_with_parent(), *command]
         with interrupts.deferred():
-            process = subprocess.Popen(
+            process = self._supervisord = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -152,6 +154,9 @@ class Runner:
                 # Its processes get SIGTERM from the kernel.
                 os.kill(pid, signal.SIGKILL)
                 self._wait_for_end(STOP_TIMEOUT_S)
+        if self._supervisord is not None:
+            self._supervisord.wait(STOP_TIMEOUT_S)
+            self._supervisord = None
         deadline = time.monotonic() + STOP_TIMEOUT_S
         while (left := self.remaining()) and time.monotonic() < deadline:
             # Children whose parent was killed: nobody else will end them.
@@ -185,9 +190,9 @@ class Runner:
     def _pid(self) -> int | None:
         """Pid of the supervisord of this directory, if it lives: a number used again by another process is not it."""
         try:
+            if self._supervisord is not None:
+                self._supervisord.poll()  # so that it leaves no zombie
             pid = int(self._pid_file.read_text())
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, os.WNOHANG)  # our own child leaves a zombie otherwise
             command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         except (OSError, ValueError):
             return None
@@ -264,7 +269,9 @@ class _UnixTransport(xmlrpc.client.Transport):
         self._path = path
 
     def make_connection(self, host: object) -> http.client.HTTPConnection:
-        return _UnixConnection(self._path)
+        connection = _UnixConnection(self._path)
+        self._connection = "localhost", connection  # which the base class closes
+        return connection
 
 
 class _UnixConnection(http.client.HTTPConnection):

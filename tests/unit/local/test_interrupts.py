@@ -7,7 +7,6 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-
 from signalbox_local import interrupts
 
 if TYPE_CHECKING:
@@ -30,12 +29,17 @@ def test_each_signal_interrupts(number: signal.Signals) -> None:
 
 
 def test_a_signal_inside_a_deferred_block_interrupts_at_its_end() -> None:
-    passed = False
-    with pytest.raises(KeyboardInterrupt, match="SIGTERM"), interrupts.deferred():
-        signal.raise_signal(signal.SIGTERM)
-        signal.raise_signal(signal.SIGINT)
-        passed = True
-    assert passed
+    done = []
+
+    def work() -> None:
+        with interrupts.deferred():
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGINT)
+            done.append("all of it")
+
+    with pytest.raises(KeyboardInterrupt, match="SIGTERM"):
+        work()
+    assert done == ["all of it"]
     with pytest.raises(KeyboardInterrupt, match="SIGINT"):
         signal.raise_signal(signal.SIGINT)
 

@@ -6,7 +6,6 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-
 from signalbox_local import manifest
 from signalbox_local.manifest import Manifest, ManifestError, ProcessEntry
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from signalbox_local.demo.obedience import Attempt, Change, judge
 
 CHANGE = Change(answered=100.0, old="line-b", new="line-c")

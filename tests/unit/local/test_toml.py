@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from signalbox_local import toml
 
 _VALUES = st.one_of(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,7 @@ from signalbox.provisioning.service import ProvisioningService
 from signalbox.store import codec, keys
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from signalbox.store.base import Compare, Delete, Entry, Listing, Put, Store
 
@@ -53,7 +52,7 @@ class Refusal:
     metadata: dict[str, str] = field(default_factory=dict)
     fields: dict[str, str] = field(default_factory=dict)
 
-    def take(self, error: grpc.aio.AioRpcError) -> None:
+    def take(self, error: Any) -> None:
         """Fill in from a failed call."""
         status = rpc_status.from_call(error)
         assert status is not None, f"no details: {error}"
@@ -101,7 +100,9 @@ class Example:
         return types_pb2.Line(**{"tenant": tenant, "id": id, "user": "100", "host": "192.0.2.7", **fields})
 
     @staticmethod
-    def number(digits: str = "4001234567", *stages: Sequence[str], tenant: str = "acme", **fields: Any) -> types_pb2.Number:
+    def number(
+        digits: str = "4001234567", *stages: Sequence[str], tenant: str = "acme", **fields: Any
+    ) -> types_pb2.Number:
         """A number that dials the stages, by default line a and then line b."""
         dialled = [types_pb2.DialStage(lines=lines) for lines in stages or (["a"], ["b"])]
         return types_pb2.Number(**{"number": digits, "tenant": tenant, "stages": dialled, **fields})

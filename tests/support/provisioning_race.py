@@ -105,7 +105,7 @@ async def count_together(replicas: Sequence[Stub], writers: int, each: int) -> i
 
 
 async def neighbours(replicas: Sequence[Stub], writers: int) -> None:
-    """Many writers of one tenant's different objects and of different fields of one object: all succeed, none is lost."""
+    """Many writers of one tenant's objects and of different fields of one object: all succeed, none is lost."""
     api = replicas[0]
     await Example.write(api)
 

@@ -55,7 +55,7 @@ class JournalReader:
                 continue
             event.sequence = sequence
             # An edge keeps its journal in a directory of its name.
-            event.proxy = self._directory.name
+            event.proxy = self._directory.resolve().name
             yield event
 
 

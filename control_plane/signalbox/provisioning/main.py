@@ -41,12 +41,13 @@ class StoreProbe:
         self._reachable = False
 
     async def run(self) -> None:
-        """Long-lived coroutine: ask, tell the health service, wait."""
+        """Long-lived coroutine."""
         while True:
-            await self._ask()
+            await self.ask()
             await asyncio.sleep(PROBE_INTERVAL_S)
 
-    async def _ask(self) -> None:
+    async def ask(self) -> None:
+        """Ask once, and tell the health service."""
         try:
             await self._store.get(keys.TRUNK_FENCE)
         except StoreUnavailableError as error:

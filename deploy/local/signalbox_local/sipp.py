@@ -134,13 +134,16 @@ class Sipp:
         port = options.port or free_port(options.host)
         media_port = free_port(options.host, span=4)
         with _file(options, "screen").open("wb") as screen:
-            process = await asyncio.create_subprocess_exec(
-                *_command(options, port, media_port),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=screen,
-                stderr=asyncio.subprocess.STDOUT,
-                cwd=options.workdir,
-            )
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *command(options, port, media_port),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=screen,
+                    stderr=asyncio.subprocess.STDOUT,
+                    cwd=options.workdir,
+                )
+            except OSError as error:
+                raise SippError(f"sipp cannot be run: {error}") from error
         self = cls(options, process, port, media_port)
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
@@ -152,7 +155,8 @@ class Sipp:
             if isinstance(error, TimeoutError):
                 raise SippError(f"{options.name}: did not begin within {START_TIMEOUT_S} s") from error
             raise
-        if process.returncode not in (None, 0, 1):
+        if not _has_rows(_file(options, "csv")) or self.statistics().fatal:
+            await process.wait()
             raise SippError(f"{options.name}: exit code {process.returncode}: {self._errors()}")
         return self
 
@@ -208,7 +212,8 @@ async def run(options: SippOptions) -> SippResult:
         return await sipp.wait()
 
 
-def _command(options: SippOptions, port: int, media_port: int) -> list[str]:
+def command(options: SippOptions, port: int, media_port: int) -> list[str]:
+    """The command line. ``port`` takes SIP, ``media_port`` and the ports after it RTP."""
     arguments = [
         *("sipp", "-sf", str(options.scenario.resolve()), "-nostdin"),
         *("-i", options.host, "-p", str(port), "-t", "u1" if options.transport == "udp" else "t1"),
@@ -241,7 +246,7 @@ def _file(options: SippOptions, kind: str) -> Path:
 
 
 def _has_rows(file: Path) -> bool:
-    """SIPp writes the first row of statistics when its sockets are open."""
+    """SIPp writes the first row of statistics when its sockets are open, or when it gives up."""
     return file.exists() and file.read_bytes().count(b"\n") > 1
 
 

@@ -33,6 +33,8 @@ class SippStatistics:
     """Calls failed for a message that the scenario did not expect."""
     timed_out: int
     """Calls failed for lack of a reply."""
+    fatal: int
+    """Errors for which SIPp ended itself."""
     response_times: Mapping[str, Mapping[str, int]]
     """By timer of the scenario: how many were below each bound in milliseconds: ``{"ring": {"<5": 400, ">=5": 0}}``."""
 
@@ -59,6 +61,7 @@ def read_statistics(file: Path) -> SippStatistics:
         retransmissions=int(row["Retransmissions(C)"]),
         unexpected=int(row["FailedUnexpectedMessage(C)"]),
         timed_out=int(row["FailedMaxUDPRetrans(C)"]) + int(row["FailedTimeoutOnRecv(C)"]),
+        fatal=int(row["FatalErrors(C)"]),
         response_times=times,
     )
 

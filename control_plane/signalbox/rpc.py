@@ -145,9 +145,7 @@ def serve_errors(handler: Handler) -> Handler:
 
 
 async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: Exception, method: str) -> None:
-    """End the call with the error's status. An abort on its way passes as it is; a task group's single error counts."""
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
+    """End the call with the error's status. An abort on its way passes as it is."""
     if isinstance(error, grpc.aio.AbortError):
         raise error
     if not isinstance(error, SignalboxError):

@@ -159,7 +159,7 @@ def _decide_number(rules: Rules, number: Number, looped: bool, trace: Trace | No
     if not stages:
         steps.append(Step("no_line", "no line is left to ring", decisive=True))
         return Decision(UNAVAILABLE, Why.NO_LINE, number.tenant, number.number, caller_independent=True)
-    steps.append(Step("dial", f"{len(stages)} stages, media {number.media.value}", decisive=True))
+    steps.append(Step("dial", f"stages: {len(stages)}, media: {number.media.value}", decisive=True))
     return Decision(Dial(stages, number.media), Why.DIAL, number.tenant, number.number, caller_independent=True)
 
 

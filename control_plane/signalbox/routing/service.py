@@ -108,13 +108,14 @@ class RoutingService(routing_pb2_grpc.RoutingServiceServicer):
             edge = _hello(await anext(requests, None))
             with self._feed.watcher(edge.id) as watcher:
                 logger.info("edge_watches", edge=edge.id, peer=context.peer())
-                async with asyncio.TaskGroup() as group:
-                    sender = group.create_task(self._send_snapshots(context))
-                    keeper = group.create_task(self._registry.keep(edge))
-                    async for request in requests:
-                        self._note(watcher, request)
-                    sender.cancel()
+                reader = asyncio.create_task(self._read(watcher, requests))
+                keeper = asyncio.create_task(self._registry.keep(edge))
+                try:
+                    await self._send_snapshots(context, reader, keeper)
+                finally:
+                    reader.cancel()
                     keeper.cancel()
+                    await asyncio.gather(reader, keeper, return_exceptions=True)
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -135,15 +136,31 @@ class RoutingService(routing_pb2_grpc.RoutingServiceServicer):
         async with lock:
             await stream.write(notice)
 
-    async def _send_snapshots(self, context: WatchContext) -> None:
-        version = ""
-        while True:
-            response = await self._feed.next(version)
+    async def _send_snapshots(self, context: WatchContext, *others: asyncio.Task[None]) -> None:
+        """Send until one of the other tasks ends; raises what it raised.
+
+        This and not the reading is done by the handler itself, because a write must not be cancelled half-way: gRPC
+        would never get round to sending the status.
+        """
+        version, draining = "", False
+        while not draining:
+            following = asyncio.create_task(self._feed.next(version))
+            try:
+                await asyncio.wait({following, *others}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                unchanged = following.cancel()
+            if unchanged:
+                break
+            response = following.result()
             await context.write(response)
             self._stats.snapshots_sent += 1
-            if response.draining:
-                return
-            version = response.version
+            version, draining = response.version, response.draining
+        ended, _ = await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
+        await ended.pop()
+
+    async def _read(self, watcher: Watcher, requests: AsyncIterator[routing_pb2.WatchEdgeRequest]) -> None:
+        async for request in requests:
+            self._note(watcher, request)
 
     def _note(self, watcher: Watcher, request: routing_pb2.WatchEdgeRequest) -> None:
         match request.WhichOneof("message"):

@@ -60,17 +60,17 @@ class Worker:
     def __init__(self, settings: RoutingSettings, store: Store, role: Role) -> None:
         self._settings = settings
         self._role = role
-        self._stats = Stats(self._gauges)
+        self.stats = Stats(self.gauges)
         self._feed = EdgeFeed(lambda: self._replica.revision)
         self._book = Book(on_edge_change=self._feed.mark)
         self._replica = Replica(store, self._book, settings, writes_snapshot=role.index == 0)
-        answerer = Answerer(self._book, lambda: self._replica.rule_revision, self._stats, settings.max_diversions)
+        answerer = Answerer(self._book, lambda: self._replica.rule_revision, self.stats, settings.max_diversions)
         registry = EdgeRegistry(store, self._book)
-        self._service = RoutingService(self._replica, answerer, self._feed, registry, self._stats)
+        self._service = RoutingService(self._replica, answerer, self._feed, registry, self.stats)
         metrics = CollectorRegistry()
-        metrics.register(self._stats)
+        metrics.register(self.stats)
         ProcessCollector(registry=metrics)
-        self._side_door = SideDoor(_shifted(settings.metrics.listen, role.index), self._readiness, metrics)
+        self._side_door = SideDoor(_shifted(settings.metrics.listen, role.index), self.readiness, metrics)
         self.port = 0
         """Where gRPC is served, once it is."""
 
@@ -106,7 +106,7 @@ class Worker:
             await health.set(self._replica.ready)
             await asyncio.sleep(HEALTH_INTERVAL_S)
 
-    def _readiness(self) -> tuple[bool, Mapping[str, object]]:
+    def readiness(self) -> tuple[bool, Mapping[str, object]]:
         age = self._replica.rule_age_s()
         return self._replica.ready and not self._service.draining, {
             "rule_revision": self._replica.rule_revision,
@@ -121,7 +121,7 @@ class Worker:
             "worker": self._role.index,
         }
 
-    def _gauges(self) -> Mapping[str, float]:
+    def gauges(self) -> Mapping[str, float]:
         return {
             "rule_revision": self._replica.rule_revision,
             "rule_age_seconds": self._replica.rule_age_s(),

@@ -1,0 +1,332 @@
+"""The routing service over gRPC, in this process, over a store in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import grpc
+import pytest
+from signalbox.api.routing.v1 import routing_pb2
+from signalbox.api.types.v1 import types_pb2
+from signalbox.routing import edges, replica
+from signalbox.routing.worker import Role
+from signalbox.store import keys
+from signalbox.store.base import Put
+from signalbox.store.memory import MemoryStore
+from support import routing
+from support.routing import Running, call, delete, put, questions, running
+from support.wait import until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+TIMEOUT_S = 10.0
+
+
+@pytest.fixture
+async def store() -> AsyncIterator[MemoryStore]:
+    store = MemoryStore(progress_interval_s=0.05)
+    rules = (routing.trunk(), routing.line(), routing.number())
+    await put(store, types_pb2.Tenant(id="acme"), *rules, routing.node(1), routing.node(2))
+    yield store
+    await store.close()
+
+
+def hello(edge: routing_pb2.Edge | None = None) -> routing_pb2.WatchEdgeRequest:
+    return routing_pb2.WatchEdgeRequest(hello=routing_pb2.EdgeHello(edge=edge or routing.edge()))
+
+
+def ack(version: str) -> routing_pb2.WatchEdgeRequest:
+    return routing_pb2.WatchEdgeRequest(ack=routing_pb2.SnapshotAck(version=version))
+
+
+async def read(call: object) -> routing_pb2.WatchEdgeResponse:
+    return await asyncio.wait_for(call.read(), TIMEOUT_S)  # type: ignore[attr-defined]
+
+
+async def read_until(call: object, condition: object) -> routing_pb2.WatchEdgeResponse:
+    """Snapshots until one fulfils the condition."""
+    while not condition(response := await read(call)):  # type: ignore[operator]
+        pass
+    return response
+
+
+async def test_a_call_is_decided_and_explained(store: MemoryStore, tmp_path: Path) -> None:
+    async with running(store, tmp_path) as service:
+        response = await service.stub.Decide(call())
+        assert response.decision.dial.stages[0].branches[0].line == "a"
+        assert {response.media.node, response.media.spare} == {1, 2}
+        assert response.rule_revision >= await store.revision()
+        explained = await service.stub.Explain(routing_pb2.ExplainRequest(request=call()))
+        assert explained.decision == response.decision
+        assert explained.steps[-1].decisive
+        assert explained.rule_age.ToSeconds() < 60
+
+
+async def test_invalid_requests_are_refused_with_the_field(store: MemoryStore, tmp_path: Path) -> None:
+    async with running(store, tmp_path) as service:
+        for asked in (
+            service.stub.Decide(call(call_id="")),
+            service.stub.Explain(routing_pb2.ExplainRequest(request=call(""))),
+        ):
+            with pytest.raises(grpc.aio.AioRpcError) as raised:
+                await asked
+            assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_stream_answers_message_by_message_with_the_rules_of_the_moment(
+    store: MemoryStore, tmp_path: Path
+) -> None:
+    async with running(store, tmp_path) as service:
+        stream = service.stub.DecideStream()
+        await stream.write(questions(call(), call("110"), call(call_id=""), first_id=5))
+        response = await stream.read()
+        assert [(a.id, a.decision.why, a.error) for a in response.answers] == [
+            (5, "dial", 0),
+            (6, "number_unknown", 0),
+            (7, "", types_pb2.INVALID_FIELD),
+        ]
+        assert not response.draining
+        revision = await delete(store, routing.line())
+        await until(lambda: service.facts["rule_revision"] >= revision)
+        await stream.write(questions(call()))
+        response = await stream.read()
+        assert [a.decision.why for a in response.answers] == ["no_line"]
+        assert response.rule_revision >= revision
+        await stream.done_writing()
+        assert await stream.read() is grpc.aio.EOF
+
+
+async def test_a_damaged_rule_does_not_stop_the_others(store: MemoryStore, tmp_path: Path) -> None:
+    await store.commit([], [Put(keys.number("4007654321"), b"\xff"), Put(keys.live_media("m9"), b"\xff")])
+    async with running(store, tmp_path) as service:
+        assert await service.why() == "dial"
+        assert service.facts["damaged_values"] == [keys.live_media("m9"), keys.number("4007654321")]
+        await put(store, routing.number("4007654321"))
+        await delete(store, routing.node(9))
+        await until(lambda: service.facts["damaged_values"] == [])
+        assert await service.why(call("4007654321")) == "dial"
+
+
+async def test_an_edge_gets_everything_and_then_every_change(store: MemoryStore, tmp_path: Path) -> None:
+    async with running(store, tmp_path) as service:
+        watch = service.stub.WatchEdge()
+        await watch.write(hello())
+        first = await read_until(watch, lambda r: r.peers)
+        assert [t.id for t in first.trunks] == ["carrier"]
+        assert [n.number for n in first.media_nodes] == [1, 2]
+        assert list(first.peers) == [routing.edge()]
+        await put(store, routing.trunk("other", "192.0.2.2"))
+        second = await read(watch)
+        assert [t.id for t in second.trunks] == ["carrier", "other"]
+        assert second.version != first.version
+        await delete(store, routing.node(1))
+        third = await read(watch)
+        assert [n.number for n in third.media_nodes] == [2]
+
+
+async def test_acknowledged_and_refused_snapshots_are_known(store: MemoryStore, tmp_path: Path) -> None:
+    async with running(store, tmp_path) as service:
+        watch = service.stub.WatchEdge()
+        await watch.write(hello())
+        first = await read_until(watch, lambda r: r.peers)
+        await watch.write(ack(first.version))
+        await until(lambda: service.facts["edges"] == {"edge-1": first.version})
+        refused = routing_pb2.SnapshotNack(version="x", reason="no disk")
+        await watch.write(routing_pb2.WatchEdgeRequest(nack=refused))
+        await until(lambda: service.worker.stats.snapshots_refused == 1)
+        assert service.facts["edges"] == {"edge-1": first.version}
+        await watch.done_writing()
+        assert await read_until(watch, lambda r: r is grpc.aio.EOF) is grpc.aio.EOF
+        assert service.facts["edges"] == {}
+
+
+@pytest.mark.parametrize(
+    "messages", [[ack("x")], [hello(routing.edge("Not an id"))], [hello(), hello()], [routing_pb2.WatchEdgeRequest()]]
+)
+async def test_an_edge_that_breaks_the_protocol_is_refused(
+    store: MemoryStore, tmp_path: Path, messages: list[routing_pb2.WatchEdgeRequest]
+) -> None:
+    async with running(store, tmp_path) as service:
+        watch = service.stub.WatchEdge(iter(messages))
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await read_until(watch, lambda r: r is grpc.aio.EOF)
+        assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_an_edge_that_breaks_off_is_forgotten_and_stays_registered(store: MemoryStore, tmp_path: Path) -> None:
+    async with running(store, tmp_path) as service:
+        watch = service.stub.WatchEdge()
+        await watch.write(hello())
+        await read_until(watch, lambda r: r.peers)
+        watch.cancel()
+        await until(lambda: service.facts["edges"] == {})
+        assert await store.get(keys.live_edge("edge-1"))
+
+
+async def test_an_edge_that_moves_to_another_replica_never_vanishes(
+    store: MemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edges, "CHECK_INTERVAL_S", 0.01)
+    async with running(store, tmp_path / "1") as one, running(store, tmp_path / "2") as other:
+        observer = other.stub.WatchEdge()
+        await observer.write(hello(routing.edge("observer")))
+        first = one.stub.WatchEdge()
+        await first.write(hello())
+        seen = await read_until(observer, lambda r: {p.id for p in r.peers} == {"edge-1", "observer"})
+        same = await read_until(first, lambda r: {p.id for p in r.peers} == {"edge-1", "observer"})
+        assert same.version == seen.version
+        first_lease = store._lease_of[keys.live_edge("edge-1")]
+        first.cancel()
+        await until(lambda: one.facts["edges"] == {})
+        second = other.stub.WatchEdge()
+        await second.write(hello())
+        await until(lambda: store._lease_of[keys.live_edge("edge-1")] != first_lease)
+        store.expire_lease(first_lease)
+        await put(store, routing.trunk("other", "192.0.2.2"))
+        last = await read_until(observer, lambda r: len(r.trunks) == 2)
+        assert {p.id for p in last.peers} == {"edge-1", "observer"}
+
+
+async def test_two_replicas_give_a_call_the_same_decision_and_nodes(store: MemoryStore, tmp_path: Path) -> None:
+    async with running(store, tmp_path / "1") as one, running(store, tmp_path / "2") as other:
+        for n in range(20):
+            asked = call(call_id=f"edge-1-65f0a1-{n}-7")
+            answers = [await service.stub.Decide(asked) for service in (one, other)]
+            assert answers[0].decision == answers[1].decision
+            assert answers[0].media == answers[1].media
+
+
+async def test_a_replica_without_rules_is_not_ready_and_says_so(store: MemoryStore, tmp_path: Path) -> None:
+    store.available = False
+    async with running(store, tmp_path, ready=False) as service:
+        assert service.facts["source"] == "none"
+        assert not service.facts["ready"]
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await service.why()
+        assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+        store.available = True
+        await until(lambda: service.facts["ready"])
+        assert await service.why() == "dial"
+
+
+async def test_a_replica_starts_from_its_snapshot_while_the_store_is_away(
+    store: MemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replica, "SNAPSHOT_AFTER_S", 0.05)
+    async with running(store, tmp_path) as service:
+        watch = service.stub.WatchEdge()
+        await watch.write(hello())
+        version = (await read_until(watch, lambda r: r.peers)).version
+        await until(lambda: (tmp_path / "rules.snapshot").exists())
+    store.available = False
+    async with running(store, tmp_path, snapshot_interval_s=0.01) as service:
+        assert service.facts["source"] == "snapshot"
+        assert not service.facts["store_available"]
+        assert service.facts["rule_revision"] > 0
+        assert (await service.stub.Decide(call())).media.node
+        watch = service.stub.WatchEdge()
+        await watch.write(hello())
+        assert len((await read(watch)).media_nodes) == 2
+        store.available = True
+        await until(lambda: service.facts["source"] == "etcd")
+        assert (await read_until(watch, lambda r: r.version == version)).version == version
+
+
+async def test_a_store_that_goes_away_stops_no_call_and_ages_the_rules(store: MemoryStore, tmp_path: Path) -> None:
+    async with running(store, tmp_path, stale_after_s=0.2) as service:
+        store.available = False
+        await until(lambda: not service.facts["store_available"])
+        await until(lambda: not service.facts["ready"])
+        assert service.facts["rule_age_s"] > 0.2
+        assert await service.why() == "dial"
+        store.available = True
+        await until(lambda: service.facts["ready"])
+
+
+async def test_the_snapshot_follows_the_rules_and_tells_its_age(store: MemoryStore, tmp_path: Path) -> None:
+    file = tmp_path / "rules.snapshot"
+    async with running(store, tmp_path, snapshot_interval_s=0.01) as service:
+        await until(file.exists)
+        size, written = file.stat().st_size, file.stat().st_mtime_ns
+        await until(lambda: file.stat().st_mtime_ns > written)
+        await put(store, routing.number("4007654321"))
+        await until(lambda: file.stat().st_size > size)
+        file.unlink()
+        await until(file.exists)
+        assert service.worker.gauges()["snapshot_age_seconds"] < 60
+
+
+async def test_only_the_first_worker_writes_the_snapshot(store: MemoryStore, tmp_path: Path) -> None:
+    async with (
+        running(store, tmp_path / "1", Role(index=1), snapshot_interval_s=0.01),
+        running(store, tmp_path / "0", Role(index=0), snapshot_interval_s=0.01),
+    ):
+        await until((tmp_path / "0" / "rules.snapshot").exists)
+        assert not (tmp_path / "1" / "rules.snapshot").exists()
+
+
+async def test_a_snapshot_that_cannot_be_written_stops_nothing(store: MemoryStore, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no directory")
+    async with running(store, tmp_path, snapshot_file=tmp_path / "file" / "x", snapshot_interval_s=0.01) as service:
+        assert await service.why() == "dial"
+        (tmp_path / "file").unlink()
+        await until((tmp_path / "file" / "x").exists)
+
+
+async def test_a_stopping_replica_answers_what_it_took_and_sends_the_streams_elsewhere(
+    store: MemoryStore, tmp_path: Path
+) -> None:
+    async with running(store, tmp_path, drain_s=TIMEOUT_S) as service:
+        stream, watch = service.stub.DecideStream(), service.stub.WatchEdge()
+        await stream.write(questions(call()))
+        await stream.read()
+        await watch.write(hello())
+        await read_until(watch, lambda r: r.peers)
+        service.supervisor.stopping.set()
+        assert (await stream.read()).draining
+        assert (await read_until(watch, lambda r: r.draining)).draining
+        await stream.write(questions(call()))
+        last = await stream.read()
+        assert last.draining
+        assert [a.decision.why for a in last.answers] == ["dial"]
+        assert not service.facts["ready"]
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await service.stub.DecideStream().read()
+        assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+        await stream.done_writing()
+        await watch.done_writing()
+        assert await stream.read() is grpc.aio.EOF
+        assert await watch.read() is grpc.aio.EOF
+
+
+async def test_a_stream_that_does_not_move_is_ended_when_the_time_is_over(store: MemoryStore, tmp_path: Path) -> None:
+    async with running(store, tmp_path, drain_s=0.05) as service:
+        stream = service.stub.DecideStream()
+        await stream.write(questions(call()))
+        await stream.read()
+        service.supervisor.stopping.set()
+        assert (await stream.read()).draining
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await stream.read()
+        assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_the_side_door_tells_figures(store: MemoryStore, tmp_path: Path) -> None:
+    async with running(store, tmp_path) as service:
+        await service.why()
+        text = await _get(service, "/metrics")
+        assert 'signalbox_routing_decisions_total{why="dial"} 1.0' in text
+        assert "signalbox_routing_numbers 1.0" in text
+        assert '"ready": true' in await _get(service, "/readyz")
+
+
+async def _get(service: Running, path: str) -> str:
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.worker.metrics_port)
+    writer.write(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+    text = (await reader.read()).decode()
+    writer.close()
+    await writer.wait_closed()
+    return text

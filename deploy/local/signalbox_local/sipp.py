@@ -102,7 +102,7 @@ class SippResult:
 
 
 class Sipp:
-    """One SIPp process: :meth:`start` it, then :meth:`wait` or :meth:`stop`; ``async with`` stops it in any case."""
+    """One SIPp process: :meth:`start`, then :meth:`wait` or :meth:`stop`; ``async with`` kills what still runs."""
 
     def __init__(self, options: SippOptions, process: asyncio.subprocess.Process, port: int, media_port: int) -> None:
         self.options = options
@@ -170,13 +170,11 @@ class Sipp:
         return SippResult(code, self.statistics(), self._errors())
 
     async def stop(self, grace_s: float = STOP_TIMEOUT_S) -> SippResult:
-        """No new calls; those that are open get ``grace_s`` seconds, then they are aborted."""
-        for patience in (grace_s, STOP_TIMEOUT_S):
-            if self._process.returncode is None:
-                # The first SIGUSR1 lets open calls end, the second does not.
-                self._process.send_signal(signal.SIGUSR1)
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._process.wait(), patience)
+        """No new calls; those that are open get ``grace_s`` seconds, then it is killed (exit code -9)."""
+        if self._process.returncode is None:
+            self._process.send_signal(signal.SIGUSR1)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._process.wait(), grace_s)
         await self._kill()
         return await self.wait()
 
@@ -202,8 +200,7 @@ class Sipp:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._process.returncode is None:
-            await self.stop()
+        await self._kill()
 
 
 async def run(options: SippOptions) -> SippResult:

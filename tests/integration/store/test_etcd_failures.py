@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from signalbox.errors import StoreFullError, StoreUnavailableError
 from signalbox.store.base import CompactedError, Delete, Put
+from support.etcd import free_port
 from support.stores import DEADLINE_S, open_etcd, until, watch_until
 from support.tcp import Relay
 
@@ -232,4 +233,13 @@ async def test_a_listing_begins_again_when_its_revision_is_forgotten(etcd_server
     store._range = forget_once  # type: ignore[method-assign,assignment]
     assert [entry.key for entry in (await store.list("p/")).entries] == names
     assert len(set(pinned)) == 3  # 0 to learn the revision, then the forgotten one, then the new one
+    await store.close()
+
+
+async def test_dns_names_are_resolved_and_a_dead_one_is_left(etcd_server: EtcdServer) -> None:
+    endpoints = [f"localhost:{free_port()}", f"localhost:{etcd_server.port}"]
+    store = open_etcd(etcd_server, endpoints=endpoints)
+    assert await store.revision() > 0
+    start = await put(store, "p/a", b"0")
+    assert_each_once(await watch_until(store, "p/", start, bool), 1)
     await store.close()

@@ -117,6 +117,14 @@ async def test_refused_credentials_are_the_stores_trouble(guarded: EtcdServer, p
     await stranger.close()
 
 
+async def test_a_server_that_is_away_cannot_authenticate(guarded: EtcdServer, password: Path) -> None:
+    store = open_etcd(guarded, prefix="/app/", username="app", password_file=password)
+    guarded.kill()
+    with pytest.raises(StoreUnavailableError):
+        await store.get("a")
+    await store.close()
+
+
 async def test_a_server_without_authentication_takes_a_user_too(own_etcd: EtcdServer, password: Path) -> None:
     store = open_etcd(own_etcd, username="app", password_file=password)
     assert await put(store, "a")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Any
@@ -13,6 +14,9 @@ from signalbox.errors import StoreUnavailableError
 from signalbox.settings import EtcdSettings
 from signalbox.store.base import CompactedError
 from signalbox.store.etcd import EtcdStore
+from signalbox.store.etcd_connection import Connection
+from signalbox.store.etcd_keyspace import KeySpace
+from signalbox.store.etcd_watch import Watcher
 from signalbox.store.etcdpb import rpc_pb2, rpc_pb2_grpc
 
 INTERVAL_S = 0.1
@@ -225,3 +229,17 @@ async def test_a_slow_consumer_loses_nothing_and_is_not_taken_for_silence(etcd: 
                 break
     assert seen == list(range(11, 111))
     assert len(etcd.created) == 1
+
+
+async def test_a_server_that_takes_no_requests_is_an_error() -> None:
+    async def revision() -> int:
+        return 1_000
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        endpoint = f"127.0.0.1:{listener.getsockname()[1]}"
+        connection = Connection(EtcdSettings(endpoints=[endpoint], request_timeout_s=0.2))
+        watcher = Watcher(connection, KeySpace("/x/"), revision, INTERVAL_S)
+        async with asyncio.timeout(10), aclosing(watcher.watch("p/", 11)) as batches:
+            with pytest.raises(StoreUnavailableError, match="takes no requests"):
+                await anext(batches)
+        await connection.close()

@@ -65,6 +65,11 @@ class Applier:
         return self._applied.version if self._applied is not None and not self._media.pending else ""
 
     @property
+    def wanted_version(self) -> str:
+        """Version of the last snapshot received; the tables that the proxy starts with are written from it."""
+        return self._wanted.version if self._wanted is not None else ""
+
+    @property
     def in_step(self) -> bool:
         """True if the proxy runs and has the last snapshot in full."""
         return self.proxy_up and self._wanted is not None and self.version == self._wanted.version

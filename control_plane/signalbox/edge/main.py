@@ -123,6 +123,7 @@ class Sidecar:
             "proxy_up": self.applier.proxy_up,
             "in_step": self.applier.in_step,
             "snapshot_version": self.applier.version,
+            "wanted_version": self.applier.wanted_version,
             "journal_sequence": self.journal.sequence,
             "journal_behind_bytes": self.follower.behind_bytes,
             "open_questions": self.asker.open,

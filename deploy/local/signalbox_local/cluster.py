@@ -139,14 +139,30 @@ class Cluster:
         for program in programs:
             program.log.unlink(missing_ok=True)
         self._runner.launch(programs, detached=detached)
-        begun = time.monotonic()
-        for program in programs:
-            self._runner.start(program.name)
-        self._wait(self.entries, begun + READY_TIMEOUT_S, lambda name: on_ready(name, time.monotonic() - begun))
+        self._start_processes(on_ready)
         self._write_manifest()
         if detached:
             # The ports in use now keep others away; the lock would end with us anyway.
             self._ports.release()
+
+    def _start_processes(self, on_ready: Callable[[str, float], None]) -> None:
+        """All at once, for each copes with what is not there yet; but Kamailio as the last, so that it finds the tables
+        that its edge has written: it loads new media nodes at most every 10 s."""
+        begun = time.monotonic()
+        deadline = begun + READY_TIMEOUT_S
+
+        def tell(name: str) -> None:
+            on_ready(name, time.monotonic() - begun)
+
+        edges, proxies = self.names("edge"), self.names("kamailio")
+        others = [name for name in self.entries if name not in {*edges, *proxies}]
+        for name in (*others, *edges):
+            self._runner.start(name)
+        self._wait(others, deadline, tell)
+        self._until_in_step("wanted_version", 0, deadline)
+        for name in proxies:
+            self._runner.start(name)
+        self._wait((*proxies, *edges), deadline, tell)
 
     # --- one process -------------------------------------------------------------------------------------------
 
@@ -187,17 +203,7 @@ class Cluster:
     def wait_for_rules(self, revision: int | str, timeout_s: float = READY_TIMEOUT_S) -> None:
         """Wait until every replica has the rules of an etcd revision (an etag will do), and every proxy what follows
         from them for it: trunks, peers, media nodes. Raises ClusterError with what was seen last."""
-        deadline = time.monotonic() + timeout_s
-        while True:
-            replicas = {name: self.facts(name) for name in self.names("routing")}
-            edges = {name: self.facts(name).get("snapshot_version") for name in self.names("edge")}
-            behind = [name for name, facts in replicas.items() if _number(facts.get("rule_revision")) < int(revision)]
-            versions = {facts.get("edge_version") for facts in replicas.values()} | set(edges.values())
-            if not behind and len(versions) == 1:
-                return
-            if time.monotonic() > deadline:
-                raise ClusterError(f"revision {revision} has not reached everybody: {replicas} {edges}")
-            time.sleep(POLL_S)
+        self._until_in_step("snapshot_version", int(revision), time.monotonic() + timeout_s)
 
     def address(self, name: str, what: str) -> str:
         """``host:port`` of a process: ``address("kamailio-1", "sip")``."""
@@ -244,6 +250,18 @@ class Cluster:
     def routing_channel(self, name: str = "routing-1") -> grpc.Channel:
         """A channel to a routing replica."""
         return grpc.insecure_channel(self.address(name, "grpc"))
+
+    def _until_in_step(self, fact: str, revision: int, deadline: float) -> None:
+        """Wait until the replicas have the revision, and each edge's fact is the version that they tell edges."""
+        while True:
+            replicas = {name: self.facts(name) for name in self.names("routing")}
+            edges = {name: self.facts(name).get(fact) for name in self.names("edge")}
+            behind = [name for name, facts in replicas.items() if _number(facts.get("rule_revision")) < revision]
+            if not behind and len({facts.get("edge_version") for facts in replicas.values()} | {*edges.values()}) == 1:
+                return
+            if time.monotonic() > deadline:
+                raise ClusterError(f"revision {revision} has not reached everybody: {replicas} {edges}")
+            time.sleep(POLL_S)
 
     # --- inside ------------------------------------------------------------------------------------------------
 

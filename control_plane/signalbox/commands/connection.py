@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-import queue
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from signalbox.commands.failure import UnreachableError
+from signalbox.commands.failure import NOBODY_THERE, UnreachableError
 from signalbox.settings import CLUSTER_VARIABLE
 
 if TYPE_CHECKING:
@@ -178,20 +178,13 @@ def _connection(
 
 
 def _connects(channel: grpc.Channel, timeout_s: float) -> bool:
-    """Wait until the channel is ready, or has failed once."""
-    states: queue.SimpleQueue[grpc.ChannelConnectivity] = queue.SimpleQueue()
-    channel.subscribe(states.put, try_to_connect=True)
+    """Whether somebody answers: a question about health does no harm anywhere, unlike a write that is tried twice."""
+    health = health_pb2_grpc.HealthStub(channel)
     try:
-        while True:
-            state = states.get(timeout=timeout_s)
-            if state is grpc.ChannelConnectivity.READY:
-                return True
-            if state in {grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN}:
-                return False
-    except queue.Empty:
-        return False
-    finally:
-        channel.unsubscribe(states.put)
+        health.Check(health_pb2.HealthCheckRequest(), timeout=timeout_s)  # type: ignore[attr-defined]
+    except grpc.RpcError as error:
+        return error.code() not in NOBODY_THERE
+    return True
 
 
 def _read(file: Path) -> bytes:

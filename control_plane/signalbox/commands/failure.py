@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 REFUSED = 1
 UNAVAILABLE = 3
 
-_NOBODY_THERE = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
+NOBODY_THERE = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
+"""Statuses of a service that cannot be reached, or cannot reach what it needs."""
 
 
 class UnreachableError(click.ClickException):
@@ -37,7 +38,7 @@ def told() -> Iterator[None]:
     except grpc.RpcError as error:
         for line in describe(error):
             click.echo(line, err=True)
-        sys.exit(UNAVAILABLE if error.code() in _NOBODY_THERE else REFUSED)
+        sys.exit(UNAVAILABLE if error.code() in NOBODY_THERE else REFUSED)
 
 
 def describe(error: grpc.RpcError) -> list[str]:

@@ -43,15 +43,19 @@ class Fields:
             for field in reversed(self.fields):
                 if field.create_only and not required:
                     continue
-                command = click.option(
+                must = field.required and required
+                # A pair of flags needs to be told that neither may be given.
+                default: dict[str, Any] = {} if must else {"default": None}
+                option = click.option(
                     field.flags,
                     field.name,
                     help=field.help,
-                    required=field.required and required,
+                    required=must,
                     multiple=field.multiple,
                     type=field.type,
-                    default=None,
-                )(command)
+                    **default,
+                )
+                command = option(command)
             return command
 
         return decorate

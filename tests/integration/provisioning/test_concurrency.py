@@ -38,7 +38,7 @@ async def test_rules_hold_together_whatever_is_written_at_once(
     stores: Sequence[EtcdStore], replicas: Sequence[Stub]
 ) -> None:
     seen = await race.anything_goes(stores[2], replicas, seed=1, writers=16, writes=15)
-    assert seen["OK"] > 50
+    assert seen["OK"] > 10
 
 
 async def test_no_update_is_lost(replicas: Sequence[Stub]) -> None:

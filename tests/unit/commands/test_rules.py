@@ -1,0 +1,133 @@
+"""``signalbox tenants|trunks|lines|numbers``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from signalbox.commands import rules as rules_module
+from signalbox.commands.ruleoptions import parse_stage, stage_text
+
+if TYPE_CHECKING:
+    from .conftest import Service, Shell
+
+
+@pytest.fixture
+def world(shell: Shell) -> Shell:
+    """Tenant acme with lines a and b and a number, and a trunk."""
+    shell(["tenants", "create", "acme", "--display-name", "Acme 公司"])
+    shell("lines create acme a --user 100 --host 192.0.2.7 --port 5070")
+    shell("lines create acme b --user +8613900001111 --host 2001:db8::7 --transport tcp --identity remove")
+    shell("numbers create 4001234567 --tenant acme --stage a:20 --stage a,b")
+    shell("trunks create carrier --source 198.51.100.0/24 --source 2001:db8::1")
+    return shell
+
+
+def test_tables_are_aligned_in_terminal_columns(world: Shell) -> None:
+    assert world("tenants list").stdout.splitlines() == ["ID    NAME       ETAG", "acme  Acme 公司  2"]
+    assert world("numbers list").stdout.splitlines() == [
+        "NUMBER      TENANT  STATE   DIALS          MEDIA   ETAG",
+        "4001234567  acme    active  a:20 then a,b  anchor  5",
+    ]
+    assert world("trunks list").stdout.splitlines() == [
+        "ID       NAME  SOURCES                      STATE    ETAG",
+        "carrier        198.51.100.0/24 2001:db8::1  enabled  6",
+    ]
+    assert world("lines list acme").stdout.splitlines() == [
+        "TENANT  ID  NAME  ADDRESS                            TRANSPORT  IDENTITY  ETAG",
+        "acme    a         100@192.0.2.7:5070                 udp        pass      3",
+        "acme    b         +8613900001111@[2001:db8::7]:5060  tcp        remove    4",
+    ]
+
+
+def test_json_has_the_names_of_the_api(world: Shell) -> None:
+    number = world.json("numbers get 4001234567")
+    assert number["stages"] == [{"lines": ["a"], "ring_time": "20s"}, {"lines": ["a", "b"]}]
+    assert number["etag"] == "5"
+    line = world.json("lines get acme b")
+    assert (line["transport"], line["identity_policy"]) == ("SIP_TRANSPORT_TCP", "IDENTITY_POLICY_REMOVE")
+    assert [line["id"] for line in world.json("lines list acme")] == ["a", "b"]
+    assert world.json("numbers list --tenant acme") == [number]
+
+
+def test_an_empty_list(shell: Shell) -> None:
+    assert shell.json("tenants list") == []
+    assert shell("tenants list").stdout.splitlines() == ["ID  NAME  ETAG"]
+
+
+def test_lists_are_read_page_by_page(world: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules_module, "PAGE_SIZE", 1)
+    assert [line["id"] for line in world.json("lines list acme")] == ["a", "b"]
+
+
+def test_an_update_changes_what_is_given(world: Shell) -> None:
+    world("numbers update 4001234567 --state suspended")
+    world("numbers update 4001234567 --media bypass --stage b:0.5e1")
+    number = world.json("numbers get 4001234567")
+    assert (number["state"], number["media"]) == ("NUMBER_STATE_SUSPENDED", "MEDIA_MODE_BYPASS")
+    assert number["stages"] == [{"lines": ["b"], "ring_time": "5s"}]
+    world("trunks update carrier --disabled")
+    assert world.json("trunks get carrier")["disabled"] is True
+    world("trunks update carrier --enabled")
+    assert world.json("trunks get carrier")["disabled"] is False
+    world("lines update acme a --port 0")
+    assert world.json("lines get acme a")["port"] == 0
+    world(["tenants", "update", "acme", "--display-name", ""])
+    assert world.json("tenants get acme")["display_name"] == ""
+
+
+def test_an_update_of_nothing_is_wrong_use(world: Shell) -> None:
+    assert "nothing to change" in world("numbers update 4001234567", code=2).stderr
+
+
+def test_deleting(world: Shell) -> None:
+    assert world("numbers delete 4001234567 --etag 5").stdout == "deleted number 4001234567\n"
+    assert world("lines delete acme a").stdout == "deleted line acme/a\n"
+    world("lines delete acme b")
+    world("tenants delete acme")
+    world("trunks delete carrier")
+    assert world.json("tenants list") == []
+
+
+def test_a_refusal_is_told_with_its_reason(world: Shell) -> None:
+    refused = world("lines delete acme a", code=1)
+    assert refused.stderr == "Error: line acme/a is used by number 4001234567 (RESOURCE_IN_USE)\n"
+    assert refused.stdout == ""
+    conflict = world("numbers update 4001234567 --state suspended --etag 3", code=1)
+    assert "you have etag 3, stored is 5 (ETAG_MISMATCH)" in conflict.stderr
+    assert "(RESOURCE_NOT_FOUND)" in world("tenants get nobody", code=1).stderr
+    assert "(RESOURCE_NOT_FOUND)" in world("lines list nobody", code=1).stderr
+
+
+def test_every_offending_field_is_told(world: Shell) -> None:
+    refused = world("numbers create 4007654321 --tenant acme --stage a,x --stage y", code=1)
+    assert refused.stderr.splitlines() == [
+        "Error: the request is not valid (INVALID_FIELD)",
+        "  number.stages[0].lines[1]: tenant acme has no line x",
+        "  number.stages[1].lines[0]: tenant acme has no line y",
+    ]
+
+
+def test_a_store_that_is_away_is_exit_code_3(shell: Shell, service: Service) -> None:
+    service.store.available = False
+    assert "(STORE_UNAVAILABLE)" in shell("tenants get acme", code=3).stderr
+
+
+@pytest.mark.parametrize("stage", ["a:x", "a:", "a:1:2", "a:0.0001", "a:nan", "a:inf", "a:99999999999999999999"])
+def test_a_ring_time_that_is_none(shell: Shell, stage: str) -> None:
+    shell(f"numbers create 4001234567 --tenant acme --stage {stage}", code=2)
+
+
+@pytest.mark.parametrize("text", ["a", "a,b", "a:20", "a,b,c:0.5", "a:1.25"])
+def test_stages_print_as_they_are_given(text: str) -> None:
+    assert stage_text(parse_stage(text)) == text
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["numbers create 4001234567 --tenant acme", "numbers create 4001234567 --stage a", "lines create acme a --user 1",
+     "trunks create carrier", "tenants create", "lines get acme", "numbers update 4001234567 --state maybe",
+     "lines create acme a --user 1 --host ::1 --port 70000", "numbers update 4001234567 --tenant other"],
+)  # fmt: skip
+def test_wrong_use_is_exit_code_2(shell: Shell, line: str) -> None:
+    shell(line, code=2)

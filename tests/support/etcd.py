@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 START_TIMEOUT_S = 20.0
+START_ATTEMPTS = 3
 STOP_TIMEOUT_S = 10.0
 
 
@@ -96,7 +97,7 @@ class EtcdServer:
     def start(self, *, wait: bool = True) -> EtcdServer:
         """Start, and wait until it serves unless told otherwise (a member of a cluster serves once it has a quorum)."""
         fresh = self.port == 0
-        for attempt in range(3):
+        for attempt in range(START_ATTEMPTS):
             if fresh:
                 self.port, self._health_port = free_port(), free_port()
                 if self.peers is None:
@@ -108,8 +109,11 @@ class EtcdServer:
                 self.wait_healthy()
             except ChildProcessError:
                 # Somebody else took a port between our look and etcd's bind.
-                if not fresh or attempt == 2 or "address already in use" not in self.log.read_text():
+                if not fresh or attempt + 1 == START_ATTEMPTS or not self.port_was_taken():
                     raise
+            except TimeoutError:
+                self.kill()
+                raise
             else:
                 return self
         raise AssertionError("unreachable")
@@ -160,6 +164,10 @@ class EtcdServer:
                     return
             time.sleep(0.02)
         raise TimeoutError(f"etcd {self.name} is not healthy: {self._log_end()}")
+
+    def port_was_taken(self) -> bool:
+        """True if it could not start because another process had one of its ports."""
+        return "address already in use" in self.log.read_text(errors="replace")
 
     def _log_end(self) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-5:])
@@ -216,13 +224,22 @@ class EtcdServer:
 
 def start_cluster(directory: Path, members: int = 3) -> list[EtcdServer]:
     """A cluster with a quorum. The caller stops each member."""
-    peers = {f"m{n}": free_port() for n in range(1, members + 1)}
-    servers = [EtcdServer(directory / name, name=name, peers=peers) for name in peers]
-    for server in servers:
-        server.start(wait=False)
-    for server in servers:
-        server.wait_healthy()
-    return servers
+    for attempt in range(START_ATTEMPTS):
+        peers = {f"m{n}": free_port() for n in range(1, members + 1)}
+        servers = [EtcdServer(directory / f"{attempt}" / name, name=name, peers=peers) for name in peers]
+        try:
+            for server in servers:
+                server.start(wait=False)
+            for server in servers:
+                server.wait_healthy()
+        except (ChildProcessError, TimeoutError):
+            for server in servers:
+                server.kill()
+            if attempt + 1 == START_ATTEMPTS or not any(server.port_was_taken() for server in servers):
+                raise
+        else:
+            return servers
+    raise AssertionError("unreachable")
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from signalbox.store.etcd_connection import Connection
 from signalbox.store.etcd_keyspace import KeySpace
 from signalbox.store.etcd_watch import Watcher
 from signalbox.store.etcdpb import rpc_pb2, rpc_pb2_grpc
+from structlog.testing import capture_logs
 
 INTERVAL_S = 0.1
 
@@ -240,6 +241,7 @@ async def test_a_server_that_takes_no_requests_is_an_error() -> None:
         connection = Connection(EtcdSettings(endpoints=[endpoint], request_timeout_s=0.2))
         watcher = Watcher(connection, KeySpace("/x/"), revision, INTERVAL_S)
         async with asyncio.timeout(10), aclosing(watcher.watch("p/", 11)) as batches:
-            with pytest.raises(StoreUnavailableError, match="takes no requests"):
+            with capture_logs() as logs, pytest.raises(StoreUnavailableError):
                 await anext(batches)
         await connection.close()
+    assert ("watch_broken", "etcd takes no requests") in [(log["event"], log["error"]) for log in logs]

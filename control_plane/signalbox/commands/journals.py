@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import heapq
+import itertools
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -59,9 +59,9 @@ class JournalReader:
             yield event
 
 
-def in_order(events: Iterable[Iterator[events_pb2.CallEvent]]) -> Iterator[events_pb2.CallEvent]:
-    """The events of several journals by time; those of one journal stay in its order."""
-    return heapq.merge(*events, key=milliseconds)
+def in_order(events: Iterable[Iterable[events_pb2.CallEvent]]) -> list[events_pb2.CallEvent]:
+    """The events of several journals by time; those of one millisecond stay as their journal has them."""
+    return sorted(itertools.chain.from_iterable(events), key=milliseconds)
 
 
 def call_ids(directories: Iterable[Path], sip_call_id: str) -> set[str]:
@@ -76,4 +76,5 @@ def call_ids(directories: Iterable[Path], sip_call_id: str) -> set[str]:
 
 def events_of(directories: Sequence[Path], call_id: str) -> list[events_pb2.CallEvent]:
     """All events of one call in order of time, by its id in Signalbox."""
-    return list(in_order(JournalReader(directory).of_call(call_id) for directory in directories))
+    events = itertools.chain.from_iterable(JournalReader(directory).of_call(call_id) for directory in directories)
+    return sorted(events, key=milliseconds)

@@ -1,4 +1,7 @@
-"""Stored messages into the objects that decisions are made of, and decisions into messages."""
+"""Stored messages into the objects that decisions are made of, and decisions into messages.
+
+What comes out is good for every proxy: one that could not be used would make the proxies refuse whole snapshots.
+"""
 
 from __future__ import annotations
 
@@ -20,17 +23,23 @@ from signalbox.domain.rules import (
     Transport,
     Trunk,
 )
+from signalbox.errors import FieldViolation
 from signalbox.store import codec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+ID = re.compile(r"[a-z][a-z0-9-]{0,62}")
+MAX_ADDRESSES = 16
+
+_PORT = re.compile(r"[1-9][0-9]{0,4}")
 _SIP_USER = re.compile(r"[A-Za-z0-9\-_.!~*'()&=+$,]{1,64}")
 _DIGITS = re.compile(r"[0-9]{3,15}")
 
 
 def trunk(message: types_pb2.Trunk) -> Trunk:
     """A trunk as it is stored. Raises DamagedValueError, as all of these do."""
+    _expect(ID.fullmatch(message.id) is not None, message, f"id {message.id!r}")
     for source in message.source_addresses:
         _expect(_accepts(ipaddress.ip_network, source), message, f"source address {source!r}")
     return Trunk(message.id, tuple(message.source_addresses), message.disabled)
@@ -68,14 +77,39 @@ def number(message: types_pb2.Number) -> Number:
 def media_node(message: routing_pb2.MediaNode) -> routing_pb2.MediaNode:
     """A live media node as it is registered."""
     _expect(1 <= message.number <= 65535, message, f"number {message.number}")
-    _expect(bool(message.control_address), message, "no control address")
+    kind, _, address = message.control_address.partition(":")
+    good = kind in ("udp", "udp6") and is_endpoint(address) and address == address.lower()
+    _expect(good, message, f"control address {message.control_address!r}")
     return message
 
 
 def edge(message: routing_pb2.Edge) -> routing_pb2.Edge:
     """A proxy as it is registered."""
-    _expect(bool(message.advertised_addresses), message, "no advertised address")
+    violation = check_edge(message)
+    _expect(violation is None, message, f"{violation.field}: {violation.reason}" if violation else "")
     return message
+
+
+def check_edge(edge: routing_pb2.Edge) -> FieldViolation | None:
+    """What is wrong with a proxy's account of itself, if anything. Names are refused: no DNS in SIP workers."""
+    if not ID.fullmatch(edge.id):
+        return FieldViolation("edge.id", "must be 1 to 63 of a-z, 0-9 and '-', beginning with a letter")
+    if not 1 <= len(edge.advertised_addresses) <= MAX_ADDRESSES:
+        return FieldViolation("edge.advertised_addresses", f"must be 1 to {MAX_ADDRESSES}")
+    for position, address in enumerate(edge.advertised_addresses):
+        if not is_endpoint(address):
+            return FieldViolation(f"edge.advertised_addresses[{position}]", "must be address:port")
+    return None
+
+
+def is_endpoint(text: str) -> bool:
+    """True for an IPv4 address or an IPv6 address in brackets, then a colon and a port."""
+    host, _, port = text.rpartition(":")
+    if not _PORT.fullmatch(port) or int(port) > 65535:
+        return False
+    if host.startswith("[") and host.endswith("]"):
+        return _accepts(ipaddress.IPv6Address, host[1:-1])
+    return _accepts(ipaddress.IPv4Address, host)
 
 
 def decision_message(decision: Decision) -> routing_pb2.Decision:

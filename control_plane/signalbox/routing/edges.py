@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from signalbox.api.routing.v1 import routing_pb2
-from signalbox.errors import FieldViolation, SignalboxError
+from signalbox.errors import SignalboxError
 from signalbox.store import codec, keys
 from signalbox.store.base import Put
 
@@ -33,12 +32,6 @@ TOUCH_INTERVAL_S = 3600.0
 
 CHECK_INTERVAL_S = 5.0
 """A registration that is not as it should be is seen and mended within this time."""
-
-
-MAX_ADDRESSES = 16
-
-_ID = re.compile(r"[a-z][a-z0-9-]{0,62}")
-_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9.-]{1,253}):[0-9]{1,5}")
 
 
 @dataclass(slots=True, eq=False)
@@ -113,18 +106,6 @@ class EdgeFeed:
         """Whoever waits now goes on; whoever waits later waits for the next time."""
         self._published.set()
         self._published = asyncio.Event()
-
-
-def check_edge(edge: routing_pb2.Edge) -> FieldViolation | None:
-    """What is wrong with an edge's account of itself, if anything."""
-    if not _ID.fullmatch(edge.id):
-        return FieldViolation("hello.edge.id", "must be 1 to 63 of a-z, 0-9 and '-', beginning with a letter")
-    if not 1 <= len(edge.advertised_addresses) <= MAX_ADDRESSES:
-        return FieldViolation("hello.edge.advertised_addresses", f"must be 1 to {MAX_ADDRESSES}")
-    for position, address in enumerate(edge.advertised_addresses):
-        if not _ADDRESS.fullmatch(address):
-            return FieldViolation(f"hello.edge.advertised_addresses[{position}]", "must be host:port")
-    return None
 
 
 def content(book: Book) -> routing_pb2.WatchEdgeResponse:

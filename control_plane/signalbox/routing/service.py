@@ -12,7 +12,7 @@ import structlog
 from signalbox import rpc
 from signalbox.api.routing.v1 import routing_pb2, routing_pb2_grpc
 from signalbox.errors import DrainingError, FieldViolation, InvalidFieldError
-from signalbox.routing.edges import check_edge
+from signalbox.routing.convert import check_edge
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -83,8 +83,9 @@ class RoutingService(routing_pb2_grpc.RoutingServiceServicer):
         response.rule_age.FromMilliseconds(int(self._replica.rule_age_s() * 1000))
         return response
 
+    # The stubs know only generators of responses; a coroutine that writes them is the other way that grpc.aio has.
     @rpc.serve_errors
-    async def DecideStream(
+    async def DecideStream(  # type: ignore[override]
         self, requests: AsyncIterator[routing_pb2.DecideStreamRequest], context: StreamContext
     ) -> None:
         """UNAVAILABLE (DRAINING) for a stream that begins while the replica stops."""
@@ -102,7 +103,9 @@ class RoutingService(routing_pb2_grpc.RoutingServiceServicer):
                 del self._questions[context]
 
     @rpc.serve_errors
-    async def WatchEdge(self, requests: AsyncIterator[routing_pb2.WatchEdgeRequest], context: WatchContext) -> None:
+    async def WatchEdge(  # type: ignore[override]
+        self, requests: AsyncIterator[routing_pb2.WatchEdgeRequest], context: WatchContext
+    ) -> None:
         """INVALID_ARGUMENT if the edge does not say who it is, first and once; UNAVAILABLE (DRAINING)."""
         with self._counted():
             edge = _hello(await anext(requests, None))
@@ -185,5 +188,5 @@ def _hello(request: routing_pb2.WatchEdgeRequest | None) -> routing_pb2.Edge:
         raise InvalidFieldError(FieldViolation("message", "hello is expected first"))
     edge = request.hello.edge
     if violation := check_edge(edge):
-        raise InvalidFieldError(violation)
+        raise InvalidFieldError(FieldViolation(f"hello.{violation.field}", violation.reason))
     return edge

@@ -58,12 +58,38 @@ def test_a_number_is_read_with_the_defaults_of_the_protocol() -> None:
         (convert.media_node, routing.node(0)),
         (convert.media_node, routing.node(65536)),
         (convert.media_node, routing.node(1, control_address="")),
+        (convert.media_node, routing.node(1, control_address="tcp:192.0.2.1:2223")),
+        (convert.media_node, routing.node(1, control_address="udp:rtpengine:2223")),
+        (convert.trunk, routing.trunk("Carrier")),
         (convert.edge, routing_pb2.Edge(id="edge-1")),
     ],
 )
 def test_a_stored_object_that_cannot_be_used_is_damaged(read: object, stored: object) -> None:
     with pytest.raises(DamagedValueError):
         read(stored)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("edge", "field"),
+    [
+        (routing.edge("Edge"), "edge.id"),
+        (routing.edge(""), "edge.id"),
+        (routing.edge("e1", *["192.0.2.1:5060"] * 17), "edge.advertised_addresses"),
+        (routing.edge("e1", "192.0.2.1:5060", "192.0.2.1"), "edge.advertised_addresses[1]"),
+        (routing.edge("e1", "192.0.2.1:5060;lr"), "edge.advertised_addresses[0]"),
+        (routing.edge("e1", "proxy.example.com:5060"), "edge.advertised_addresses[0]"),
+        (routing.edge("e1", "2001:db8::1:5060"), "edge.advertised_addresses[0]"),
+        (routing.edge("e1", "192.0.2.1:65536"), "edge.advertised_addresses[0]"),
+    ],
+)
+def test_an_edge_that_cannot_be_told_to_others_is_refused(edge: object, field: str) -> None:
+    violation = convert.check_edge(edge)  # type: ignore[arg-type]
+    assert violation is not None
+    assert violation.field == field
+
+
+def test_edges_may_advertise_addresses_of_both_families() -> None:
+    assert convert.check_edge(routing.edge("e1", "192.0.2.1:5060", "[2001:db8::1]:5060")) is None
 
 
 def test_a_dial_decision_holds_addresses_and_what_the_line_is_told() -> None:

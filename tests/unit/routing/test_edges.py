@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from signalbox.routing import edges
 from signalbox.routing.book import Book
-from signalbox.routing.edges import EdgeFeed, EdgeRegistry, check_edge, content, version_of
+from signalbox.routing.edges import EdgeFeed, EdgeRegistry, content, version_of
 from signalbox.store import keys
 from signalbox.store.base import Change, Listing
 from signalbox.store.codec import key_of
@@ -67,26 +67,6 @@ def test_other_content_has_another_version(change: Object) -> None:
     everything = (*TRUNKS, *NODES, *EDGES)
     changed = {key_of(m): m for m in (*everything, change)}
     assert version_of(content(book_of(*everything))) != version_of(content(book_of(*changed.values())))
-
-
-@pytest.mark.parametrize(
-    ("edge", "field"),
-    [
-        (routing.edge("Edge"), "hello.edge.id"),
-        (routing.edge(""), "hello.edge.id"),
-        (routing.edge("e1", *["192.0.2.1:5060"] * 17), "hello.edge.advertised_addresses"),
-        (routing.edge("e1", "192.0.2.1:5060", "192.0.2.1"), "hello.edge.advertised_addresses[1]"),
-        (routing.edge("e1", "192.0.2.1:5060;lr"), "hello.edge.advertised_addresses[0]"),
-    ],
-)
-def test_an_edge_that_cannot_be_told_to_others_is_refused(edge: object, field: str) -> None:
-    violation = check_edge(edge)  # type: ignore[arg-type]
-    assert violation is not None
-    assert violation.field == field
-
-
-def test_edges_may_advertise_addresses_of_both_families_and_names() -> None:
-    assert check_edge(routing.edge("e1", "192.0.2.1:5060", "[2001:db8::1]:5060", "proxy.example.com:5060")) is None
 
 
 async def turn_loop() -> None:

@@ -704,7 +704,7 @@ class WatchEdgeResponse(_message.Message):
 
     @_builtins.property
     def media_nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___MediaNode]:
-        """Media nodes, by number."""
+        """Media nodes, by number; without their live calls, which would make every call a change."""
 
     @_builtins.property
     def bans(self) -> _containers.RepeatedCompositeFieldContainer[Global___Ban]:

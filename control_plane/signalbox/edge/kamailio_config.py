@@ -79,16 +79,13 @@ def render(settings: EdgeSettings, *, token: str, cluster_key: str, static_desti
         *(f'#!substdef "!{name}!{value}!g"' for name, value in names.items()),
         f"children={kamailio.udp_workers}",
         f"tcp_children={kamailio.tcp_workers}",
+        "# Decisions of the sidecar. First, because of loopback sockets the last is what requests are sent from.",
+        f"listen=udp:{route_host}:{route_port}",
     ]
     for bind_host, bind_port in listen:
         advertise = "" if (bind_host, bind_port) == (host, port) else f" advertise {host}:{port}"
         lines += [f"listen={proto}:{bind_host}:{bind_port}{advertise}" for proto in ("udp", "tcp")]
-    lines += [
-        "# Decisions of the sidecar.",
-        f"listen=udp:{route_host}:{route_port}",
-        f'include_file "{_script()}"',
-        "",
-    ]
+    lines += [f'include_file "{_script()}"', ""]
     return "\n".join(lines)
 
 

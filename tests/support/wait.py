@@ -9,8 +9,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-async def until(condition: Callable[[], bool], timeout_s: float = 5.0) -> None:
-    """Return as soon as the condition holds. Raises TimeoutError."""
-    async with asyncio.timeout(timeout_s):
-        while not condition():  # noqa: ASYNC110, the condition is looked at, nobody tells
-            await asyncio.sleep(0.002)
+async def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
+    """Poll until the condition holds. Raises TimeoutError."""
+    deadline = asyncio.get_running_loop().time() + timeout_s
+    while not condition():
+        if asyncio.get_running_loop().time() > deadline:
+            raise TimeoutError(f"not true within {timeout_s} s: {condition}")
+        await asyncio.sleep(0.005)

@@ -36,6 +36,9 @@ POLL_S = 1.0
 REFUSAL_GRACE_S = 3.0
 """A proxy that is still starting refuses some methods; only after so long it is told to routing."""
 
+RETRY_S = 5.0
+"""Time until a refused snapshot is tried again after that."""
+
 SNAPSHOT_FILE = "edge.snapshot"
 _RELOADS = {"address": "permissions.addressReload", "domain": "domain.reload"}
 
@@ -73,6 +76,10 @@ class Applier:
     def in_step(self) -> bool:
         """True if the proxy runs and has the last snapshot in full."""
         return self.proxy_up and self._wanted is not None and self.version == self._wanted.version
+
+    @property
+    def _reported_refusal(self) -> bool:
+        return self._refused_since is not None and self._reported is not None
 
     def on_report(self, report: Callable[[str, str], None]) -> None:
         """Set who is told a version and why it was refused; an empty reason: it was applied."""
@@ -112,7 +119,7 @@ class Applier:
             self._changed.clear()
             await self._step()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), POLL_S)
+                await asyncio.wait_for(self._changed.wait(), RETRY_S if self._reported_refusal else POLL_S)
 
     async def _step(self) -> None:
         wanted = self._wanted

@@ -56,7 +56,7 @@ class Control:
                 async with asyncio.timeout(TIMEOUT_S):
                     response = await answer
             except (OSError, TimeoutError) as error:
-                raise ProxyUnreachableError(f"{method}: {error or 'no answer'}") from error
+                raise ProxyUnreachableError(f"{method}: {str(error) or 'no answer'}") from error
             finally:
                 self._waiting = None
         if "error" in response:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 import time
 from typing import TYPE_CHECKING
 
@@ -75,24 +76,25 @@ class Follower:
         """Take over what has been written; True if there may be more at once. Blocks. Raises OSError."""
         chunks: list[Chunk] = []
         behind = 0
-        more = False
+        unfinished: set[str] = set()
         for path, inode, size in self._files():
             position = self._journal.positions.get(inode, 0)
             if size < position:
                 logger.error("event_file_shrank", file=path.name, size=size, position=position)
                 position = 0
-            if size == position:
-                continue
-            chunk = _read(path, inode, position)
-            if chunk is not None:
-                chunks.append(chunk)
-                more |= chunk.position - position > CHUNK_BYTES // 2
-                position = chunk.position
+            base = path.name.partition(_LIVE)[0]
+            if size > position and base not in unfinished:
+                chunk = _read(path, inode, position, size)
+                if chunk is not None:
+                    chunks.append(chunk)
+                    if size - position > CHUNK_BYTES:
+                        unfinished.add(base)
+                    position = chunk.position
             behind += size - position
         if chunks:
             self._journal.append(chunks)
-        self.behind_bytes = max(behind, 0)
-        return more
+        self.behind_bytes = behind
+        return bool(unfinished)
 
     def recover(self) -> None:
         """At start: finish removals that were begun, forget files that are gone. Blocks. Raises OSError."""
@@ -145,24 +147,30 @@ class Follower:
             logger.debug("event_file_removed", file=path.name, size=size)
 
     def _files(self) -> list[tuple[Path, int, int]]:
-        """Path, inode and size of every file that is followed."""
+        """Path, inode and size of every file that is followed, in the order in which a worker wrote them.
+
+        Sizes of living files are taken first: what a worker wrote into one of them, it wrote after its last row in a
+        file that was put aside.
+        """
+        entries = [entry for entry in os.scandir(self._directory) if entry.name.endswith((_LIVE, _ASIDE))]
+        entries.sort(key=lambda entry: (entry.name.endswith(_ASIDE), entry.name))
         found: list[tuple[Path, int, int]] = []
-        for entry in os.scandir(self._directory):
-            if entry.name.endswith((_LIVE, _ASIDE)) and entry.is_file(follow_symlinks=False):
-                status = entry.stat(follow_symlinks=False)
+        for entry in entries:
+            status = entry.stat(follow_symlinks=False)
+            if stat.S_ISREG(status.st_mode):
                 found.append((self._directory / entry.name, status.st_ino, status.st_size))
-        return found
+        return sorted(found, key=lambda file: (file[0].name.endswith(_LIVE), file[0].name))
 
 
-def _read(path: Path, inode: int, position: int) -> Chunk | None:
-    """Whole rows from a position on, at most CHUNK_BYTES; None if there is none yet."""
+def _read(path: Path, inode: int, position: int, end: int) -> Chunk | None:
+    """Whole rows between two positions, at most CHUNK_BYTES; None if there is none yet."""
     with path.open("rb") as file:
         file.seek(position)
-        data = file.read(CHUNK_BYTES)
-    end = data.rfind(b"\n") + 1
-    if end == 0:
+        data = file.read(min(CHUNK_BYTES, end - position))
+    length = data.rfind(b"\n") + 1
+    if length == 0:
         if len(data) < CHUNK_BYTES:
             return None
         logger.error("event_row_too_long", file=path.name, position=position)
         return Chunk(inode, position + len(data), [data])
-    return Chunk(inode, position + end, data[: end - 1].split(b"\n"))
+    return Chunk(inode, position + length, data[: length - 1].split(b"\n"))

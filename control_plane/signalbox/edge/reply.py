@@ -7,6 +7,7 @@ once and kept under the decision's fingerprint; a call costs one bytes format.
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ MAX_PHRASE = 64
 MIN_RING_MS = 1_000
 MAX_RING_MS = 180_000
 MAX_TEXT = 256
+_WORDS = re.compile(r"[a-z0-9_]{1,64} [a-z0-9-]{0,63} [0-9]{0,15}")
 _MEDIA = {MEDIA_MODE_UNSPECIFIED: "anchor", MEDIA_MODE_ANCHOR: "anchor", MEDIA_MODE_BYPASS: "bypass"}
 
 CACHED_DECISIONS = 20_000
@@ -86,12 +88,14 @@ def reject(code: int, phrase: str, why: str, retry_after: int = 0, tenant: str =
 def render(decision: Decision) -> Rendered:
     """Render a decision of the routing service. Raises UnusableDecisionError."""
     action = decision.WhichOneof("action")
+    if not _WORDS.fullmatch(f"{decision.why} {decision.tenant} {decision.number}"):
+        raise UnusableDecisionError("why, tenant or number")
     known = bool(decision.number) and decision.caller_independent
     if action == "reject":
         refusal = decision.reject
         if not 400 <= refusal.code <= 699:
             raise UnusableDecisionError(f"reject.code {refusal.code}")
-        if len(refusal.phrase) > MAX_PHRASE or not _is_plain(refusal.phrase):
+        if not 0 < len(refusal.phrase) <= MAX_PHRASE or not _is_plain(refusal.phrase):
             raise UnusableDecisionError("reject.phrase")
         return _rejection(
             "routing", refusal.code, refusal.phrase, decision.why, 0, decision.tenant, decision.number, known

@@ -70,20 +70,22 @@ def contents(snapshot: WatchEdgeResponse) -> Contents:
 
 def write(directory: Path, files: Mapping[str, str]) -> set[str]:
     """Write the tables whose text differs from what is on disk; returns their names. Raises OSError."""
-    changed = {name for name, text in files.items() if read(directory, [name]).get(name) != text}
+    changed = {
+        name for name, text in files.items() if not (directory / name).exists() or read(directory, [name])[name] != text
+    }
     for name in changed:
         _write(directory / name, files[name])
     return changed
 
 
 def read(directory: Path, names: Iterable[str]) -> dict[str, str]:
-    """The tables as they are on disk; what is not there is left out."""
+    """The tables as they are on disk; one that is not there is empty."""
     found: dict[str, str] = {}
     for name in names:
         try:
             found[name] = (directory / name).read_text()
         except (FileNotFoundError, UnicodeDecodeError):
-            continue
+            found[name] = _table(name, ())
     return found
 
 

@@ -1,0 +1,134 @@
+"""Decisions as ROUTE requests."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from signalbox.api.routing.v1.routing_pb2 import Branch, Decision, Dial, Reject, Stage
+from signalbox.edge import reply
+from signalbox.edge.reply import DecisionCache, ReplyWriter, UnusableDecisionError, reject, render
+from support.kamailio_fake import parse_route
+from support.routing_fake import dial
+
+
+def body(end: bytes) -> dict[str, object]:
+    return json.loads(end.partition(b"\r\n\r\n")[2])
+
+
+def branch(**changes: object) -> Branch:
+    values = {"uri": "sip:200@192.0.2.7:5060", "destination": "sip:192.0.2.7:5060;transport=udp", "line": "a"}
+    return Branch(**(values | changes))  # type: ignore[arg-type]
+
+
+def test_a_dial_decision_has_every_key_of_the_contract() -> None:
+    stages = [
+        Stage(branches=[branch(), branch(line="b", remove_identity=True)], ring_time_ms=20_000),
+        Stage(branches=[branch(line="c")], ring_time_ms=180_000),
+    ]
+    decision = dial(dial=Dial(stages=stages, media=2))
+    assert body(render(decision).end(0, 0)) == {
+        "v": 1, "do": "dial", "by": "routing", "why": "dial", "tn": "acme", "nu": "4001234567", "md": "bypass",
+        "n1": 0, "n2": 0,
+        "st": [
+            "20000|a sip:200@192.0.2.7:5060 sip:192.0.2.7:5060;transport=udp -"
+            "|b sip:200@192.0.2.7:5060 sip:192.0.2.7:5060;transport=udp i",
+            "180000|c sip:200@192.0.2.7:5060 sip:192.0.2.7:5060;transport=udp -",
+        ],
+    }  # fmt: skip
+
+
+def test_media_nodes_are_the_calls_own() -> None:
+    rendered = render(dial())
+    assert [body(rendered.end(*pair)) | {"st": 0} for pair in ((1, 2), (65_535, 0))] == [
+        body(rendered.end(0, 0)) | {"n1": 1, "n2": 2, "st": 0},
+        body(rendered.end(0, 0)) | {"n1": 65_535, "n2": 0, "st": 0},
+    ]
+
+
+def test_many_node_pairs_do_not_pile_up() -> None:
+    rendered = render(dial())
+    for node in range(1, 10 * reply.CACHED_NODE_PAIRS):
+        assert body(rendered.end(node, 0))["n1"] == node
+    assert len(rendered._ends) <= reply.CACHED_NODE_PAIRS
+
+
+def test_a_rejection_has_code_phrase_and_retry_after() -> None:
+    decision = Decision(reject=Reject(code=404, phrase="Not Found"), why="number_unknown", fingerprint=9)
+    assert body(render(decision).end(0, 0)) == {
+        "v": 1, "do": "reject", "by": "routing", "why": "number_unknown", "tn": "", "nu": "",
+        "code": 404, "ph": "Not Found", "ra": 0,
+    }  # fmt: skip
+    assert body(reject(503, "Service Unavailable", "overload", 2).end(0, 0))["ra"] == 2
+
+
+def test_a_decision_used_again_says_so() -> None:
+    rendered = render(dial())
+    assert rendered.reusable
+    again = rendered.last_good()
+    assert body(again.end(1, 2)) == body(rendered.end(1, 2)) | {"by": "last_good"}
+    assert rendered.last_good() is again
+
+
+@pytest.mark.parametrize(
+    "decision",
+    [
+        Decision(why="nothing"),
+        Decision(reject=Reject(code=200, phrase="OK")),
+        Decision(reject=Reject(code=700, phrase="x")),
+        Decision(reject=Reject(code=404, phrase="")),
+        Decision(reject=Reject(code=404, phrase="Not\r\nFound")),
+        Decision(reject=Reject(code=404, phrase="é")),
+        Decision(reject=Reject(code=404, phrase="x" * 65)),
+        dial(dial=Dial()),
+        dial(dial=Dial(stages=[Stage(branches=[branch()], ring_time_ms=30_000)] * 17)),
+        dial(dial=Dial(stages=[Stage(branches=[], ring_time_ms=30_000)])),
+        dial(dial=Dial(stages=[Stage(branches=[branch()] * 9, ring_time_ms=30_000)])),
+        dial(dial=Dial(stages=[Stage(branches=[branch()], ring_time_ms=999)])),
+        dial(dial=Dial(stages=[Stage(branches=[branch()], ring_time_ms=180_001)])),
+        dial(dial=Dial(stages=[Stage(branches=[branch()], ring_time_ms=30_000)], media=77)),  # type: ignore[arg-type]
+        dial(line="a b"),
+        dial(line="a|b"),
+        dial(line=""),
+        dial(dial=Dial(stages=[Stage(branches=[branch(uri="sip:a@b\r\nX: y")], ring_time_ms=30_000)])),
+        dial(dial=Dial(stages=[Stage(branches=[branch(destination="")], ring_time_ms=30_000)])),
+        dial(why="Not A Name"),
+        dial(tenant="Acme!"),
+        dial(number="400-123"),
+    ],
+)
+def test_what_the_proxy_could_not_use_is_refused(decision: Decision) -> None:
+    with pytest.raises(UnusableDecisionError):
+        render(decision)
+
+
+def test_a_decision_is_rendered_once_per_fingerprint() -> None:
+    cache = DecisionCache(limit=2)
+    first = cache.get(dial(fingerprint=1))
+    assert cache.get(dial(fingerprint=1)) is first
+    cache.get(dial(fingerprint=2))
+    cache.get(dial(fingerprint=1))
+    cache.get(dial(fingerprint=3))
+    assert cache.get(dial(fingerprint=1)) is first, "the one not used for longest went"
+    assert cache.get(dial(fingerprint=0)) is not cache.get(dial(fingerprint=0)), "no fingerprint, nothing kept"
+
+
+def test_the_request_is_the_contracts() -> None:
+    writer = ReplyWriter("secret_token-1", "127.0.0.1:9007", "127.0.0.1:5066")
+    route = parse_route(writer.message(26, 12_345, 4_294_967_295, render(dial()).end(1, 2)))
+    assert route.request_line == "ROUTE sip:secret_token-1@127.0.0.1:5066 SIP/2.0"
+    assert (route.index, route.label) == (12_345, 4_294_967_295)
+    assert list(route.headers) == [
+        "Via", "From", "To", "Call-ID", "CSeq", "Max-Forwards", "Content-Type", "Content-Length",
+    ]  # fmt: skip
+    nonce = route.headers["Call-ID"]
+    assert nonce.endswith("-1a")
+    assert route.headers["Via"] == f"SIP/2.0/UDP 127.0.0.1:9007;branch=z9hG4bK{nonce}"
+    assert route.headers["From"] == f"<sip:12345@edge>;tag={nonce}"
+    assert route.headers["To"] == "<sip:4294967295@kamailio>"
+    assert (route.headers["CSeq"], route.headers["Max-Forwards"]) == ("1 ROUTE", "1")
+    other = ReplyWriter("secret_token-1", "127.0.0.1:9007", "127.0.0.1:5066")
+    assert (
+        parse_route(other.message(26, 1, 1, b"CSeq: 1 ROUTE\r\nContent-Length: 2\r\n\r\n{}")).headers["Call-ID"]
+        != nonce
+    )

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import sys
+from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -67,7 +69,7 @@ def number(message: types_pb2.Number) -> Number:
     _expect(1 <= len(message.stages) <= 16, message, f"{len(message.stages)} stages")
     return Number(
         message.number,
-        message.tenant,
+        sys.intern(message.tenant),
         tuple(_dial_stage(message, stage) for stage in message.stages),
         message.state == types_pb2.NUMBER_STATE_SUSPENDED,
         MediaMode.BYPASS if message.media == types_pb2.MEDIA_MODE_BYPASS else MediaMode.ANCHOR,
@@ -136,7 +138,13 @@ def _dial_stage(owner: types_pb2.Number, stage: types_pb2.DialStage) -> DialStag
     ring_ms = stage.ring_time.ToMilliseconds() if stage.HasField("ring_time") else DEFAULT_RING_MS
     _expect(1_000 <= ring_ms <= 180_000, owner, f"ring time {ring_ms} ms")
     _expect(1 <= len(stage.lines) <= 8, owner, f"{len(stage.lines)} lines in a stage")
-    return DialStage(tuple(stage.lines), ring_ms)
+    return _shared_stage(tuple(stage.lines), ring_ms)
+
+
+@lru_cache(maxsize=65_536)
+def _shared_stage(lines: tuple[str, ...], ring_ms: int) -> DialStage:
+    """Many numbers have equal stages: one object serves them all."""
+    return DialStage(tuple(map(sys.intern, lines)), ring_ms)
 
 
 def _stage(stage: Stage) -> routing_pb2.Stage:

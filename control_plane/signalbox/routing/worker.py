@@ -70,7 +70,8 @@ class Worker:
         metrics = CollectorRegistry()
         metrics.register(self.stats)
         ProcessCollector(registry=metrics)
-        self._side_door = SideDoor(_shifted(settings.metrics.listen, role.index), self.readiness, metrics)
+        self.side_door_address = _shifted(settings.metrics.listen, role.index)
+        self._side_door = SideDoor(self.side_door_address, self.readiness, metrics)
         self.port = 0
         """Where gRPC is served, once it is."""
 

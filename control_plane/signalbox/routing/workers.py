@@ -28,6 +28,9 @@ LONGEST_PAUSE_S = 10.0
 LIVED_S = 30.0
 """A worker that lived this long is started again without regard to how often it died before."""
 
+WRONG_SETTING = 2
+"""Exit code of a worker that it would be no use to start again."""
+
 STOP_LIMIT_S = 5.0
 """Workers that have not ended this long after their time to drain are killed."""
 
@@ -64,6 +67,8 @@ class Workers:
             code = await child.wait()
             if supervisor.stopping.is_set():
                 return
+            if code == WRONG_SETTING:
+                raise ConfigurationError(f"worker {index} can't start with these settings")
             pause = FIRST_PAUSE_S if time.monotonic() - began > LIVED_S else min(pause * 2, LONGEST_PAUSE_S)
             logger.error("worker_died", worker=index, pid=child.pid, exit_code=code, starts=starts, pause_s=pause)
             await asyncio.sleep(pause)

@@ -213,6 +213,14 @@ async def test_a_port_that_is_taken_ends_the_process_with_the_code_for_wrong_set
         assert "listen" in other.log.read_text()
 
 
+async def test_workers_that_cannot_start_with_their_settings_are_not_started_again(tmp_path: Path) -> None:
+    missing = {f"ROUTING__TLS__{name}_FILE": tmp_path / "missing.pem" for name in ("CA", "CERT", "KEY")}
+    process = RoutingProcess(tmp_path, f"127.0.0.1:{free_port()}", {"ROUTING__WORKERS": 2, **missing}).start()
+    assert await asyncio.to_thread(process.wait) == 1
+    assert "can't start with these settings" in process.log.read_text()
+    assert not process.events("worker_died")
+
+
 async def test_an_edge_registers_in_etcd_for_a_day(own_etcd: EtcdServer, rules: EtcdStore, tmp_path: Path) -> None:
     async with serving(RoutingProcess(tmp_path, own_etcd.endpoint)) as stub:
         watch = stub.WatchEdge()

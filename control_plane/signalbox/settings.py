@@ -301,8 +301,8 @@ def load(file: Path | None = None) -> Settings:
     values: dict[str, object] = {}
     if file is not None:
         try:
-            values = tomllib.loads(file.read_text())
-        except (OSError, tomllib.TOMLDecodeError) as error:
+            values = tomllib.loads(file.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise ConfigurationError(f"{file}: {error}") from error
     known = {f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields}
     for key in os.environ:

@@ -45,7 +45,7 @@ def tail(follow: bool, lines: int, journals: Sequence[Path], cluster: Path | Non
     from signalbox.commands.journals import JournalReader, in_order
 
     readers = [JournalReader(directory) for directory in _directories(journals, cluster)]
-    latest = list(in_order(reader.latest(lines) for reader in readers))
+    latest = in_order(reader.latest(lines) for reader in readers)
     _print(latest[-lines:] if lines else (), output_format)
     while follow:
         _print(in_order(reader.read() for reader in readers), output_format)

@@ -1,0 +1,185 @@
+"""``signalbox calls``, over journals as edges write them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from signalbox.commands import eventtext
+from signalbox.edge.journal import Chunk, Journal
+
+from .test_connection import cluster
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .conftest import Shell
+
+FIRST = "edge-1-69c1f0a0-1-1"
+SECOND = "edge-2-69c1f0a0-1-10"
+
+
+def b64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def row(call: str, ms: int, text: str, code: str = "", outcome: str = "") -> bytes:
+    """A row of the proxy, ``ms`` after 1,774,317,728 s."""
+    moment = f"1774317728.{ms:03d}000"
+    return f"INVITE|a|b|id|{code}|{text}|1774317728|{moment}|{call}|{outcome}".encode()
+
+
+ANSWERED = [
+    row(FIRST, 0, f"Q carrier 198.51.100.7 {b64('4001234567')} {b64('13800001234')} {b64('first@host')}"),
+    row(FIRST, 4, "D 1774317728.000000 dial routing dial acme 4001234567 1 "),
+    row(FIRST, 5, f"T a 1 {b64('sip:100@192.0.2.7:5070')}"),
+    row(FIRST, 20, f"L a 486 {b64('Busy Here')}"),
+    row(FIRST, 21, f"T b 2 {b64('sip:101@192.0.2.8')}"),
+    row(FIRST, 40, "R b 180"),
+    row(FIRST, 90, "OK", "200", "b 1"),
+    row(FIRST, 900, f"H caller {b64('Q.850;cause=16')}"),
+]
+REJECTED = [
+    row(SECOND, 10, f"Q carrier 198.51.100.7 {b64('404')}  {b64('second@host')}"),
+    row(SECOND, 12, "D 1774317728.010000 reject last_good number_unknown   0 "),
+    row(SECOND, 13, "Not Found", "404"),
+]
+
+
+def write(directory: Path, rows: list[bytes]) -> None:
+    journal = Journal(directory, 64 * 1024 * 1024)
+    journal.open()
+    journal.append([Chunk(1, 1, rows)])
+    journal.close()
+
+
+@pytest.fixture
+def journals(elsewhere: Path) -> Path:
+    """Journals of two edges, in the cluster's directory, and the cluster file."""
+    directories = [elsewhere / "edge-1", elsewhere / "edge-2"]
+    write(directories[0], ANSWERED)
+    write(directories[1], REJECTED)
+    processes = [{"name": d.name, "kind": "edge", "journal": str(d)} for d in directories]
+    (elsewhere / "var").mkdir()
+    (elsewhere / "var" / "cluster.json").write_text(json.dumps(cluster(processes=processes)))
+    return elsewhere
+
+
+def test_one_call_as_a_time_line(bare: Shell, journals: Path) -> None:
+    assert bare(f"calls show {FIRST}").stdout.splitlines() == [
+        f"call {FIRST}, begun 2026-03-24 02:02:08.000 UTC",
+        "       0 ms  edge-1      asked        13800001234 → 4001234567 on trunk carrier from 198.51.100.7,"
+        " Call-ID first@host",
+        "       4 ms  edge-1      decided      dial: dial (by routing, 4 ms), number 4001234567 of acme, media node 1",
+        "       5 ms  edge-1      line tried   a at sip:100@192.0.2.7:5070, stage 1",
+        "      20 ms  edge-1      line failed  a: 486 Busy Here",
+        "      21 ms  edge-1      line tried   b at sip:101@192.0.2.8, stage 2",
+        "      40 ms  edge-1      ringing      b (180)",
+        "      90 ms  edge-1      answered     b, media node 1",
+        "     900 ms  edge-1      hung up      by the caller, Q.850;cause=16",
+    ]
+
+
+def test_a_call_by_its_sip_call_id(bare: Shell, journals: Path) -> None:
+    told = bare("calls show second@host").stdout
+    assert f"call {SECOND}" in told
+    assert "anonymous → 404" in told
+    assert "reject: number_unknown (by last good, 2 ms)" in told
+    assert "caller got 404 Not Found" in told
+
+
+def test_a_like_id_is_another_call(bare: Shell, journals: Path) -> None:
+    assert "no call" in bare(f"calls show {SECOND[:-1]}", code=1).stderr
+
+
+def test_a_call_as_json_lines(bare: Shell, journals: Path) -> None:
+    lines = bare(f"calls show {FIRST} --output json").stdout.splitlines()
+    events = [json.loads(line) for line in lines]
+    assert len(events) == len(ANSWERED)
+    assert [event["sequence"] for event in events] == [str(n) for n in range(1, len(ANSWERED) + 1)]
+    assert events[0]["asked"]["sip_call_id"] == "first@host"
+
+
+def test_no_such_call(bare: Shell, journals: Path) -> None:
+    assert "no call x\\x1b in" in bare(["calls", "show", "x\x1b"], code=1).stderr
+
+
+def test_the_tail_merges_journals_by_time(bare: Shell, journals: Path) -> None:
+    lines = bare("calls tail -n 6").stdout.splitlines()
+    assert [line.split()[1] for line in lines] == [
+        "02:02:08.013",
+        *(f"02:02:08.{ms:03d}" for ms in (20, 21, 40, 90, 900)),
+    ]
+    assert bare("calls tail -n 0").stdout == ""
+    assert len(bare("calls tail").stdout.splitlines()) == len(ANSWERED) + len(REJECTED)
+
+
+def test_journals_by_hand(bare: Shell, journals: Path) -> None:
+    lines = bare("calls tail --journal edge-2 --output json").stdout.splitlines()
+    assert {json.loads(line)["proxy"] for line in lines} == {"edge-2"}
+    bare("calls tail --journal nowhere", code=2)
+
+
+def test_a_damaged_event_is_told_and_passed_over(bare: Shell, elsewhere: Path) -> None:
+    write(elsewhere / "edge-1", [ANSWERED[0], b"nonsense\x1b\xff", ANSWERED[-1]])
+    told = bare("calls tail --journal edge-1")
+    assert len(told.stdout.splitlines()) == 2
+    assert "event 2" in told.stderr
+    assert "\x1b" not in told.stderr
+
+
+def test_what_a_caller_sends_is_no_command_to_the_terminal(bare: Shell, elsewhere: Path) -> None:
+    evil = row(FIRST, 0, f"Q carrier 198.51.100.7 {b64('4001234567')} {b64(chr(27) + ']0;x' + chr(7))} {b64('id')}")
+    write(elsewhere / "edge-1", [evil])
+    told = bare("calls tail --journal edge-1").stdout
+    assert "\x1b" not in told
+    assert "\\x1b]0;x\\x07" in told
+
+
+def test_a_cluster_without_journals(bare: Shell, elsewhere: Path) -> None:
+    (elsewhere / "cluster.json").write_text(json.dumps(cluster()))
+    assert "names no journal" in bare("calls tail --cluster cluster.json", code=2).stderr
+
+
+def test_following_shows_events_as_they_come(elsewhere: Path) -> None:
+    """In a process of its own, ended as a person ends it: by Ctrl-C."""
+    directory = elsewhere / "edge-1"
+    journal = Journal(directory, 64 * 1024 * 1024)
+    journal.open()
+    journal.append([Chunk(1, 1, ANSWERED[:1])])
+    command = [sys.executable, "-m", "signalbox", "calls", "tail", "--follow", "--journal", str(directory)]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as tail:
+        guard = threading.Timer(20, tail.kill)
+        guard.start()
+        try:
+            assert tail.stdout is not None
+            assert " asked " in tail.stdout.readline()
+            journal.append([Chunk(1, 2, ANSWERED[1:3])])
+            assert " decided " in tail.stdout.readline()
+            assert " line tried " in tail.stdout.readline()
+        finally:
+            tail.send_signal(signal.SIGINT)
+            _, errors = tail.communicate()
+            guard.cancel()
+    journal.close()
+    assert tail.returncode == 1
+    assert "Traceback" not in errors
+
+
+def test_every_kind_of_event_has_its_words() -> None:
+    from signalbox.api.events.v1 import events_pb2
+
+    kinds = {field.name for field in events_pb2.CallEvent.DESCRIPTOR.oneofs_by_name["event"].fields}
+    for kind in kinds:
+        event = events_pb2.CallEvent()
+        getattr(event, kind).SetInParent()
+        assert eventtext.describe(event)[0] == kind.replace("_", " ")
+    assert eventtext.describe(events_pb2.CallEvent())[0] == "unknown"

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 READY_TIMEOUT_S = 30.0
-POLL_S = 0.03
+POLL_S = 0.05
 LOG_TAIL_LINES = 25
 
 _PROBES: dict[Kind, tuple[Callable[[str], probes.Facts], str]] = {
@@ -55,6 +55,15 @@ class NotReadyError(ClusterError):
     def __init__(self, entry: ProcessEntry, saw: str) -> None:
         self.name = entry.name
         super().__init__(f"{entry.name} did not become ready: {saw}\n--- end of {entry.log}\n{log_tail(entry)}")
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _ask(entry: ProcessEntry) -> None:
+    probe, what = _PROBES[entry.kind]
+    probe(entry.addresses[what])
 
 
 class Cluster:
@@ -159,7 +168,7 @@ class Cluster:
         for name in (*others, *edges):
             self._runner.start(name)
         self._wait(others, deadline, tell)
-        self._until_in_step("wanted_version", 0, deadline)
+        self._wait(edges, deadline, lambda name: None, self._ask_for_tables)
         for name in proxies:
             self._runner.start(name)
         self._wait((*proxies, *edges), deadline, tell)
@@ -203,7 +212,16 @@ class Cluster:
     def wait_for_rules(self, revision: int | str, timeout_s: float = READY_TIMEOUT_S) -> None:
         """Wait until every replica has the rules of an etcd revision (an etag will do), and every proxy what follows
         from them for it: trunks, peers, media nodes. Raises ClusterError with what was seen last."""
-        self._until_in_step("snapshot_version", int(revision), time.monotonic() + timeout_s)
+        deadline = time.monotonic() + timeout_s
+        while True:
+            replicas = {name: self.facts(name) for name in self.names("routing")}
+            edges = {name: self.facts(name).get("snapshot_version") for name in self.names("edge")}
+            behind = [name for name, facts in replicas.items() if _number(facts.get("rule_revision")) < int(revision)]
+            if not behind and len({facts.get("edge_version") for facts in replicas.values()} | {*edges.values()}) == 1:
+                return
+            if time.monotonic() > deadline:
+                raise ClusterError(f"revision {revision} has not reached everybody: {replicas} {edges}")
+            time.sleep(POLL_S)
 
     def address(self, name: str, what: str) -> str:
         """``host:port`` of a process: ``address("kamailio-1", "sip")``."""
@@ -251,21 +269,22 @@ class Cluster:
         """A channel to a routing replica."""
         return grpc.insecure_channel(self.address(name, "grpc"))
 
-    def _until_in_step(self, fact: str, revision: int, deadline: float) -> None:
-        """Wait until the replicas have the revision, and each edge's fact is the version that they tell edges."""
-        while True:
-            replicas = {name: self.facts(name) for name in self.names("routing")}
-            edges = {name: self.facts(name).get(fact) for name in self.names("edge")}
-            behind = [name for name, facts in replicas.items() if _number(facts.get("rule_revision")) < revision]
-            if not behind and len({facts.get("edge_version") for facts in replicas.values()} | {*edges.values()}) == 1:
-                return
-            if time.monotonic() > deadline:
-                raise ClusterError(f"revision {revision} has not reached everybody: {replicas} {edges}")
-            time.sleep(POLL_S)
-
     # --- inside ------------------------------------------------------------------------------------------------
 
-    def _wait(self, names: Iterable[str], deadline: float, on_ready: Callable[[str], None]) -> None:
+    def _ask_for_tables(self, entry: ProcessEntry) -> None:
+        """The edge has what the replicas tell edges now, so it has written the tables that its proxy starts with."""
+        wanted = {self.facts(name).get("edge_version") for name in self.names("routing")}
+        has = probes.facts(entry.addresses["metrics"]).get("wanted_version")
+        if {has} != wanted:
+            raise probes.NotReadyError(f"it has the snapshot {has}, the routing replicas tell {wanted}")
+
+    def _wait(
+        self,
+        names: Iterable[str],
+        deadline: float,
+        on_ready: Callable[[str], None],
+        ask: Callable[[ProcessEntry], None] = _ask,
+    ) -> None:
         waiting = dict.fromkeys(names, "not asked yet")
         while waiting:
             states = self._runner.states()
@@ -274,7 +293,7 @@ class Cluster:
                 if not states[name].pid:
                     raise NotReadyError(entry, f"it ended ({states[name].description})")
                 try:
-                    _ask(entry)
+                    ask(entry)
                 except probes.NotReadyError as error:
                     waiting[name] = str(error)
                     if time.monotonic() > deadline:
@@ -293,15 +312,6 @@ class Cluster:
             for kind in ("routing", "provisioning")
         }
         manifest.write(self.directory, Manifest(self.options.name, entries, services, self.credentials))
-
-
-def _number(value: object) -> int:
-    return value if isinstance(value, int) else 0
-
-
-def _ask(entry: ProcessEntry) -> None:
-    probe, what = _PROBES[entry.kind]
-    probe(entry.addresses[what])
 
 
 def log_tail(entry: ProcessEntry, lines: int = LOG_TAIL_LINES) -> str:

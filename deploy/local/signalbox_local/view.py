@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -39,8 +40,9 @@ def show_how_to_call(console: Console, cluster: Cluster) -> None:
     """How to ring the cluster with a softphone, or without one."""
     proxies = [cluster.address(name, "sip") for name in cluster.names("kamailio")]
     proxy, others = proxies[0], " ".join(proxies[1:])
-    answer = f"sipp -sf {SCENARIOS / 'uas_load.xml'} -i 127.0.0.1 -p {SAMPLE_LINE.rpartition(':')[2]}"
-    call = f"sipp -sf {SCENARIOS / 'uac_load.xml'} -i 127.0.0.1 -s {SAMPLE_NUMBER} -key caller 13800001234 -m 1 {proxy}"
+    scenarios = os.path.relpath(SCENARIOS)
+    answer = f"sipp -sf {scenarios}/uas_load.xml -i 127.0.0.1 -p {SAMPLE_LINE.rpartition(':')[2]}"
+    call = f"sipp -sf {scenarios}/uac_load.xml -i 127.0.0.1 -s {SAMPLE_NUMBER} -key caller 13800001234 -m 1 {proxy}"
     console.print(
         f"""
 [bold]Ring it with a softphone[/bold] on this machine (no registration, no password, G.711):
@@ -62,35 +64,32 @@ def show_how_to_call(console: Console, cluster: Cluster) -> None:
 def show_status(console: Console, cluster: Cluster) -> bool:
     """Processes, the rules that replicas and edges have, calls that are up. True if every process is up and ready."""
     table = Table(box=None, pad_edge=False)
-    for heading, justify in (
-        ("process", "left"),
-        ("pid", "right"),
-        ("uptime", "right"),
-        ("ready", "left"),
-        ("rules", "right"),
-        ("calls", "right"),
-        ("addresses", "left"),
-    ):
-        table.add_column(heading, justify="right" if justify == "right" else "left")
+    for heading in ("process", "pid", "uptime", "ready", "rules", "calls", "address"):
+        table.add_column(heading, justify="right" if heading in {"pid", "uptime", "calls"} else "left", no_wrap=True)
     states = cluster.states()
-    all_ready = True
+    all_ready, calls = True, 0
     for name, entry in cluster.entries.items():
         state = states[name]
         facts = cluster.facts(name) if state.pid and "metrics" in entry.addresses else {}
         ready = bool(state.pid) and cluster.is_ready(name)
         all_ready &= ready
+        calls += int(str(facts.get("calls", 0)))
         table.add_row(
             name,
             str(state.pid) if state.pid else "-",
             str(dt.timedelta(seconds=state.uptime_s)) if state.pid else "-",
             "[green]yes[/green]" if ready else "[red]no[/red]" if state.pid else "[red]down[/red]",
-            _fact(facts, "rule_revision", "snapshot_version"),
-            _fact(facts, "calls"),
-            "  ".join(entry.addresses.values()),
+            _rules(facts),
+            str(facts.get("calls", "")),
+            next(iter(entry.addresses.values())),
         )
     console.print(table)
+    console.print(f"\ncalls up (with media): {calls}")
     return all_ready
 
 
-def _fact(facts: Facts, *names: str) -> str:
-    return next((str(facts[name]) for name in names if name in facts), "")
+def _rules(facts: Facts) -> str:
+    """What a replica has of the rules (etcd's revision), and an edge of what follows from them (a hash)."""
+    if "rule_revision" in facts:
+        return f"rev {facts['rule_revision']}"
+    return str(facts.get("snapshot_version", ""))[:8]

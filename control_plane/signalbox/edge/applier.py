@@ -53,6 +53,7 @@ class Applier:
         self._media = Media(control, nodes)
         self._bans = Bans(control)
         self._changed = asyncio.Event()
+        self._received: WatchEdgeResponse | None = None
         self._wanted: tables.Contents | None = None
         self._applied: tables.Contents | None = None
         self._marked = ""
@@ -87,20 +88,10 @@ class Applier:
 
     def submit(self, snapshot: WatchEdgeResponse) -> None:
         """Take a snapshot over. One that is invalid is refused, and what we had stays."""
-        try:
-            wanted = tables.contents(snapshot)
-        except InvalidFieldError as error:
-            self._tell(snapshot.version, str(error))
+        if self.in_step and snapshot.version == self.version:
+            self._report(snapshot.version, "")
             return
-        if self._wanted is not None and self._wanted.version == wanted.version and self.in_step:
-            self._report(wanted.version, "")
-            return
-        self._reported = None
-        self._wanted = wanted
-        try:
-            write_atomically(self._saved, snapshot.SerializeToString())
-        except OSError as error:
-            logger.error("snapshot_not_saved", file=str(self._saved), reason=str(error))
+        self._received = snapshot
         self._changed.set()
 
     def load(self) -> None:
@@ -117,23 +108,38 @@ class Applier:
         """Long-lived coroutine."""
         while True:
             self._changed.clear()
+            await self._accept()
             await self._step()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), RETRY_S if self._reported_refusal else POLL_S)
 
+    async def _accept(self) -> None:
+        """Check and keep what was received; in a thread, for a big one takes long."""
+        snapshot, self._received = self._received, None
+        if snapshot is None:
+            return
+        try:
+            self._wanted = await asyncio.to_thread(tables.contents, snapshot)
+        except InvalidFieldError as error:
+            self._tell(snapshot.version, str(error))
+            return
+        self._reported = None
+        try:
+            await asyncio.to_thread(write_atomically, self._saved, snapshot.SerializeToString())
+        except OSError as error:
+            logger.error("snapshot_not_saved", file=str(self._saved), reason=str(error))
+
     async def _step(self) -> None:
         wanted = self._wanted
         try:
-            if wanted is not None:
-                previous = tables.read(self._tables, wanted.files)
-                tables.write(self._tables, wanted.files)
+            previous = await self._write(wanted) if wanted is not None and wanted is not self._applied else {}
             await self._look()
             if wanted is None:
                 return
             try:
                 await self._apply(wanted)
             except ProxyRefusedError:
-                tables.write(self._tables, previous)
+                await asyncio.to_thread(tables.write, self._tables, previous)
                 raise
         except ProxyUnreachableError as error:
             if self.proxy_up:
@@ -146,6 +152,12 @@ class Applier:
             self._refused(f"tables: {error}")
         else:
             self._refused_since = None
+
+    async def _write(self, wanted: tables.Contents) -> dict[str, str]:
+        """Write the tables; returns what they were."""
+        previous = await asyncio.to_thread(tables.read, self._tables, wanted.files)
+        await asyncio.to_thread(tables.write, self._tables, wanted.files)
+        return previous
 
     async def _look(self) -> None:
         """Find out whether this is still the proxy that we applied to."""

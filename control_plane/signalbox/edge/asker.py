@@ -47,6 +47,7 @@ _OVERLOAD = reject(503, "Service Unavailable", "overload", RETRY_AFTER_OVERLOAD_
 _UNAVAILABLE = reject(503, "Service Unavailable", "routing_unavailable", RETRY_AFTER_UNAVAILABLE_S)
 _UNUSABLE = reject(500, "Server Internal Error", "decision_unusable")
 _ERROR = reject(500, "Server Internal Error", "routing_error")
+_NEVER = float("inf")
 _TRY_ANOTHER = frozenset({DRAINING, RULES_NOT_LOADED, STORE_UNAVAILABLE})
 
 
@@ -85,6 +86,7 @@ class Asker:
         self._idle = asyncio.Event()
         self._flush_timer: asyncio.TimerHandle | None = None
         self._tick_timer: asyncio.TimerHandle | None = None
+        self._tick_due = _NEVER
 
     @property
     def open(self) -> int:
@@ -125,7 +127,7 @@ class Asker:
             self._flush_timer = None
         batch, self._batch = self._batch, []
         self._ask(batch)
-        if self._tick_timer is None and self._fresh:
+        if self._fresh and self._fresh[0].asked_at + self._hedge_s < self._tick_due:
             self._arm()
 
     def _ask(self, batch: list[Question]) -> None:
@@ -146,19 +148,23 @@ class Asker:
             probed.begin_trial(question)
 
     def _arm(self) -> None:
-        """Set the timer for the next head of a queue."""
-        due = self._fresh[0].asked_at + self._hedge_s if self._fresh else float("inf")
+        """Have the timer go off at the next head of a queue, not later."""
+        due = self._fresh[0].asked_at + self._hedge_s if self._fresh else _NEVER
         if self._late:
             due = min(due, self._late[0].asked_at + self._timeout_s)
         if self._parked:
             due = 0.0
-        if due == float("inf"):
-            self._tick_timer = None
+        if due == _NEVER:
             return
-        delay = max(due - self._time(), TICK_S)
-        self._tick_timer = self._loop.call_later(delay, self._tick)
+        due = max(due, self._time() + TICK_S)
+        if due < self._tick_due:
+            if self._tick_timer is not None:
+                self._tick_timer.cancel()
+            self._tick_timer = self._loop.call_at(due, self._tick)
+            self._tick_due = due
 
     def _tick(self) -> None:
+        self._tick_timer, self._tick_due = None, _NEVER
         now = self._time()
         if self._parked:
             self._unpark()
@@ -296,7 +302,7 @@ class Asker:
                 self._give_up(question, self._time())
         if again:
             self._ask(again)
-        if self._parked and self._tick_timer is None:
+        if self._parked:
             self._arm()
 
     def _release(self, question: Question, replica: Replica) -> None:

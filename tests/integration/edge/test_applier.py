@@ -160,6 +160,7 @@ async def test_an_invalid_snapshot_is_refused_and_the_old_one_stays(bench: Bench
     bench.applier.submit(snapshot())
     await until(lambda: len(bench.reports) == 1)
     bench.applier.submit(snapshot("v2", trunks=[pb.EdgeTrunk(id="x", source_addresses=["nowhere"])]))
+    await until(lambda: len(bench.reports) == 2)
     version, reason = bench.reports[1]
     assert version == "v2"
     assert reason.startswith("trunks[0].source_addresses[0]:")

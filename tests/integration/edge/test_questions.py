@@ -1,0 +1,350 @@
+"""Questions get their answer in time, from whoever can give it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from signalbox.api.routing.v1.routing_pb2 import DecideRequest, Decision, Reject
+from signalbox.api.types.v1 import types_pb2
+from signalbox.edge.asker import BATCH_ENOUGH
+from support.kamailio_fake import b64, question
+from support.routing_fake import dial
+from support.wait import until
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from support.routing_fake import RoutingFake
+
+    from tests.integration.edge.conftest import Edge
+
+    Start = Callable[..., Awaitable[Edge]]
+
+
+async def test_a_question_gets_the_decision_of_routing(start_edge: Start) -> None:
+    edge = await start_edge()
+    body = await edge.answer(question(17, 99))
+    route = edge.proxy.routes[0]
+    assert (route.index, route.label) == (17, 99)
+    assert route.request_line.startswith("ROUTE sip:")
+    assert body["by"] == "routing"
+    assert (body["n1"], body["n2"]) == (1, 2)
+    assert edge.stats.routed == 1
+    assert sum(edge.stats.latency_counts) == 1
+
+
+async def test_questions_that_arrive_together_travel_together(start_edge: Start, replicas: list[RoutingFake]) -> None:
+    edge = await start_edge(batch_window_ms=50)
+    edge.ask(*(question(number, number) for number in range(20)))
+    await edge.proxy.wait(20)
+    assert sum(fake.messages for fake in replicas) == 1
+    assert {route.index for route in edge.proxy.routes} == set(range(20))
+
+
+async def test_a_full_batch_does_not_wait_for_company(start_edge: Start) -> None:
+    edge = await start_edge(batch_window_ms=1000)
+    edge.ask(*(question(number, number) for number in range(BATCH_ENOUGH)))
+    begun = time.monotonic()
+    await edge.proxy.wait(BATCH_ENOUGH)
+    assert time.monotonic() - begun < 0.5
+
+
+async def test_questions_are_spread_over_the_replicas(start_edge: Start, replicas: list[RoutingFake]) -> None:
+    edge = await start_edge()
+    for number in range(40):
+        await edge.answer(question(number, 1))
+    assert all(len(fake.questions) > 10 for fake in replicas)
+
+
+async def test_each_question_carries_the_time_that_is_left(start_edge: Start, replicas: list[RoutingFake]) -> None:
+    edge = await start_edge(decide_timeout_ms=200)
+    await edge.answer(question())
+    (asked,) = [asked for fake in replicas for asked in fake.questions]
+    assert 150 < asked.deadline_ms <= 200
+
+
+async def test_a_late_replica_is_helped_out_by_the_other(start_edge: Start, replicas: list[RoutingFake]) -> None:
+    edge = await start_edge()
+    replicas[0].behaviour.silent = True
+    delays = []
+    for number in range(6):
+        begun = time.monotonic()
+        assert (await edge.answer(question(number, 1)))["by"] == "routing"
+        delays.append(time.monotonic() - begun)
+    late = [delay for delay in delays if delay > 0.035]
+    assert late
+    assert max(delays) < 0.15
+    assert edge.stats.hedges == edge.stats.hedge_wins == len(late)
+
+
+async def test_a_late_answer_is_dropped(start_edge: Start, replicas: list[RoutingFake]) -> None:
+    edge = await start_edge(hedge_after_ms=10)
+    replicas[0].behaviour.delay_s = replicas[1].behaviour.delay_s = 0.1
+    edge.ask(*(question(number, number) for number in range(10)))
+    await edge.proxy.wait(10)
+    await until(lambda: edge.stats.late_answers == 10)
+    assert edge.stats.hedges == 10
+    assert sorted(route.index for route in edge.proxy.routes) == list(range(10))
+    assert edge.sidecar.asker.open == 0
+    assert all(replica.outstanding == 0 for replica in edge.sidecar.pool.replicas)
+
+
+async def test_an_answer_after_the_deadline_is_never_applied(start_edge: Start, replicas: list[RoutingFake]) -> None:
+    edge = await start_edge(decide_timeout_ms=60, hedge_after_ms=20)
+    for fake in replicas:
+        fake.behaviour.delay_s = 0.2
+    assert (await edge.answer(question(1, 1)))["code"] == 503
+    for fake in replicas:
+        fake.behaviour.delay_s = 0.0
+        fake.behaviour.decide = lambda request: dial(why="second", fingerprint=2)
+    assert (await edge.answer(question(2, 2)))["why"] == "second"
+    await until(lambda: edge.stats.late_answers >= 2)
+    assert [(route.index, route.body["why"]) for route in edge.proxy.routes] == [
+        (1, "routing_unavailable"),
+        (2, "second"),
+    ]
+
+
+async def test_silence_everywhere_ends_with_503_and_retry_after(start_edge: Start, replicas: list[RoutingFake]) -> None:
+    edge = await start_edge(decide_timeout_ms=150)
+    for fake in replicas:
+        fake.behaviour.silent = True
+    begun = time.monotonic()
+    body = await edge.answer(question())
+    assert 0.14 < time.monotonic() - begun < 0.3
+    assert (body["do"], body["by"], body["why"], body["code"]) == ("reject", "edge", "routing_unavailable", 503)
+    assert body["ra"] > 0
+    assert edge.stats.timeouts == 1
+
+
+async def test_a_known_number_gets_its_last_good_decision(start_edge: Start, replicas: list[RoutingFake]) -> None:
+    edge = await start_edge(decide_timeout_ms=100)
+    good = await edge.answer(question(1, 1))
+    for fake in replicas:
+        fake.behaviour.silent = True
+    again = await edge.answer(question(2, 2, fr=b64("another caller")))
+    assert again == good | {"by": "last_good", "n1": 0, "n2": 0}
+    assert (await edge.answer(question(3, 3, called="4007654321")))["code"] == 503
+    assert edge.stats.last_good == 1
+
+
+async def test_a_screened_callers_decision_is_never_used_for_anybody_again(
+    start_edge: Start, replicas: list[RoutingFake]
+) -> None:
+    edge = await start_edge(decide_timeout_ms=100)
+    for fake in replicas:
+        fake.behaviour.decide = lambda request: Decision(
+            reject=Reject(code=603, phrase="Decline"), why="caller_blocked", number="4001234567", fingerprint=5
+        )
+    assert (await edge.answer(question(1, 1)))["code"] == 603
+    for fake in replicas:
+        fake.behaviour.silent = True
+    assert (await edge.answer(question(2, 2)))["why"] == "routing_unavailable"
+
+
+async def test_with_no_replica_left_the_last_good_decision_comes_soon(
+    start_edge: Start, replicas: list[RoutingFake]
+) -> None:
+    edge = await start_edge()
+    await edge.answer(question(1, 1))
+    for fake in replicas:
+        await fake.stop()
+    await edge.ready(0)
+    begun = time.monotonic()
+    assert (await edge.answer(question(2, 2)))["by"] == "last_good"
+    assert time.monotonic() - begun < 0.15
+    begun = time.monotonic()
+    assert (await edge.answer(question(3, 3, called="4007654321")))["code"] == 503
+    assert time.monotonic() - begun < 0.5
+    await replicas[1].start()
+    await edge.ready(1)
+    assert (await edge.answer(question(4, 4)))["by"] == "routing"
+
+
+async def test_a_question_without_a_replica_waits_for_one(start_edge: Start, replicas: list[RoutingFake]) -> None:
+    for fake in replicas:
+        await fake.stop()
+    edge = await start_edge(ready=0, decide_timeout_ms=1900)
+    edge.ask(question(1, 1))
+    await until(lambda: edge.sidecar.asker.open == 1)
+    await replicas[0].start()
+    assert (await edge.proxy.wait(1))[0].body["by"] == "routing"
+
+
+async def test_questions_of_a_killed_replica_go_to_the_other_at_once(
+    start_edge: Start, replicas: list[RoutingFake]
+) -> None:
+    edge = await start_edge(hedge_after_ms=1500, decide_timeout_ms=1900)
+    replicas[0].behaviour.silent = True
+    edge.ask(question(1, 1))
+    edge.ask(question(2, 2))
+    await until(lambda: len(replicas[0].questions) > 0)
+    begun = time.monotonic()
+    await replicas[0].stop()
+    await edge.proxy.wait(2)
+    assert time.monotonic() - begun < 1.0
+    assert [route.body["by"] for route in edge.proxy.routes] == ["routing"] * 2
+    assert edge.stats.moved >= 1
+
+
+async def test_a_replica_killed_and_back_costs_no_call(start_edge: Start, replicas: list[RoutingFake]) -> None:
+    edge = await start_edge()
+
+    async def ask_on() -> None:
+        for number in range(300):
+            edge.ask(question(number, number, called=f"400{number:07}"))
+            await asyncio.sleep(0.005)
+
+    asking = asyncio.create_task(ask_on())
+    await until(lambda: edge.stats.routed > 40)
+    await replicas[0].stop()
+    await until(lambda: edge.stats.routed > 120)
+    await replicas[0].start()
+    await asking
+    await edge.proxy.wait(300)
+    assert {route.body["by"] for route in edge.proxy.routes} == {"routing"}
+    await edge.ready(2)
+
+
+async def test_a_slow_replica_is_taken_out_and_probed_back_in(start_edge: Start, replicas: list[RoutingFake]) -> None:
+    edge = await start_edge(hedge_after_ms=20)
+    slow = replicas[0]
+    slow.behaviour.delay_s = 0.08
+    for number in range(30):
+        await edge.answer(question(number, 1))
+    assert edge.states()[slow.address] == "suspect"
+    assert edge.stats.hedges < 15
+    slow.behaviour.delay_s = 0.0
+
+    async def ask_until_ready() -> None:
+        while edge.states()[slow.address] != "ready":
+            await edge.answer(question(1, 1))
+
+    async with asyncio.timeout(10):
+        await ask_until_ready()
+
+
+async def test_slow_everywhere_is_better_than_nowhere(start_edge: Start, replicas: list[RoutingFake]) -> None:
+    edge = await start_edge(hedge_after_ms=10)
+    for fake in replicas:
+        fake.behaviour.delay_s = 0.03
+    for number in range(30):
+        assert (await edge.answer(question(number, 1)))["by"] == "routing"
+    assert "ready" in edge.states().values()
+
+
+async def test_a_draining_replica_gets_nothing_new(start_edge: Start, replicas: list[RoutingFake]) -> None:
+    edge = await start_edge()
+    replicas[0].behaviour.draining = True
+    for number in range(10):
+        await edge.answer(question(number, 1))
+    assert edge.states()[replicas[0].address] == "draining"
+    before = len(replicas[0].questions)
+    for number in range(10):
+        await edge.answer(question(number, 2))
+    assert len(replicas[0].questions) == before
+
+
+@pytest.mark.parametrize("error", ["DRAINING", "RULES_NOT_LOADED", "STORE_UNAVAILABLE"])
+async def test_a_replica_that_cannot_decide_is_passed_over(
+    start_edge: Start, replicas: list[RoutingFake], error: str
+) -> None:
+    edge = await start_edge()
+    replicas[0].behaviour.error = types_pb2.ErrorReason.Value(error)
+    for number in range(10):
+        assert (await edge.answer(question(number, 1)))["by"] == "routing"
+    assert edge.stats.moved >= 1
+
+
+async def test_when_nobody_can_decide_the_call_gets_503_at_once(start_edge: Start, replicas: list[RoutingFake]) -> None:
+    edge = await start_edge()
+    for fake in replicas:
+        fake.behaviour.error = types_pb2.RULES_NOT_LOADED
+    assert (await edge.answer(question()))["why"] == "routing_unavailable"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "why"),
+    [
+        (types_pb2.INVALID_FIELD, 400, "malformed"),
+        (types_pb2.INTERNAL, 500, "routing_error"),
+        (999, 500, "routing_error"),
+    ],
+)
+async def test_an_error_of_routing_ends_that_call(
+    start_edge: Start, replicas: list[RoutingFake], error: int, code: int, why: str
+) -> None:
+    edge = await start_edge()
+    for fake in replicas:
+        fake.behaviour.error = error
+    body = await edge.answer(question())
+    assert (body["code"], body["why"], body["by"]) == (code, why, "edge")
+
+
+async def test_a_decision_that_the_proxy_cannot_use_ends_that_call(
+    start_edge: Start, replicas: list[RoutingFake]
+) -> None:
+    edge = await start_edge()
+
+    def decide(request: DecideRequest) -> Decision:
+        return dial(line="a|b", fingerprint=3) if request.called == "4000000000" else dial()
+
+    for fake in replicas:
+        fake.behaviour.decide = decide
+    assert (await edge.answer(question(1, 1, called="4000000000")))["why"] == "decision_unusable"
+    assert (await edge.answer(question(2, 2)))["do"] == "dial"
+
+
+async def test_over_the_limit_calls_are_shed_at_once(start_edge: Start, replicas: list[RoutingFake]) -> None:
+    edge = await start_edge(queue_limit=10, decide_timeout_ms=300)
+    for fake in replicas:
+        fake.behaviour.silent = True
+    begun = time.monotonic()
+    edge.ask(*(question(number, number) for number in range(30)))
+    shed = (await edge.proxy.wait(20))[:20]
+    assert time.monotonic() - begun < 0.2
+    assert {(route.body["code"], route.body["why"]) for route in shed} == {(503, "overload")}
+    assert all(route.body["ra"] > 0 for route in shed)
+    await edge.proxy.wait(30)
+    assert edge.stats.shed == 20
+    for fake in replicas:
+        fake.behaviour.silent = False
+    assert (await edge.answer(question(1, 1)))["by"] == "routing"
+
+
+async def test_malformed_questions_get_400_and_never_reach_routing(
+    start_edge: Start, replicas: list[RoutingFake]
+) -> None:
+    edge = await start_edge()
+    body = await edge.answer(question(5, 6, to=b64("400\r\nVia: x")))
+    assert (body["code"], body["by"], body["why"]) == (400, "edge", "malformed")
+    assert (edge.proxy.routes[0].index, edge.proxy.routes[0].label) == (5, 6)
+    for datagram in (b"nonsense", b"[" * 60_000, b'{"i":1}', b"\xff" * 100):
+        edge.ask(datagram)
+    assert (await edge.answer(question(7, 8)))["by"] == "routing"
+    assert edge.stats.unreadable == 4
+    assert edge.stats.malformed == 1
+    assert sum(len(fake.questions) for fake in replicas) == 1
+
+
+async def test_at_the_end_every_question_taken_is_answered(start_edge: Start, replicas: list[RoutingFake]) -> None:
+    edge = await start_edge(batch_window_ms=20)
+    for fake in replicas:
+        fake.behaviour.delay_s = 0.03
+    edge.ask(*(question(number, number) for number in range(50)))
+    await edge.stop()
+    await edge.proxy.wait(50)
+    assert {route.body["by"] for route in edge.proxy.routes} == {"routing"}
+
+
+async def test_the_unhealthy_replica_is_not_asked(start_edge: Start, replicas: list[RoutingFake]) -> None:
+    await replicas[0].set_serving(False)
+    edge = await start_edge(ready=1)
+    for number in range(10):
+        await edge.answer(question(number, 1))
+    assert replicas[0].questions == []
+    await replicas[0].set_serving(True)
+    await edge.ready(2)

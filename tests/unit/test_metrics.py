@@ -75,7 +75,7 @@ async def test_the_heartbeat_is_kept_up(door: SideDoor, monkeypatch: pytest.Monk
     task = asyncio.create_task(door.heartbeat())
     async with asyncio.timeout(5):
         while (await get(door, "/healthz"))[0] != 200:
-            await asyncio.sleep(0.01)
+            pass
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task

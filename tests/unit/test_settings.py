@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,6 @@ REFERENCE = Path(__file__).parents[2] / "docs" / "configuration.md"
 @pytest.fixture(autouse=True)
 def clean(monkeypatch: pytest.MonkeyPatch) -> None:
     """No settings of whoever runs the tests."""
-    import os
 
     for key in list(os.environ):
         if key.upper().startswith("SIGNALBOX_"):

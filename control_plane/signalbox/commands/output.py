@@ -45,9 +45,10 @@ def clean(text: str) -> str:
 
 def as_dict(message: Message) -> dict[str, Any]:
     """A message as JSON has it, with the field names of the API."""
-    return json_format.MessageToDict(
+    fields = json_format.MessageToDict(
         message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
+    return {field.name: fields[field.name] for field in message.DESCRIPTOR.fields if field.name in fields}
 
 
 def print_json(value: object) -> None:

@@ -20,7 +20,7 @@ from .test_connection import cluster
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .conftest import Shell
+    from support.commands import Shell
 
 FIRST = "edge-1-69c1f0a0-1-1"
 SECOND = "edge-2-69c1f0a0-1-10"

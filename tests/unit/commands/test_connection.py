@@ -12,7 +12,7 @@ from support.etcd import free_port
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .conftest import Service, Shell
+    from support.commands import Service, Shell
 
 
 def cluster(**changes: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .conftest import Service, Shell
+    from support.commands import Service, Shell
 
 
 def test_the_steps_and_the_decision(shell: Shell, service: Service) -> None:

@@ -9,7 +9,7 @@ from signalbox.commands import rules as rules_module
 from signalbox.commands.ruleoptions import parse_stage, stage_text
 
 if TYPE_CHECKING:
-    from .conftest import Service, Shell
+    from support.commands import Service, Shell
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ class CreateTenantRequest(_message.Message):
     TENANT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def tenant(self) -> _types_pb2.Tenant:
-        """The tenant; etag and times must be absent."""
+        """The tenant; etag and times are ignored (AIP-203)."""
 
     def __init__(
         self,
@@ -136,7 +136,7 @@ class UpdateTenantRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Fields to change; absent or "*": all that can be changed."""
+        """Fields to change, each as a whole; absent or "*": all that can be changed. Output-only fields are ignored."""
 
     def __init__(
         self,
@@ -187,7 +187,7 @@ class CreateTrunkRequest(_message.Message):
     TRUNK_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def trunk(self) -> _types_pb2.Trunk:
-        """The trunk; etag and times must be absent."""
+        """The trunk; etag and times are ignored (AIP-203)."""
 
     def __init__(
         self,
@@ -292,7 +292,7 @@ class UpdateTrunkRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Fields to change; absent or "*": all that can be changed."""
+        """Fields to change, each as a whole; absent or "*": all that can be changed. Output-only fields are ignored."""
 
     def __init__(
         self,
@@ -343,7 +343,7 @@ class CreateLineRequest(_message.Message):
     LINE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def line(self) -> _types_pb2.Line:
-        """The line; etag and times must be absent."""
+        """The line; etag and times are ignored (AIP-203)."""
 
     def __init__(
         self,
@@ -456,7 +456,7 @@ class UpdateLineRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Fields to change; absent or "*": all that can be changed."""
+        """Fields to change, each as a whole; absent or "*": all that can be changed. Output-only fields are ignored."""
 
     def __init__(
         self,
@@ -511,7 +511,7 @@ class CreateNumberRequest(_message.Message):
     NUMBER_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def number(self) -> _types_pb2.Number:
-        """The number; etag and times must be absent."""
+        """The number; etag and times are ignored (AIP-203)."""
 
     def __init__(
         self,
@@ -620,7 +620,7 @@ class UpdateNumberRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Fields to change; absent or "*": all that can be changed."""
+        """Fields to change, each as a whole; absent or "*": all that can be changed. Output-only fields are ignored."""
 
     def __init__(
         self,

@@ -29,7 +29,8 @@ if _version_not_supported:
 
 class ProvisioningServiceStub:
     """The provisioning service. Every error carries google.rpc.ErrorInfo (domain "signalbox", reason a types.v1.ErrorReason);
-    INVALID_ARGUMENT also google.rpc.BadRequest with every offending field. A failed request has written nothing.
+    INVALID_ARGUMENT also google.rpc.BadRequest with every offending field. A failed request has written nothing; only after
+    UNAVAILABLE this is not known.
     """
 
     def __init__(self, channel):
@@ -142,7 +143,8 @@ class ProvisioningServiceStub:
 
 class ProvisioningServiceServicer:
     """The provisioning service. Every error carries google.rpc.ErrorInfo (domain "signalbox", reason a types.v1.ErrorReason);
-    INVALID_ARGUMENT also google.rpc.BadRequest with every offending field. A failed request has written nothing.
+    INVALID_ARGUMENT also google.rpc.BadRequest with every offending field. A failed request has written nothing; only after
+    UNAVAILABLE this is not known.
     """
 
     def CreateTenant(self, request, context):
@@ -398,7 +400,8 @@ def add_ProvisioningServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class ProvisioningService:
     """The provisioning service. Every error carries google.rpc.ErrorInfo (domain "signalbox", reason a types.v1.ErrorReason);
-    INVALID_ARGUMENT also google.rpc.BadRequest with every offending field. A failed request has written nothing.
+    INVALID_ARGUMENT also google.rpc.BadRequest with every offending field. A failed request has written nothing; only after
+    UNAVAILABLE this is not known.
     """
 
     @staticmethod

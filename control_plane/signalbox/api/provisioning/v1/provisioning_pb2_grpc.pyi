@@ -32,7 +32,8 @@ GRPC_VERSION: str
 
 class ProvisioningServiceStub:
     """The provisioning service. Every error carries google.rpc.ErrorInfo (domain "signalbox", reason a types.v1.ErrorReason);
-    INVALID_ARGUMENT also google.rpc.BadRequest with every offending field. A failed request has written nothing.
+    INVALID_ARGUMENT also google.rpc.BadRequest with every offending field. A failed request has written nothing; only after
+    UNAVAILABLE this is not known.
     """
 
     @_typing.overload
@@ -83,7 +84,8 @@ class ProvisioningServiceStub:
 @_typing.type_check_only
 class ProvisioningServiceAsyncStub(ProvisioningServiceStub):
     """The provisioning service. Every error carries google.rpc.ErrorInfo (domain "signalbox", reason a types.v1.ErrorReason);
-    INVALID_ARGUMENT also google.rpc.BadRequest with every offending field. A failed request has written nothing.
+    INVALID_ARGUMENT also google.rpc.BadRequest with every offending field. A failed request has written nothing; only after
+    UNAVAILABLE this is not known.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -130,7 +132,8 @@ class ProvisioningServiceAsyncStub(ProvisioningServiceStub):
 
 class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
     """The provisioning service. Every error carries google.rpc.ErrorInfo (domain "signalbox", reason a types.v1.ErrorReason);
-    INVALID_ARGUMENT also google.rpc.BadRequest with every offending field. A failed request has written nothing.
+    INVALID_ARGUMENT also google.rpc.BadRequest with every offending field. A failed request has written nothing; only after
+    UNAVAILABLE this is not known.
     """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,46 @@
+"""Secrets in files."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+from signalbox import secretfile
+from signalbox.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_secret_is_made_once_and_private(tmp_path: Path) -> None:
+    file = tmp_path / "deep" / "token"
+    secret = secretfile.read_or_make(file)
+    assert len(secret) >= 40
+    assert secretfile.read_or_make(file) == secret
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_whoever_comes_at_once_gets_the_same(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        secrets = set(pool.map(lambda _: secretfile.read_or_make(tmp_path / "token"), range(64)))
+    assert len(secrets) == 1
+
+
+def test_one_that_is_there_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(" given \n")
+    assert secretfile.read_or_make(tmp_path / "token") == "given"
+
+
+@pytest.mark.parametrize("content", [b"", b" \n", b"\xff"])
+def test_a_file_that_holds_none(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "token").write_bytes(content)
+    with pytest.raises(ConfigurationError, match="token"):
+        secretfile.read_or_make(tmp_path / "token")
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigurationError, match="token"):
+        secretfile.read_or_make(tmp_path / "file" / "token")

@@ -131,11 +131,13 @@ class Sipp:
         options.workdir.mkdir(parents=True, exist_ok=True)
         for kind in ("csv", "errors", "messages"):
             _file(options, kind).unlink(missing_ok=True)
-        port = options.port or free_port(options.host)
-        media_port = free_port(options.host, span=4)
+        first = free_port(options.host, span=6)
+        port, media_port = options.port or first, first + 2
         with _file(options, "screen").open("wb") as screen:
             try:
                 process = await asyncio.create_subprocess_exec(
+                    # It does not outlive us, whatever we die of.
+                    *("setpriv", "--pdeathsig", "KILL", "--"),
                     *command(options, port, media_port),
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=screen,
@@ -210,13 +212,13 @@ async def run(options: SippOptions) -> SippResult:
 
 
 def command(options: SippOptions, port: int, media_port: int) -> list[str]:
-    """The command line. ``port`` takes SIP, ``media_port`` and the ports after it RTP."""
+    """The command line. ``port`` takes SIP, ``media_port`` and the three after it RTP, the one before it control."""
     arguments = [
         *("sipp", "-sf", str(options.scenario.resolve()), "-nostdin"),
         *("-i", options.host, "-p", str(port), "-t", "u1" if options.transport == "udp" else "t1"),
         *("-mi", options.host, "-mp", str(media_port)),
         # Its remote control socket would otherwise be open to the world.
-        *("-ci", options.host, "-cp", str(free_port(options.host))),
+        *("-ci", options.host, "-cp", str(media_port - 1)),
         *("-d", str(options.hold_ms), "-buff_size", str(1 << 20)),
         *("-trace_stat", "-stf", str(_file(options, "csv")), "-fd", "1"),
         *("-trace_err", "-error_file", str(_file(options, "errors"))),

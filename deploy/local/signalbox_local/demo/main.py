@@ -79,9 +79,8 @@ def _start(step: Step, cluster: Cluster) -> None:
     cluster.start(on_ready=ready.__setitem__)
     step.figures["ready_after_s"] = {name: round(seconds, 2) for name, seconds in ready.items()}
     slowest = max(ready, key=lambda name: ready[name])
-    step.saw += [
-        f"all {len(ready)} processes said that they are ready, {slowest} as the last after {ready[slowest]:.1f} s"
-    ]
+    step.headline = f"all {len(ready)} processes are ready"
+    step.saw += [f"{step.headline}, {slowest} as the last after {ready[slowest]:.1f} s"]
 
 
 def _end(step: Step, cluster: Cluster) -> None:
@@ -90,7 +89,8 @@ def _end(step: Step, cluster: Cluster) -> None:
     left = cluster.remaining()
     step.figures["left_running"] = left
     step.check(not left, f"still running: {left}")
-    step.saw += [] if left else ["nothing is left running"]
+    step.headline = "nothing is left running"
+    step.saw += [] if left else [step.headline]
 
 
 @contextlib.contextmanager

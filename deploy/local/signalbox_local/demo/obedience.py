@@ -20,8 +20,10 @@ JOURNAL_TIMEOUT_S = 5.0
 class Change:
     """A change of the rule: calls to ``old`` shall from now on go to ``new``."""
 
+    asked: float
+    """When the update was sent, seconds since 1970."""
     answered: float
-    """When the update was answered, seconds since 1970."""
+    """When it was answered."""
     old: str
     new: str
 
@@ -42,22 +44,24 @@ class Obedience:
     last_old_ms: float
     """The last call to the old line; below 0: before the answer."""
     first_new_ms: float
-    """The first call to the new line: from here on the proxy is known to obey."""
-    old_after_new: int
-    """Calls to the old line after the first to the new one."""
+    """The first call to the new line."""
+
+    @property
+    def certain_ms(self) -> float:
+        """From here on the proxy is known to have obeyed: not before both."""
+        return max(self.last_old_ms, self.first_new_ms)
 
 
 def judge(change: Change, attempts: Iterable[Attempt], until: float) -> Obedience | None:
-    """How a proxy with these attempts followed a change that was in force ``until`` some time; None if it did not."""
+    """How a proxy with these attempts followed a change, ``until`` the next one was asked for; None if it did not."""
     relevant = [a for a in attempts if a.time < until and a.line in {change.old, change.new}]
-    after = [a.time for a in relevant if a.line == change.new and a.time > change.answered - 1.0]
+    after = [a.time for a in relevant if a.line == change.new and a.time > change.asked]
     before = [a.time for a in relevant if a.line == change.old]
     if not after or not before:
         return None
     return Obedience(
         last_old_ms=(max(before) - change.answered) * 1000,
         first_new_ms=(min(after) - change.answered) * 1000,
-        old_after_new=sum(time > min(after) for time in before),
     )
 
 

@@ -33,6 +33,8 @@ class Step:
     """What was not as it should be."""
     figures: dict[str, object] = field(default_factory=dict)
     """For programs; names end with their unit."""
+    headline: str = ""
+    """What was seen in a few words."""
     seconds: float = 0.0
     done: bool = False
     """False: not tried, or given up half way."""
@@ -95,8 +97,8 @@ def show_summary(console: Console, report: Report, file: Path, logs: Path) -> No
     table.add_column(justify="right")
     for step in report.steps:
         mark = "[green]✔[/green]" if step.ok else "[red]✘[/red]" if step.done or step.problems else "[dim]–[/dim]"
-        highlight = step.saw[-1] if step.ok and step.saw else "; ".join(step.problems[:1]) or "not tried"
-        table.add_row(f"{mark} {step.title}", highlight, f"[dim]{step.seconds:.1f} s[/dim]")
+        found = step.headline if step.ok else step.problems[0] if step.problems else "not tried"
+        table.add_row(f"{mark} {step.title}", found, f"[dim]{step.seconds:.1f} s[/dim]")
     verdict = "[bold green]Everything was as it should be[/bold green]"
     if not report.ok:
         verdict = f"[bold red]Not everything was as it should be[/bold red] (logs: {logs})"

@@ -4,13 +4,22 @@ SHELL := /bin/bash
 PYTHON := .venv/bin/python
 LOCAL := $(PYTHON) -m signalbox_local
 
+# Ends what it runs when make ends, of whatever. Listening to RTP on the wire takes a capability: whoever is not root gets that
+# one from sudo, and nothing else.
+ifeq ($(shell id -u),0)
+RUN := setpriv --pdeathsig TERM --
+else
+RUN := sudo -n setpriv --reuid $(shell id -u) --regid $(shell id -g) --init-groups --inh-caps +net_raw \
+	--ambient-caps +net_raw --pdeathsig TERM --
+endif
+
 .PHONY: help demo test check up down status bench-edge format install constraints clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: install ## Make real calls through a real cluster on this machine and show what happens
-	@exec setpriv --pdeathsig TERM $(LOCAL) demo
+	@exec $(RUN) $(LOCAL) demo
 
 test: install check ## Lint, types, import contracts, and all tests: what CI runs
 
@@ -21,7 +30,7 @@ check: ## As test, without installing anything
 	.venv/bin/lint-imports
 	PYTHON=$(PYTHON) proto/generate --check
 	$(PYTHON) -m signalbox settings-doc --check docs/configuration.md
-	$(PYTHON) -m pytest
+	$(RUN) $(PYTHON) -m pytest
 
 up: install ## Start the cluster and leave it running
 	@$(LOCAL) up
@@ -33,7 +42,7 @@ status: install ## Show processes, rule versions and calls of the running cluste
 	@$(LOCAL) status
 
 bench-edge: install ## Measure what asking the routing service costs per call
-	@exec setpriv --pdeathsig TERM $(PYTHON) -m signalbox_local.bench_edge
+	@exec $(RUN) $(PYTHON) -m signalbox_local.bench_edge
 
 format: install ## Format the Python sources
 	$(PYTHON) -m ruff format .

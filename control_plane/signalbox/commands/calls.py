@@ -14,11 +14,14 @@ from signalbox.commands.eventtext import describe, milliseconds, stamp
 from signalbox.commands.output import Format, as_dict, clean, output_option
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from signalbox.api.events.v1 import events_pb2
 
 FOLLOW_INTERVAL_S = 0.2
+
+JOURNAL_NAME = "journal"
+"""Directory below an edge's state directory."""
 
 _journals_option = click.option(
     "--journal",
@@ -44,7 +47,7 @@ def tail(follow: bool, lines: int, journals: Sequence[Path], cluster: Path | Non
     """Show the latest events of all edges in order of time."""
     from signalbox.commands.journals import JournalReader, in_order
 
-    readers = [JournalReader(directory) for directory in _directories(journals, cluster)]
+    readers = [JournalReader(directory, proxy) for directory, proxy in _journals(journals, cluster).items()]
     latest = in_order(reader.latest(lines) for reader in readers)
     _print(latest[-lines:] if lines else (), output_format)
     while follow:
@@ -61,12 +64,12 @@ def show(call_id: str, journals: Sequence[Path], cluster: Path | None, output_fo
     """Show every event of one call. CALL_ID is the call's id in Signalbox or the Call-ID of its caller's side."""
     from signalbox.commands.journals import call_ids, events_of
 
-    directories = _directories(journals, cluster)
-    found = [events_of(directories, call_id)]
+    where = _journals(journals, cluster)
+    found = [events_of(where, call_id)]
     if not found[0]:
-        found = [events_of(directories, id) for id in sorted(call_ids(directories, call_id))]
+        found = [events_of(where, id) for id in sorted(call_ids(where, call_id))]
     if not found:
-        raise click.ClickException(f"no call {clean(call_id)} in {', '.join(map(str, directories))}")
+        raise click.ClickException(f"no call {clean(call_id)} in {', '.join(map(str, where))}")
     for events in found:
         if output_format == "json":
             _print(events, output_format)
@@ -74,15 +77,21 @@ def show(call_id: str, journals: Sequence[Path], cluster: Path | None, output_fo
             _print_call(events)
 
 
-def _directories(journals: Sequence[Path], cluster_file: Path | None) -> Sequence[Path]:
-    if journals:
-        return journals
+def _journals(directories: Sequence[Path], cluster_file: Path | None) -> Mapping[Path, str]:
+    """The journals to read, and the edges that they belong to."""
+    if directories:
+        return {directory: _edge(directory.resolve()) for directory in directories}
     cluster = find_cluster(cluster_file)
     if cluster is None:
         raise click.UsageError(f"whose calls? Give --cluster or --journal ({CLUSTER_FILE} is not there)")
     if not cluster.journals:
         raise click.UsageError("the cluster file names no journal of an edge")
     return cluster.journals
+
+
+def _edge(directory: Path) -> str:
+    """Name of the edge whose journal is given by hand: that of its state directory."""
+    return directory.parent.name if directory.name == JOURNAL_NAME else directory.name
 
 
 def _print(events: Iterable[events_pb2.CallEvent], output_format: Format) -> None:

@@ -76,7 +76,8 @@ class Cluster:
 
     addresses: dict[str, list[str]]
     credentials: Credentials
-    journals: list[Path]
+    journals: dict[Path, str]
+    """Journal directories and the edges that they belong to."""
 
     @classmethod
     def load(cls, file: Path) -> Cluster:
@@ -89,7 +90,7 @@ class Cluster:
             return cls(
                 {str(service): list(addresses) for service, addresses in content["grpc"].items()},
                 Credentials(**files),
-                [Path(process["journal"]) for process in content["processes"] if "journal" in process],
+                {Path(process["journal"]): process["name"] for process in content["processes"] if "journal" in process},
             )
         except OSError as error:
             raise click.UsageError(f"{file}: {error.strerror}") from error

@@ -13,17 +13,21 @@ from signalbox.commands.output import clean
 from signalbox.edge import eventrow, journal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from signalbox.api.events.v1 import events_pb2
+
+    Journals = Mapping[Path, str]
+    """Journal directories and the edges that they belong to."""
 
 
 class JournalReader:
     """Reads one journal on from where it stopped. An event that cannot be read is told on standard error."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, proxy: str) -> None:
         self._directory = directory
+        self._proxy = proxy
         self._next = 1
 
     def read(self) -> Iterator[events_pb2.CallEvent]:
@@ -54,8 +58,7 @@ class JournalReader:
                 click.echo(f"{self._directory}: event {sequence}: {clean(str(error))}", err=True)
                 continue
             event.sequence = sequence
-            # An edge keeps its journal in a directory of its name.
-            event.proxy = self._directory.resolve().name
+            event.proxy = self._proxy
             yield event
 
 
@@ -64,17 +67,16 @@ def in_order(events: Iterable[Iterable[events_pb2.CallEvent]]) -> list[events_pb
     return sorted(itertools.chain.from_iterable(events), key=milliseconds)
 
 
-def call_ids(directories: Iterable[Path], sip_call_id: str) -> set[str]:
+def call_ids(journals: Journals, sip_call_id: str) -> set[str]:
     """Ids in Signalbox of the calls whose caller's side has this Call-ID."""
     return {
         event.call_id
-        for directory in directories
-        for event in JournalReader(directory).read()
+        for directory, proxy in journals.items()
+        for event in JournalReader(directory, proxy).read()
         if event.asked.sip_call_id == sip_call_id
     }
 
 
-def events_of(directories: Sequence[Path], call_id: str) -> list[events_pb2.CallEvent]:
+def events_of(journals: Journals, call_id: str) -> list[events_pb2.CallEvent]:
     """All events of one call in order of time, by its id in Signalbox."""
-    events = itertools.chain.from_iterable(JournalReader(directory).of_call(call_id) for directory in directories)
-    return sorted(events, key=milliseconds)
+    return in_order(JournalReader(directory, proxy).of_call(call_id) for directory, proxy in journals.items())

@@ -63,10 +63,10 @@ def write(directory: Path, rows: list[bytes]) -> None:
 @pytest.fixture
 def journals(elsewhere: Path) -> Path:
     """Journals of two edges, in the cluster's directory, and the cluster file."""
-    directories = [elsewhere / "edge-1", elsewhere / "edge-2"]
+    directories = [elsewhere / "edge-1" / "journal", elsewhere / "edge-2" / "journal"]
     write(directories[0], ANSWERED)
     write(directories[1], REJECTED)
-    processes = [{"name": d.name, "kind": "edge", "journal": str(d)} for d in directories]
+    processes = [{"name": d.parent.name, "kind": "edge", "journal": str(d)} for d in directories]
     (elsewhere / "var").mkdir()
     (elsewhere / "var" / "cluster.json").write_text(json.dumps(cluster(processes=processes)))
     return elsewhere
@@ -122,7 +122,7 @@ def test_the_tail_merges_journals_by_time(bare: Shell, journals: Path) -> None:
 
 
 def test_journals_by_hand(bare: Shell, journals: Path) -> None:
-    lines = bare("calls tail --journal edge-2 --output json").stdout.splitlines()
+    lines = bare("calls tail --journal edge-2/journal --output json").stdout.splitlines()
     assert {json.loads(line)["proxy"] for line in lines} == {"edge-2"}
     bare("calls tail --journal nowhere", code=2)
 

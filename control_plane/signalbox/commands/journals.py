@@ -23,9 +23,12 @@ if TYPE_CHECKING:
 
 
 class JournalReader:
-    """Reads one journal on from where it stopped. An event that cannot be read is told on standard error."""
+    """Reads the journal of the edge ``proxy`` on from where it stopped.
 
-    def __init__(self, directory: Path, proxy: str) -> None:
+    An event that cannot be read is told on standard error and passed over.
+    """
+
+    def __init__(self, directory: Path, proxy: str = "") -> None:
         self._directory = directory
         self._proxy = proxy
         self._next = 1

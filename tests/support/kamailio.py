@@ -19,11 +19,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from signalbox.edge import kamailio_config
+from signalbox.edge import eventrow, kamailio_config
 from signalbox.settings import EdgeSettings, KamailioSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from signalbox.api.events.v1 import events_pb2
 
 TOKEN = "token-for-tests-0123456789"
 CLUSTER_KEY = "cluster-key-for-tests-0123456789"
@@ -75,7 +77,7 @@ class Kamailio:
                 route_listen=f"127.0.0.1:{self.route_port}",
                 runtime_dir=self.directory,
                 event_dir=self.directory / "events",
-                **{"shared_memory_mb": 64, **settings},
+                **{"shared_memory_mb": 256, **settings},
             ),
         )
         self.config = kamailio_config.write(
@@ -95,9 +97,11 @@ class Kamailio:
         self._process: subprocess.Popen[bytes] | None = None
 
     def table(self, name: str, rows: list[str]) -> None:
-        """Write a db_text table."""
-        header = kamailio_config.TABLES[name][0]
-        (self.directory / "tables" / name).write_text("\n".join([header, *rows]) + "\n")
+        """Write a db_text table. db_text reads it again only if it is a second younger than before."""
+        path = self.directory / "tables" / name
+        moment = path.stat().st_mtime + 1
+        path.write_text("\n".join([kamailio_config.TABLES[name][0], *rows]) + "\n")
+        os.utime(path, (moment, moment))
 
     def start(self, *, marked: bool = True) -> None:
         """Start it and wait until it answers RPC. ``marked``: set the sidecar's mark, so that OPTIONS gets 200."""
@@ -117,6 +121,13 @@ class Kamailio:
                 time.sleep(0.05)
         if marked:
             self.rpc("htable.sets", "cfg", "version", "test")
+
+    def __enter__(self) -> Kamailio:
+        self.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
 
     def stop(self) -> None:
         """Stop it and remove its files."""
@@ -151,7 +162,7 @@ class Kamailio:
         return ticks / os.sysconf("SC_CLK_TCK")
 
     def rpc(self, method: str, *params: Any) -> Any:
-        """Call a JSON-RPC method over the control socket. Raises OSError if there is none, AssertionError for an error."""
+        """Call a JSON-RPC method on the control socket. Raises OSError if there is none."""
         path = self.directory / f"c{next(_numbers)}"
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
             client.bind(str(path))
@@ -177,6 +188,15 @@ class Kamailio:
         """All event rows so far, in order of time."""
         rows = [row for file in (self.directory / "events").iterdir() for row in file.read_text().splitlines()]
         return sorted(rows, key=lambda row: row.rsplit("|", 3)[1])
+
+    def events(self, call: Call) -> list[events_pb2.CallEvent]:
+        """The events of a call, in order of time."""
+        return [eventrow.parse(row) for row in self.rows() if f"|{call.call_id}|" in row]
+
+    async def events_until(self, call: Call, last: str) -> list[events_pb2.CallEvent]:
+        """The events of a call, once the last of them is of that kind: a row follows its message by microseconds."""
+        await until(lambda: any(event.WhichOneof("event") == last for event in self.events(call)))
+        return self.events(call)
 
 
 @dataclass

@@ -62,10 +62,11 @@ def render(settings: EdgeSettings, *, token: str, cluster_key: str, static_desti
         "ASK_ADDRESS": f"{ask_host}:{ask_port}",
         "DECISION_TIMEOUT_MS": kamailio.decision_timeout_ms,
         "CONNECT_TIMEOUT_MS": kamailio.connect_timeout_ms,
-        "MEDIA_TIMEOUT_MS": kamailio.media_timeout_ms,
+        "MEDIA_TRY_MS": kamailio.media_timeout_ms // 2,
         "FLOOD_BAN_S": kamailio.flood_ban_s,
         "FLAG_CALL": 1,
         "FLAG_RINGING": 2,
+        "FLAG_LATE_OFFER": 3,
     }
     if kamailio.flood_requests:
         names["FLOOD_LIMIT"] = kamailio.flood_requests

@@ -1,11 +1,12 @@
-"""A proxy for each test module, a fake sidecar and agents for each test."""
+"""A proxy for each test module, a fake sidecar and agents for each test, and the steps that most tests share."""
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
-from support.kamailio import Agent, FakeSidecar, Kamailio, reject
+from support.kamailio import SDP, Agent, Call, FakeSidecar, Kamailio, Message, branch, dial, reject, stage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -14,10 +15,8 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def proxy() -> Iterator[Kamailio]:
     """A proxy with short timers."""
-    proxy = Kamailio(connect_timeout_ms=700)
-    proxy.start()
-    yield proxy
-    proxy.stop()
+    with Kamailio(connect_timeout_ms=700) as proxy:
+        yield proxy
 
 
 @pytest.fixture
@@ -29,14 +28,34 @@ async def sidecar(proxy: Kamailio) -> AsyncIterator[FakeSidecar]:
 
 
 @pytest.fixture
-async def agent(proxy: Kamailio) -> AsyncIterator[Callable[[], Awaitable[Agent]]]:
-    """Makes agents that speak to the proxy."""
-    agents: list[Agent] = []
+async def agent(proxy: Kamailio) -> AsyncIterator[Callable[..., Awaitable[Agent]]]:
+    """Makes agents that speak to the proxy, or to another one."""
+    with contextlib.ExitStack() as stack:
 
-    async def make() -> Agent:
-        agents.append(await Agent((proxy.host, proxy.port)).start())
-        return agents[-1]
+        async def make(to: Kamailio = proxy, host: str = "127.0.0.1") -> Agent:
+            agent = await Agent((to.host, to.port)).start(host)
+            stack.callback(agent.close)
+            return agent
 
-    yield make
-    for one in agents:
-        one.close()
+        yield make
+
+
+@pytest.fixture
+def answered(
+    sidecar: FakeSidecar, agent: Callable[..., Awaitable[Agent]]
+) -> Callable[..., Awaitable[tuple[Agent, Agent, Call, Message]]]:
+    """Sets a call up: caller, line, the caller's dialog, and the INVITE as the line got it."""
+
+    async def make(**decision: object) -> tuple[Agent, Agent, Call, Message]:
+        caller, line = await agent(), await agent()
+        sidecar.decide = lambda question: dial(stage(branch(line.port)), **decision)
+        call = caller.call()
+        caller.invite(call)
+        invite = await line.expect("INVITE")
+        line.send(line.reply(invite, 200, "OK", body=SDP))
+        caller.answered(call, await caller.expect(200))
+        caller.send(caller.in_dialog(call, "ACK"))
+        await line.expect("ACK")
+        return caller, line, call, invite
+
+    return make

@@ -1,0 +1,168 @@
+"""Decisions that are forged, repeated, late or unusable."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+
+import pytest
+from support.kamailio import TOKEN, branch, dial, reject, route_request, stage, until
+
+
+async def hold(sidecar, caller):
+    """A call whose question is open."""
+    sidecar.decide = lambda question: None
+    call = caller.call()
+    caller.invite(call)
+    await caller.expect(100)
+    await until(lambda: bool(sidecar.questions))
+    return call, sidecar.questions[-1]
+
+
+async def test_the_first_decision_counts_and_every_other_is_dropped(proxy, sidecar, agent):
+    caller = await agent()
+    dropped = proxy.counter("late_decisions")
+    call, question = await hold(sidecar, caller)
+    sidecar.answer(question, reject(404, "First"))
+    for _ in range(5):
+        sidecar.answer(question, reject(403, "Second"))
+    reply = await caller.expect(404)
+    caller.ack_failure(call, reply)
+    await until(lambda: proxy.counter("late_decisions") == dropped + 5)
+    await until(lambda: proxy.transactions() == 0)
+    assert [message.code for message in caller.seen] == [100, 404]
+
+
+async def test_a_decision_for_another_index_or_with_a_wrong_token_is_dropped(proxy, sidecar, agent):
+    caller = await agent()
+    late, forged = proxy.counter("late_decisions"), proxy.counter("forged_decisions")
+    call, question = await hold(sidecar, caller)
+    index, label = question.raw["i"], question.raw["l"]
+    for data in (
+        route_request(index + 1, label, reject(404, "x"), proxy),
+        route_request(index, label + 1, reject(404, "x"), proxy),
+        route_request(0, 0, reject(404, "x"), proxy),
+        route_request(index, label, reject(404, "x"), proxy, token="wrong"),
+        route_request(index, label, reject(404, "x"), proxy, token=TOKEN[:-1]),
+        route_request(index, label, reject(404, "x"), proxy).replace(b"ROUTE", b"INVITE"),
+        route_request(index, label, reject(404, "x"), proxy).replace(f"sip:{index}@".encode(), b"sip:x@"),
+    ):
+        caller.send(data, ("127.0.0.1", proxy.route_port))
+    await until(lambda: proxy.counter("forged_decisions") + proxy.counter("late_decisions") >= late + forged + 7)
+    caller.ack_failure(call, await caller.expect(503))
+    await until(lambda: proxy.transactions() == 0)
+
+
+async def test_a_decision_on_the_public_socket_is_dropped(proxy, sidecar, agent):
+    caller = await agent()
+    forged = proxy.counter("forged_decisions")
+    call, question = await hold(sidecar, caller)
+    caller.send(route_request(question.raw["i"], question.raw["l"], reject(404, "x"), proxy))
+    await until(lambda: proxy.counter("forged_decisions") == forged + 1)
+    caller.ack_failure(call, await caller.expect(503))
+
+
+async def test_a_decision_after_the_timeout_is_dropped(proxy, sidecar, agent):
+    caller, line = await agent(), await agent()
+    late = proxy.counter("late_decisions")
+    call, question = await hold(sidecar, caller)
+    caller.ack_failure(call, await caller.expect(503))
+    sidecar.answer(question, dial(stage(branch(line.port))))
+    await until(lambda: proxy.counter("late_decisions") == late + 1)
+    await until(lambda: proxy.transactions() == 0)
+    assert not line.seen
+
+
+@pytest.mark.parametrize("race", range(20))
+async def test_a_decision_at_the_moment_of_the_timeout_gives_one_final_reply(proxy, sidecar, agent, race):
+    caller = await agent()
+    call, question = await hold(sidecar, caller)
+    loop = asyncio.get_running_loop()
+    loop.call_later(0.42 + 0.005 * race, sidecar.answer, question, reject(404, "Late Or Not"))
+    await until(lambda: any(message.code >= 200 for message in caller.seen))
+    final = caller.seen[-1]
+    caller.ack_failure(call, final)
+    await until(lambda: proxy.transactions() == 0)
+    assert len([message for message in caller.seen if message.code >= 200]) == 1
+
+
+GOOD = dial("30000|line-1 sip:1@127.0.0.1:9 sip:127.0.0.1:9 -")
+
+
+@pytest.mark.parametrize(
+    "decision",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'"text"',
+        b"\xff\xfe",
+        {},
+        {**GOOD, "v": 2},
+        {**GOOD, "v": "x"},
+        {**GOOD, "do": "dance"},
+        {**GOOD, "do": {"deep": [1]}},
+        {**GOOD, "by": "me"},
+        {**GOOD, "why": "a|b"},
+        {**GOOD, "tn": "a b"},
+        {**GOOD, "nu": "4001234567 x"},
+        {**GOOD, "md": "louder"},
+        {**GOOD, "n1": -1},
+        {**GOOD, "n1": None},
+        {**GOOD, "st": []},
+        {**GOOD, "st": ""},
+        {**GOOD, "st": [""]},
+        {**GOOD, "st": {}},
+        {**GOOD, "st": 7},
+        {key: value for key, value in GOOD.items() if key != "st"},
+        {key: value for key, value in GOOD.items() if key != "n2"},
+        dial("30000"),
+        dial("x|line-1 sip:1@127.0.0.1 sip:127.0.0.1 -"),
+        dial("30000|line-1 sip:1@127.0.0.1"),
+        dial("30000|line-1 sip:1@name.example sip:127.0.0.1 -"),
+        dial("30000|line-1 sip:1@127.0.0.1 sip:name.example -"),
+        dial("30000|line-1 tel:1 sip:127.0.0.1 -"),
+        dial('30000|line-1 sip:"1"@127.0.0.1 sip:127.0.0.1 -'),
+        dial("30000|line-1 sip:1\r\n@127.0.0.1 sip:127.0.0.1 -"),
+        dial("30000|" + "|".join(["line-1 sip:1@127.0.0.1 sip:127.0.0.1 -"] * 9)),
+        {**reject(404, "x"), "code": 200},
+        {**reject(404, "x"), "code": "x"},
+        {**reject(404, "x"), "ph": ""},
+        {**reject(404, "x"), "ph": "two\r\nlines"},
+        {**reject(404, "x"), "ra": "soon"},
+    ],
+    ids=str,
+)
+async def test_a_decision_that_cannot_be_used_is_500_for_that_call_only(proxy, sidecar, agent, decision):
+    caller = await agent()
+    sidecar.decide = lambda question: decision
+    call = caller.call()
+    caller.invite(call)
+    caller.ack_failure(call, await caller.expect(500))
+    events = await proxy.events_until(call, "failed")
+    assert [event.WhichOneof("event") for event in events][0] == "asked"
+    assert [event.WhichOneof("event") for event in events][-2:] == ["decided", "failed"]
+    sent = decision if isinstance(decision, bytes) else json.dumps(decision).encode()
+    assert events[-2].decided.unusable_decision == sent.decode(errors="replace")
+    sidecar.decide = lambda question: reject(410, "Gone")
+    call = caller.call()
+    caller.invite(call)
+    caller.ack_failure(call, await caller.expect(410))
+
+
+async def test_a_second_stage_that_cannot_be_used_is_500(proxy, sidecar, agent):
+    caller, line = await agent(), await agent()
+    sidecar.decide = lambda question: dial(stage(branch(line.port)), "30000|garbage")
+    call = caller.call()
+    caller.invite(call)
+    invite = await line.expect("INVITE")
+    line.send(line.reply(invite, 486))
+    caller.ack_failure(call, await caller.expect(500))
+    await until(lambda: proxy.transactions() == 0)
+
+
+def test_decisions_are_heard_on_loopback_only(proxy):
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as client:
+        assert client.connect_ex(("127.0.0.1", proxy.route_port)) != 0
+    assert proxy.settings.kamailio.route_listen.startswith("127.")

@@ -1,0 +1,137 @@
+"""Requests within a dialog: signed by us and relayed, or dropped; at this proxy or at another one."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from support.kamailio import SDP, FakeSidecar, Kamailio, branch, dial, record_route, stage, until
+
+
+@pytest.mark.parametrize("method", ["INVITE", "UPDATE", "INFO", "PRACK", "MESSAGE"])
+async def test_requests_of_both_sides_are_relayed(proxy, answered, method):
+    caller, line, call, invite = await answered()
+    dialog = line.dialog(invite)
+    for sender, side, receiver in ((caller, call, line), (line, dialog, caller)):
+        sender.send(sender.in_dialog(side, method, body=SDP))
+        request = await receiver.expect(method)
+        receiver.send(receiver.reply(request, 200, body=SDP))
+        assert (await sender.expect(200, method=method)).body == SDP
+        if method == "INVITE":
+            sender.send(sender.in_dialog(side, "ACK"))
+            await receiver.expect("ACK")
+    await until(lambda: proxy.transactions() == 0)
+
+
+def forged(routes):
+    """Route headers that an attacker might send, each a change of a good one."""
+    (route,) = routes
+    head, _, signature = route.rpartition("sg=")
+    yield []
+    yield [f"{head}sg={'A' * 22}>"]
+    yield [f"{head}sg=>"]
+    yield [route.replace(";sg=", ";sx=")]
+    yield [route.replace("mn=0.0", "mn=7.0")]
+    yield [route.replace("sb=edge-1", "sb=edge-2")]
+    yield [route.replace("ftag=c", "ftag=d")]
+    yield [f"<sip:127.0.0.1:{signature[:4]};lr>"]
+    yield ["<sip:127.0.0.1;lr>", route]
+    yield ["not a route"]
+
+
+@pytest.mark.parametrize("method", ["BYE", "INVITE", "ACK", "UPDATE"])
+async def test_a_request_with_a_forged_route_is_dropped(proxy, answered, method):
+    caller, line, call, _ = await answered()
+    good, seen = call.routes, len(line.seen)
+    for routes in forged(good):
+        call.routes = routes
+        caller.send(caller.in_dialog(call, method))
+    call.routes = good
+    caller.send(caller.in_dialog(call, "INFO"))
+    await line.expect("INFO")
+    assert len(line.seen) == seen + 1
+    assert not [message for message in caller.seen if message.code == 200 and message.method == method != "INVITE"]
+
+
+async def test_the_signature_of_one_call_is_no_good_for_another(proxy, answered):
+    _, _, first, _ = await answered()
+    caller, line, second, _ = await answered()
+    dropped, own = proxy.counter("forged_in_dialog"), second.routes
+    second.routes = first.routes
+    caller.send(caller.in_dialog(second, "BYE"))
+    await until(lambda: proxy.counter("forged_in_dialog") == dropped + 1)
+    second.routes = own
+    caller.send(caller.in_dialog(second, "BYE"))
+    await line.expect("BYE")
+
+
+async def test_a_stranger_with_the_signature_is_served(proxy, answered, agent):
+    """Lines are no trunks, and a trunk may send from another address: the signature is what counts."""
+    _, line, call, _ = await answered()
+    stranger = await agent()
+    stranger.send(stranger.in_dialog(call, "BYE"))
+    await line.expect("BYE")
+
+
+async def test_a_target_that_is_a_name_is_refused(proxy, answered):
+    caller, _, call, _ = await answered()
+    call.target = "sip:somebody@name.example"
+    caller.send(caller.in_dialog(call, "INFO"))
+    await caller.expect(478, method="INFO")
+
+
+async def test_an_initial_invite_with_a_route_is_refused(proxy, sidecar, agent):
+    caller = await agent()
+    call = caller.call()
+    call.routes = [f"<sip:127.0.0.1:{proxy.port};lr>"]
+    caller.invite(call)
+    caller.ack_failure(call, await caller.expect(403))
+    assert not sidecar.questions
+
+
+async def test_another_proxy_serves_the_dialog_when_the_first_is_dead(agent):
+    peers = ("127.0.0.31", "127.0.0.32")
+    with (
+        Kamailio(id="edge-2", host=peers[1], peers=peers) as second,
+        Kamailio(id="edge-1", host=peers[0], peers=peers) as first,
+    ):
+        caller, line = await agent(first), await agent(first)
+        sidecar = await FakeSidecar(first, lambda question: dial(stage(branch(line.port)))).start()
+        call = caller.call()
+        caller.invite(call)
+        invite = await line.expect("INVITE")
+        line.send(line.reply(invite, 200, body=SDP))
+        caller.answered(call, await caller.expect(200))
+        caller.send(caller.in_dialog(call, "ACK"))
+        await line.expect("ACK")
+        sidecar.close()
+        first.kill()
+        caller.proxy = line.proxy = (second.host, second.port)
+        assert f"@{first.host}" not in call.routes[0]
+        assert first.host in call.routes[0]
+        caller.send(caller.in_dialog(call, "INVITE", body=SDP))
+        again = await line.expect("INVITE")
+        line.send(line.reply(again, 200, body=SDP))
+        await caller.expect(200)
+        caller.send(caller.in_dialog(call, "ACK"))
+        await line.expect("ACK")
+        line.send(line.in_dialog(line.dialog(invite), "BYE"))
+        bye = await caller.expect("BYE")
+        caller.send(caller.reply(bye, 200))
+        await line.expect(200, method="BYE")
+        events = await second.events_until(call, "hung_up")
+        assert events[-1].call_id == invite_id(invite)
+
+
+async def test_a_signed_route_of_a_host_that_is_no_peer_is_not_ours(proxy, answered):
+    caller, line, call, _ = await answered()
+    call.routes = [call.routes[0].replace("sip:127.0.0.1", "sip:127.0.0.99")]
+    seen = len(line.seen)
+    caller.send(caller.in_dialog(call, "BYE"))
+    await asyncio.sleep(0.2)
+    assert len(line.seen) == seen
+
+
+def invite_id(invite):
+    """Our id of a call as its Record-Route tells it."""
+    return record_route(invite)[0].partition(";sb=")[2].partition(";")[0]

@@ -1,0 +1,131 @@
+"""Messages outside the grammar: 400 or silence, the sidecar sees nothing of them, and the proxy lives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.kamailio import SDP, branch, dial, stage, until
+
+CORPUS = Path(__file__).resolve().parents[4] / "shared" / "sip-corpus"
+
+
+def changed(caller, what, by):
+    call = caller.call()
+    text = caller.request(call, "INVITE", body=SDP)
+    assert what.format(call=call) in text
+    return text.replace(what.format(call=call), by.format(call=call))
+
+
+@pytest.mark.parametrize(
+    ("what", "by"),
+    [
+        ("Call-ID: {call.call_id}", 'Call-ID: a|b"\x01c'),
+        ("Call-ID: {call.call_id}", "Call-ID: a b"),
+        ("Call-ID: {call.call_id}", "Call-ID: {call.call_id}\r\n folded"),
+        ("Call-ID: {call.call_id}", "Call-ID: a\x00b"),
+        ("Call-ID: {call.call_id}", "Call-ID: a,b"),
+        ("Call-ID: {call.call_id}", "Call-ID: " + "x" * 300),
+        ("Call-ID: {call.call_id}\r\n", ""),
+        (";tag=c", ";tag=a|b"),
+        (";tag=c", ';tag="quoted\r\n INVITE|forged"'),
+        (";tag=c", ";tag=\x7f"),
+        (";tag=", ";gat="),
+        ("sip:13800001234@", 'sip:138"0000@'),
+        ("sip:13800001234@", "sip:138\x0b0000@"),
+        ("sip:13800001234@", "sip:138|0000@"),
+        ("sip:13800001234@", "sip:" + "1" * 65 + "@"),
+        ("INVITE sip:4001234567@", 'INVITE sip:400"1234567@'),
+        ("INVITE sip:4001234567@", "INVITE sip:400\x01234567@"),
+        ("INVITE sip:4001234567@", "INVITE sip:400\xa0234567@"),
+        ("INVITE sip:4001234567@", "INVITE sip:" + "4" * 65 + "@"),
+        ("CSeq: 1 INVITE", "CSeq: one INVITE"),
+        ("CSeq: 1 INVITE", "CSeq: 1 BYE"),
+        ("CSeq: 1 INVITE", "CSeq: 99999999999 INVITE"),
+        ("Content-Length: ", "Content-Length: 9"),
+        ("SIP/2.0\r\nVia", "SIP/3.0\r\nVia"),
+        ("Via: SIP/2.0/UDP", "Via: nonsense"),
+        ("Max-Forwards: 70", "Max-Forwards: 0"),
+        ("Max-Forwards: 70", "Max-Forwards: many"),
+    ],
+    ids=ascii,
+)
+async def test_what_is_outside_the_grammar_asks_nobody(proxy, sidecar, agent, what, by):
+    caller = await agent()
+    rows = len(proxy.rows())
+    caller.send(changed(caller, what, by))
+    caller.send(caller.request(caller.call(), "OPTIONS"))
+    await caller.expect(200, method="OPTIONS")
+    assert not sidecar.questions
+    assert len(proxy.rows()) == rows
+    assert all(message.code in (200, 400, 416, 483, 505) for message in caller.seen)
+
+
+@pytest.mark.parametrize("header", ['"a <sip:x@y>', "<sip:x@y", "", "\x01", "<sip:\x00@y>;tag=1"], ids=ascii)
+async def test_a_broken_asserted_identity_is_asked_without(proxy, sidecar, agent, header):
+    caller = await agent()
+    call = caller.call()
+    caller.invite(call, headers=[f"P-Asserted-Identity: {header}"])
+    await until(lambda: any(message.code in (400, 404) for message in caller.seen))
+    assert all(question.raw["pa"] == "" for question in sidecar.questions)
+
+
+@pytest.mark.parametrize("tag", ["a|b", '"x\r\n INVITE|a"', "a\x01b", "x" * 200], ids=ascii)
+async def test_a_reply_with_a_broken_tag_is_dropped(proxy, sidecar, agent, tag):
+    caller, line = await agent(), await agent()
+    sidecar.decide = lambda question: dial(stage(branch(line.port)))
+    call = caller.call()
+    caller.invite(call)
+    invite = await line.expect("INVITE")
+    line.send(line.reply(invite, 180, tag=tag))
+    line.send(line.reply(invite, 486, "Busy | Here"))
+    caller.ack_failure(call, await caller.expect(486))
+    events = await proxy.events_until(call, "failed")
+    assert [e.line_failed.phrase for e in events if e.HasField("line_failed")] == ["Busy | Here"]
+    assert not [e for e in events if e.HasField("ringing")]
+
+
+async def test_a_reply_with_control_characters_in_its_phrase_is_dropped(proxy, sidecar, agent):
+    caller, line = await agent(), await agent()
+    sidecar.decide = lambda question: dial(stage(branch(line.port)))
+    call = caller.call()
+    caller.invite(call)
+    invite = await line.expect("INVITE")
+    malformed = proxy.counter("malformed")
+    line.send(line.reply(invite, 180, "Ringing\x01|"))
+    await until(lambda: proxy.counter("malformed") == malformed + 1)
+    line.send(line.reply(invite, 486))
+    caller.ack_failure(call, await caller.expect(486))
+
+
+async def test_a_reply_to_nothing_is_dropped(proxy, agent):
+    attacker, victim = await agent(), await agent()
+    stray = proxy.counter("stray_replies")
+    attacker.send(
+        "SIP/2.0 200 OK\r\n"
+        f"Via: SIP/2.0/UDP 127.0.0.1:{proxy.port};branch=z9hG4bKnothing\r\n"
+        f"Via: SIP/2.0/UDP 127.0.0.1:{victim.port};branch=z9hG4bKvictim\r\n"
+        "From: <sip:a@h>;tag=1\r\nTo: <sip:b@h>;tag=2\r\nCall-ID: stray\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n"
+    )
+    await until(lambda: proxy.counter("stray_replies") == stray + 1)
+    assert not victim.seen
+
+
+@pytest.mark.skipif(not CORPUS.is_dir(), reason=f"no corpus of SIP messages at {CORPUS}")
+async def test_the_torture_corpus_leaves_the_proxy_alive_and_its_events_readable(proxy, sidecar, agent):
+    messages = [
+        path
+        for path in sorted(CORPUS.rglob("*"))
+        if path.is_file() and path.parent != CORPUS and path.suffix in ("", ".dat")
+    ]
+    assert messages
+    caller = await agent()
+    pids = proxy.pids()
+    for path in messages:
+        caller.send(path.read_bytes()[:60000])
+        caller.send(caller.request(caller.call(), "OPTIONS"))
+        await caller.expect(200, method="OPTIONS")
+    assert proxy.pids() == pids
+    await until(lambda: proxy.transactions() == 0, within=60)
+    for row in proxy.rows():
+        assert row.count("|") >= 9

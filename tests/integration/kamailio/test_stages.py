@@ -1,0 +1,186 @@
+"""Lines in order and lines together: who rings, when the next is tried, what the caller gets when all have failed."""
+
+from __future__ import annotations
+
+import pytest
+from support.kamailio import SDP, branch, dial, free_port, stage, until
+
+
+MOST_LINES = 16
+"""Branches of one transaction, less the one that stood for the question (README.md, "Limits")."""
+
+
+def two_stages(first, second, **ring):
+    return dial(
+        stage(branch(first.port, line="line-a"), **ring), stage(branch(second.port, line="line-b", user="1002"))
+    )
+
+
+@pytest.mark.parametrize("code", [302, 401, 404, 408, 480, 486, 487, 500, 503, 600, 603])
+async def test_a_refusal_of_a_line_of_any_kind_rings_the_next_stage(proxy, sidecar, agent, code):
+    caller, first, second = await agent(), await agent(), await agent()
+    sidecar.decide = lambda question: two_stages(first, second)
+    call = caller.call()
+    caller.invite(call)
+    invite = await first.expect("INVITE")
+    first.send(first.reply(invite, code))
+    await first.expect("ACK")
+    again = await second.expect("INVITE")
+    assert again.uri.startswith("sip:1002@")
+    assert again.body == SDP
+    second.send(second.reply(again, 200, tag="b", body=SDP))
+    caller.answered(call, await caller.expect(200))
+    caller.send(caller.in_dialog(call, "ACK"))
+    await second.expect("ACK")
+    events = await proxy.events_until(call, "answered")
+    assert [(e.line_failed.line, e.line_failed.code) for e in events if e.HasField("line_failed")] == [("line-a", code)]
+    assert events[-1].answered.line == "line-b"
+    assert [message.code for message in caller.seen] == [100, 200]
+
+
+async def test_a_line_that_does_not_answer_the_invite_is_left_after_the_connect_timeout(proxy, sidecar, agent):
+    caller, first, second = await agent(), await agent(), await agent()
+    sidecar.decide = lambda question: two_stages(first, second)
+    call = caller.call()
+    caller.invite(call)
+    invite = await first.expect("INVITE")
+    again = await second.expect("INVITE", within=2)
+    assert 0.6 < again.received_at - invite.received_at < 1.2
+    second.send(second.reply(again, 486))
+    caller.ack_failure(call, await caller.expect(486))
+    await until(lambda: proxy.transactions() == 0)
+
+
+async def test_a_line_that_rings_in_vain_is_cancelled_after_its_ring_time(proxy, sidecar, agent):
+    caller, first, second = await agent(), await agent(), await agent()
+    sidecar.decide = lambda question: two_stages(first, second, ring_ms=1500)
+    call = caller.call()
+    caller.invite(call)
+    invite = await first.expect("INVITE")
+    first.send(first.reply(invite, 180))
+    await caller.expect(180)
+    again = await second.expect("INVITE")
+    assert 1.3 < again.received_at - invite.received_at < 2.1
+    cancel = await first.expect("CANCEL")
+    first.send(first.reply(cancel, 200))
+    first.send(first.reply(invite, 487))
+    second.send(second.reply(again, 200, tag="b", body=SDP))
+    caller.answered(call, await caller.expect(200))
+    caller.send(caller.in_dialog(call, "ACK"))
+    await second.expect("ACK")
+    failed = [e.line_failed for e in proxy.events(call) if e.HasField("line_failed")]
+    assert (failed[0].line, failed[0].code) == ("line-a", 408)
+
+
+async def test_lines_of_one_stage_ring_together_and_the_first_to_answer_wins(proxy, sidecar, agent):
+    caller, *lines = [await agent() for _ in range(4)]
+    sidecar.decide = lambda question: dial(
+        stage(*(branch(one.port, line=f"line-{n}", user=f"100{n}") for n, one in enumerate(lines)))
+    )
+    call = caller.call()
+    caller.invite(call)
+    invites = [await one.expect("INVITE") for one in lines]
+    assert [invite.uri.split("@")[0] for invite in invites] == ["sip:1000", "sip:1001", "sip:1002"]
+    for one, invite in zip(lines, invites, strict=True):
+        one.send(one.reply(invite, 180, tag=f"t{one.port}"))
+    for _ in lines:
+        await caller.expect(180)
+    lines[1].send(lines[1].reply(invites[1], 200, tag=f"t{lines[1].port}", body=SDP))
+    caller.answered(call, await caller.expect(200))
+    caller.send(caller.in_dialog(call, "ACK"))
+    await lines[1].expect("ACK")
+    for n in (0, 2):
+        cancel = await lines[n].expect("CANCEL")
+        lines[n].send(lines[n].reply(cancel, 200))
+        lines[n].send(lines[n].reply(invites[n], 487, tag=f"t{lines[n].port}"))
+        await lines[n].expect("ACK")
+    await until(lambda: proxy.transactions() == 0)
+    events = await proxy.events_until(call, "answered")
+    assert sorted(e.ringing.line for e in events if e.HasField("ringing")) == ["line-0", "line-1", "line-2"]
+    assert [e.answered.line for e in events if e.HasField("answered")] == ["line-1"]
+
+
+async def test_a_6xx_of_one_line_leaves_the_others_ringing(proxy, sidecar, agent):
+    caller, first, second = await agent(), await agent(), await agent()
+    sidecar.decide = lambda question: dial(stage(branch(first.port, line="line-a"), branch(second.port, line="line-b")))
+    call = caller.call()
+    caller.invite(call)
+    refused, invite = await first.expect("INVITE"), await second.expect("INVITE")
+    second.send(second.reply(invite, 180, tag="b"))
+    first.send(first.reply(refused, 603, tag="a"))
+    await caller.expect(180)
+    second.send(second.reply(invite, 200, tag="b", body=SDP))
+    await caller.expect(200)
+    assert not [message for message in second.seen if message.method == "CANCEL"]
+
+
+async def test_ringing_is_one_event_a_line_whatever_it_repeats(proxy, sidecar, agent):
+    caller, line = await agent(), await agent()
+    sidecar.decide = lambda question: dial(stage(branch(line.port)))
+    call = caller.call()
+    caller.invite(call)
+    invite = await line.expect("INVITE")
+    for code in (180, 180, 183, 180):
+        line.send(line.reply(invite, code))
+        await caller.expect(code)
+    line.send(line.reply(invite, 486))
+    caller.ack_failure(call, await caller.expect(486))
+    events = await proxy.events_until(call, "failed")
+    assert [event.WhichOneof("event") for event in events].count("ringing") == 1
+
+
+@pytest.mark.parametrize(
+    ("codes", "final"),
+    [
+        ((486, 480), 486),
+        ((480, 486), 486),
+        ((600, 500), 486),
+        ((404, 480), 480),
+        ((404, 404), 404),
+        ((603, 488), 488),
+        ((401, 503), 480),
+        ((302, 302), 480),
+    ],
+)
+async def test_when_all_fail_the_caller_gets_the_best_code(proxy, sidecar, agent, codes, final):
+    caller, *lines = [await agent() for _ in range(3)]
+    sidecar.decide = lambda question: two_stages(*lines)
+    call = caller.call()
+    caller.invite(call)
+    for line, code in zip(lines, codes, strict=True):
+        invite = await line.expect("INVITE")
+        line.send(line.reply(invite, code))
+    reply = await caller.expect(final)
+    caller.ack_failure(call, reply)
+    await until(lambda: proxy.transactions() == 0)
+    assert (await proxy.events_until(call, "failed"))[-1].failed.code == final
+
+
+async def test_a_tcp_line_that_nobody_listens_for_fails_over(proxy, sidecar, agent):
+    caller, line = await agent(), await agent()
+    dead = branch(free_port(), line="line-a", transport="tcp")
+    sidecar.decide = lambda question: dial(stage(dead), stage(branch(line.port, line="line-b")))
+    call = caller.call()
+    caller.invite(call)
+    invite = await line.expect("INVITE")
+    line.send(line.reply(invite, 486))
+    caller.ack_failure(call, await caller.expect(486))
+    await until(lambda: proxy.transactions() == 0)
+
+
+@pytest.mark.parametrize(("count", "width"), [(16, 1), (10, 3), (4, 8)])
+async def test_many_stages_are_rung_to_the_most_branches_that_a_transaction_may_have(
+    proxy, sidecar, agent, count, width
+):
+    caller, line = await agent(), await agent()
+    stages = [
+        stage(*(branch(line.port, line=f"line-{s}-{b}", user=f"{s}-{b}") for b in range(width))) for s in range(count)
+    ]
+    sidecar.decide = lambda question: dial(*stages)
+    call = caller.call()
+    caller.invite(call)
+    for _ in range(min(count * width, MOST_LINES)):
+        invite = await line.expect("INVITE")
+        line.send(line.reply(invite, 480))
+    caller.ack_failure(call, await caller.expect(480))
+    await until(lambda: proxy.transactions() == 0)

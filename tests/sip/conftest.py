@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
@@ -25,4 +26,5 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with Cluster(tmp_path_factory.mktemp("sip"), Options(name="sip", settings=settings)) as cluster:
         with contextlib.closing(Site(cluster)) as site:
             yield site
+            asyncio.run(site.no_transactions())
         assert all(state.pid for state in cluster.states().values()), "a process died"

@@ -1,7 +1,7 @@
 """Calls played by SIPp through the cluster, and what each party saw on the wire.
 
-A party's ladder is the list of its messages, "→" sent and "←" received, a request by its method and a reply by its code:
-``["→INVITE", "←100", "←180", "←200", "→ACK", "→BYE", "←200"]``.
+A party's ladder is the list of its messages, "→" sent and "←" received, a request by its method and a reply by its
+code: ``["→INVITE", "←100", "←180", "←200", "→ACK", "→BYE", "←200"]``.
 """
 
 from __future__ import annotations
@@ -154,16 +154,6 @@ async def play(
     call_id = heard.messages[0].header("Call-ID")
     events = await site.events_until(call_id, "hung_up" if answered else "failed")
     return Played(number, heard, taken, events)
-
-
-def sdp(message: TracedMessage) -> dict[str, str]:
-    """What a body says of its first stream: ``address`` (host:port) and ``direction``."""
-    body = message.text.partition("\n\n")[2]
-    host = re.search(r"^c=IN IP4 (\S+)", body, re.MULTILINE)
-    port = re.search(r"^m=audio (\d+) ", body, re.MULTILINE)
-    assert host and port, f"no SDP in {message.text}"
-    direction = re.search(r"^a=(sendrecv|sendonly|recvonly|inactive)$", body, re.MULTILINE)
-    return {"address": f"{host[1]}:{port[1]}", "direction": direction[1] if direction else "sendrecv"}
 
 
 def _options(

@@ -1,4 +1,4 @@
-"""A running cluster for tests of whole calls: rules and lines of each test's own, and what the processes say of a call."""
+"""A running cluster for tests of whole calls: rules of each test's own, and what the processes say of a call."""
 
 from __future__ import annotations
 
@@ -108,8 +108,8 @@ class Site:
 
     def all_events(self) -> list[events_pb2.CallEvent]:
         """The events of all calls through all proxies so far, in order of time."""
-        journals = [self.cluster.journal(name) for name in self.cluster.names("edge")]
-        events = [event for journal in journals for event in JournalReader(journal).read()]
+        readers = [JournalReader(self.cluster.journal(name), name) for name in self.cluster.names("edge")]
+        events = [event for reader in readers for event in reader.read()]
         return sorted(events, key=lambda event: event.time.ToNanoseconds())
 
     def events(self, sip_call_id: str) -> list[events_pb2.CallEvent]:

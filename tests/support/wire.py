@@ -26,6 +26,8 @@ class Phone(Agent):
 
     def __init__(self, proxy: tuple[str, int]) -> None:
         super().__init__(proxy)
+        self.outbound: tuple[str, int] | None = None
+        """Where requests go instead of along their routes, as with an outbound proxy."""
         self.rtp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._packets = 0
 
@@ -49,7 +51,8 @@ class Phone(Agent):
     def send(self, text: str | bytes, to: tuple[str, int] | None = None) -> None:
         """Send a message to its next hop, or where it is told."""
         data = text.encode() if isinstance(text, str) else text
-        super().send(data, to or _next_hop(data))
+        reply = data.startswith(b"SIP/2.0 ")
+        super().send(data, to or (None if reply else self.outbound) or _next_hop(data))
 
     def sdp(self, direction: str = "sendrecv", version: int = 1) -> str:
         """An offer or answer with the RTP port."""
@@ -82,18 +85,23 @@ class Phone(Agent):
                 return
 
 
-def media_address(message: Message) -> str:
-    """host:port of the first stream of a message's SDP."""
-    host = re.search(r"^c=IN IP4 (\S+)", message.body, re.MULTILINE)
-    port = re.search(r"^m=audio (\d+) ", message.body, re.MULTILINE)
-    assert host and port, f"no SDP in {message.first}"
-    return f"{host[1]}:{port[1]}"
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """The first stream of an SDP."""
+
+    address: str
+    """host:port."""
+    direction: str
 
 
-def direction(message: Message) -> str:
-    """Direction of the first stream of a message's SDP."""
-    found = re.search(r"^a=(sendrecv|sendonly|recvonly|inactive)\r?$", message.body, re.MULTILINE)
-    return found[1] if found else "sendrecv"
+def stream(message: str) -> Stream:
+    """What the SDP of a message, given as text, says of its first stream."""
+    host = re.search(r"^c=IN IP4 (\S+)", message, re.MULTILINE)
+    port = re.search(r"^m=audio (\d+) ", message, re.MULTILINE)
+    assert host is not None, f"no SDP in {message}"
+    assert port is not None, f"no audio in {message}"
+    direction = re.search(r"^a=(sendrecv|sendonly|recvonly|inactive)\r?$", message, re.MULTILINE)
+    return Stream(f"{host[1]}:{port[1]}", direction[1] if direction else "sendrecv")
 
 
 def _next_hop(data: bytes) -> tuple[str, int] | None:
@@ -120,11 +128,6 @@ class Connected:
     answer: Message
     """The 200 as the caller got it."""
 
-    async def still_lives(self) -> None:
-        """re-INVITE by the caller, BYE by the line: both get through, and back."""
-        await self.reinvite()
-        await self.hang_up()
-
     async def reinvite(self, direction: str = "sendrecv") -> Message:
         """re-INVITE by the caller; returns it as the line got it."""
         self.caller.send(self.caller.in_dialog(self.call, "INVITE", body=self.caller.sdp(direction, self.call.cseq)))
@@ -134,6 +137,11 @@ class Connected:
         self.caller.send(self.caller.in_dialog(self.call, "ACK"))
         await self.line.expect("ACK")
         return invite
+
+    async def both_hear(self) -> bool:
+        """True if RTP gets through both ways, through the media node."""
+        to_line, to_caller = stream(self.answer.body).address, stream(self.invite.body).address
+        return await self.line.hears(self.caller, to_line) and await self.caller.hears(self.line, to_caller)
 
     async def hang_up(self) -> None:
         """BYE by the line."""

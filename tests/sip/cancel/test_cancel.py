@@ -17,7 +17,6 @@ async def test_while_a_line_rings_it_is_cancelled(site, tmp_path):
     line = call.lines[0]
     assert line.ladder == ["←INVITE", "→180", "←CANCEL", "→200", "→487", "←ACK"]
     assert [e.failed.code for e in call.events if e.HasField("failed")] == [487]
-    await site.no_transactions()
 
 
 async def test_while_several_lines_ring_all_are_cancelled(site, caller, phone):
@@ -35,7 +34,6 @@ async def test_while_several_lines_ring_all_are_cancelled(site, caller, phone):
         line.send(line.reply(invite, 487, "Request Terminated", tag=f"t{line.port}"))
         await line.expect("ACK")
     caller.ack_failure(call, await caller.expect(487))
-    await site.no_transactions()
 
 
 async def test_while_the_question_is_out_nobody_rings(site, caller, line):
@@ -50,7 +48,6 @@ async def test_while_the_question_is_out_nobody_rings(site, caller, line):
     assert kinds(events) == ["asked", "failed"]
     assert events[-1].failed.code == 487
     # The decision that comes now finds no question; nothing of it may reach the line.
-    await site.no_transactions()
     assert not line.seen
 
 
@@ -64,7 +61,6 @@ async def test_within_the_round_trip_of_the_invite_every_call_ends_for_good(site
         caller.send(cancel)
         ended = await _end(caller, line, call, cancel)
         assert ended == 487
-    await site.no_transactions()
 
 
 async def _end(caller, line, call, cancel) -> int:

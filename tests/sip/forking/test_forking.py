@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from support.scenario import ANSWERS, CALLS, IS_REFUSED, RINGS, play, refuses, sdp
+from support.scenario import ANSWERS, CALLS, IS_REFUSED, RINGS, play, refuses
+from support.wire import stream
 
 
 async def test_the_first_to_answer_wins_and_the_others_are_cancelled(site, tmp_path):
@@ -20,7 +21,7 @@ async def test_the_first_to_answer_wins_and_the_others_are_cancelled(site, tmp_p
         call.line_id(n) for n in (1, 2, 3)
     ]  # fmt: skip
     assert [e.answered.line for e in call.events if e.HasField("answered")] == [call.line_id(2)]
-    assert sdp(call.caller.message("←200"))["address"].startswith("127.64.")
+    assert stream(call.caller.message("←200").text).address.startswith("127.64.")
 
 
 async def test_a_refusal_of_one_leaves_the_others_ringing(site, tmp_path):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from support.scenario import ANSWERS, Part, play, sdp
+from support.scenario import ANSWERS, Part, play
+from support.wire import stream
 
 LATE_OFFER = Part(Path(__file__).parent / "uac_late_offer.xml")
 
@@ -14,7 +15,7 @@ async def test_offer_and_answer_both_go_through_the_media_node(site, tmp_path):
     line = call.lines[0]
     assert call.caller.ladder == ["→INVITE", "←100", "←180", "←200", "→ACK", "→BYE", "←200"]
     assert "m=audio" not in line.message("←INVITE").text
-    offer, answer = sdp(call.caller.message("←200")), sdp(line.message("←ACK"))
-    assert offer["address"].startswith("127.64.")
-    assert answer["address"].startswith("127.64.")
-    assert offer["address"] != answer["address"]
+    offer, answer = stream(call.caller.message("←200").text), stream(line.message("←ACK").text)
+    assert offer.address.startswith("127.64.")
+    assert answer.address.startswith("127.64.")
+    assert offer.address != answer.address

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from support.scenario import Part, play, sdp
+from support.scenario import Part, play
+from support.wire import stream
 
 HERE = Path(__file__).parent
 WANTS_PRACK = Part(HERE / "uac_prack.xml")
@@ -21,4 +22,4 @@ async def test_prack_goes_from_end_to_end(site, tmp_path):
     reliable = call.caller.message("←183")
     assert (reliable.header("Require"), reliable.header("RSeq")) == ("100rel", "9021")
     assert line.message("←PRACK").header("RAck") == "9021 1 INVITE"
-    assert sdp(reliable)["address"].startswith("127.64.")
+    assert stream(reliable.text).address.startswith("127.64.")

@@ -13,7 +13,7 @@ RUN := sudo -n setpriv --reuid $(shell id -u) --regid $(shell id -g) --init-grou
 	--ambient-caps +net_raw --pdeathsig TERM --
 endif
 
-.PHONY: help demo test check up down status bench-edge format install constraints clean
+.PHONY: help demo test check up down status bench-edge format install docs constraints clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -50,6 +50,9 @@ format: install ## Format the Python sources
 
 install:
 	@deploy/local/install
+
+docs: install ## Write the configuration reference from the settings
+	$(PYTHON) -m signalbox settings-doc docs/configuration.md
 
 constraints: ## Pin the newest versions that pyproject.toml allows
 	@deploy/local/pin

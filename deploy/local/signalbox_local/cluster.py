@@ -80,7 +80,6 @@ class Cluster:
         self.credentials: dict[str, str] = {}
         self._ports: ports.PortBlock | None = None
         self._runner = Runner(self.directory / "run")
-        self._attached = False
 
     @classmethod
     def attach(cls, directory: Path) -> Cluster | None:
@@ -92,7 +91,6 @@ class Cluster:
         self.options = Options(name=found.name)
         self.entries = {entry.name: entry for entry in found.processes}
         self.credentials = dict(found.credentials)
-        self._attached = True
         return self
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import grpc
 from google.protobuf import duration_pb2
@@ -14,15 +14,9 @@ from signalbox.api.types.v1 import types_pb2
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from signalbox_local.cluster import Cluster
+
 TIMEOUT_S = 5.0
-
-
-class Cluster(Protocol):
-    """What is needed of a cluster."""
-
-    def provisioning_channel(self) -> grpc.Channel:
-        """A channel to the provisioning service."""
-        ...
 
 
 class Rules:

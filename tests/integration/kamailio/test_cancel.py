@@ -105,8 +105,7 @@ async def test_of_a_call_that_never_was(proxy, sidecar, agent):
 
 
 class Impatient(asyncio.DatagramProtocol):
-    """Sends INVITE and CANCEL for many calls a moment apart, with the retransmissions of RFC 3261 section 17.1, and counts
-    final replies."""
+    """Sends INVITE and CANCEL of many calls, again while unanswered (RFC 3261 section 17.1); counts final replies."""
 
     def __init__(self, maker):
         self.maker = maker

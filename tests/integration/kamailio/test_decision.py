@@ -141,8 +141,9 @@ async def test_a_decision_that_cannot_be_used_is_500_for_that_call_only(proxy, s
     caller.invite(call)
     caller.ack_failure(call, await caller.expect(500))
     events = await proxy.events_until(call, "failed")
-    assert [event.WhichOneof("event") for event in events][0] == "asked"
-    assert [event.WhichOneof("event") for event in events][-2:] == ["decided", "failed"]
+    kinds = [event.WhichOneof("event") for event in events]
+    assert kinds[0] == "asked"
+    assert kinds[-2:] == ["decided", "failed"]
     sent = decision if isinstance(decision, bytes) else json.dumps(decision).encode()
     assert events[-2].decided.unusable_decision == sent.decode(errors="replace")
     sidecar.decide = lambda question: reject(410, "Gone")

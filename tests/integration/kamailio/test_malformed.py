@@ -83,6 +83,7 @@ async def test_a_reply_with_a_broken_tag_is_dropped(proxy, sidecar, agent, tag):
     events = await proxy.events_until(call, "failed")
     assert [e.line_failed.phrase for e in events if e.HasField("line_failed")] == ["Busy | Here"]
     assert not [e for e in events if e.HasField("ringing")]
+    await until(lambda: proxy.transactions() == 0)
 
 
 async def test_a_reply_with_control_characters_in_its_phrase_is_dropped(proxy, sidecar, agent):
@@ -126,6 +127,6 @@ async def test_the_torture_corpus_leaves_the_proxy_alive_and_its_events_readable
         caller.send(caller.request(caller.call(), "OPTIONS"))
         await caller.expect(200, method="OPTIONS")
     assert proxy.pids() == pids
-    await until(lambda: proxy.transactions() == 0, within=60)
+    await until(lambda: proxy.transactions() == 0, within=15)
     for row in proxy.rows():
         assert row.count("|") >= 9

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from support.kamailio import SDP, branch, dial, free_port, stage, until
 
-
 MOST_LINES = 16
 """Branches of one transaction, less the one that stood for the question (README.md, "Limits")."""
 

@@ -1,0 +1,74 @@
+"""What a line is told of the caller and of the service number."""
+
+from __future__ import annotations
+
+import pytest
+from support.kamailio import branch, dial, stage
+
+
+async def invite_with(sidecar, agent, headers, flags="-"):
+    """The INVITE that a line gets when the caller sent these headers."""
+    caller, line = await agent(), await agent()
+    sidecar.decide = lambda question: dial(stage(branch(line.port, flags=flags)))
+    call = caller.call()
+    caller.invite(call, headers=headers)
+    invite = await line.expect("INVITE")
+    line.send(line.reply(invite, 486))
+    caller.ack_failure(call, await caller.expect(486))
+    return invite
+
+
+IDENTITIES = ["P-Asserted-Identity: <sip:1380@h>", "P-Preferred-Identity: <sip:1390@h>", "Privacy: none"]
+
+
+async def test_identity_is_passed_as_it_came(sidecar, agent):
+    invite = await invite_with(sidecar, agent, IDENTITIES)
+    assert invite.get("P-Asserted-Identity") == "<sip:1380@h>"
+    assert invite.get("Privacy") == "none"
+
+
+async def test_identity_is_taken_out_for_a_line_outside_the_trust_domain(sidecar, agent):
+    invite = await invite_with(sidecar, agent, IDENTITIES, flags="i")
+    assert not invite.all("P-Asserted-Identity")
+    assert not invite.all("P-Preferred-Identity")
+    assert "sip:13800001234@" in invite.get("From")
+
+
+async def test_the_service_number_is_told_as_who_diverted(proxy, sidecar, agent):
+    invite = await invite_with(sidecar, agent, [])
+    assert invite.all("Diversion") == ["<sip:4001234567@127.0.0.1>;reason=unconditional;counter=1"]
+    assert invite.all("History-Info") == [
+        f"<sip:4001234567@127.0.0.1>;index=1, <{invite.uri}>;index=1.1;mp=1",
+    ]
+
+
+async def test_older_diversions_stay_below_ours(sidecar, agent):
+    old = ["Diversion: <sip:1@h>;reason=no-answer", "History-Info: <sip:1@h>;index=1, <sip:400@h>;index=1.1"]
+    invite = await invite_with(sidecar, agent, old)
+    assert invite.all("Diversion") == [
+        "<sip:4001234567@127.0.0.1>;reason=unconditional;counter=1", "<sip:1@h>;reason=no-answer"
+    ]  # fmt: skip
+    assert invite.all("History-Info")[0] == "<sip:1@h>;index=1, <sip:400@h>;index=1.1"
+    assert invite.all("History-Info")[1].startswith("<sip:4001234567@127.0.0.1>;index=1.1.1, <sip:1001@")
+    assert invite.all("History-Info")[1].endswith(";index=1.1.1.1;mp=1.1.1")
+
+
+@pytest.mark.parametrize(
+    ("headers", "forwards"),
+    [
+        ([], 0),
+        (["Diversion: <sip:1@h>"], 1),
+        (["Diversion: <sip:1@h>, <sip:2@h>;reason=user-busy", "Diversion: <sip:3@h>"], 3),
+        (["History-Info: <sip:1@h>;index=1"], 0),
+        (["History-Info: <sip:1@h>;index=1, <sip:2@h>;index=1.1", "History-Info: <sip:3@h>;index=1.1.1"], 2),
+        (["Diversion: <sip:1@h>", "History-Info: <sip:1@h>;index=1, <sip:2@h>;index=1.1, <sip:3@h>;index=1.2"], 2),
+        (["Diversion: nonsense"], 0),
+    ],
+    ids=str,
+)
+async def test_forwards_before_us_are_counted(sidecar, agent, headers, forwards):
+    caller = await agent()
+    call = caller.call()
+    caller.invite(call, headers=headers)
+    caller.ack_failure(call, await caller.expect(404))
+    assert sidecar.questions[0].raw["dv"] == forwards

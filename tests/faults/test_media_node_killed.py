@@ -1,0 +1,69 @@
+"""An rtpengine dies: new calls use the other one, and nobody waits long to find out."""
+
+from __future__ import annotations
+
+import time
+
+from support.site import kinds
+from support.wire import connect, stream
+
+SETUP_AT_MOST_S = 1.0
+"""One tight timeout of 200 ms and then the spare; machines that run tests are slow."""
+ALL_OVER_S = 1.5
+"""One second is promised."""
+
+
+async def test_new_calls_use_the_other_node(site, caller, line):
+    number = site.number([line.address], anchored=True)
+    seen = set()
+    while len(seen) < 2:
+        connected = await connect(caller, line, number)
+        seen.add(host(connected))
+        await connected.hang_up()
+    assert seen == {site.cluster.address(name, "rtp") for name in ("rtpengine-1", "rtpengine-2")}
+    survivor = site.cluster.address("rtpengine-2", "rtp")
+    setups = []
+    with site.killed("rtpengine-1"):
+        killed = time.monotonic()
+        while time.monotonic() - killed < 3:
+            begun = time.monotonic()
+            connected = await connect(caller, line, number)
+            setups.append((begun - killed, time.monotonic() - begun))
+            assert host(connected) == survivor
+            assert await connected.both_hear()
+            await connected.hang_up()
+    worst = max(took for _, took in setups)
+    late = max(took for begun, took in setups if begun > ALL_OVER_S)
+    print(f"{len(setups)} calls, slowest set-up {worst * 1000:.0f} ms, {late * 1000:.0f} ms after {ALL_OVER_S} s")
+    assert worst < SETUP_AT_MOST_S
+    assert late < 0.2
+
+
+async def test_the_node_is_used_again_when_it_is_back(site, caller, line):
+    number = site.number([line.address], anchored=True)
+    with site.killed("rtpengine-2"):
+        await (await connect(caller, line, number)).hang_up()
+    site.cluster.wait_ready()
+    back, begun = site.cluster.address("rtpengine-2", "rtp"), time.monotonic()
+    while True:
+        connected = await connect(caller, line, number)
+        used = host(connected)
+        await connected.hang_up()
+        if used == back:
+            break
+        assert time.monotonic() - begun < 20, "the node is back, and nobody uses it"
+
+
+async def test_without_any_node_an_anchored_call_is_refused_and_a_bypassed_one_is_not(site, caller, line):
+    anchored, bypassed = site.number([line.address], anchored=True), site.number([line.address])
+    with site.killed("rtpengine-1", "rtpengine-2"):
+        call = caller.call(anchored)
+        caller.invite(call, body=caller.sdp())
+        caller.ack_failure(call, await caller.expect(503, within=6))
+        assert kinds(await site.events_until(call.call_id, "failed"))[-1] == "failed"
+        await (await connect(caller, line, bypassed)).hang_up()
+
+
+def host(connected) -> str:
+    """Address of the media node that serves a call."""
+    return stream(connected.answer.body).address.partition(":")[0]

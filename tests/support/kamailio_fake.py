@@ -188,7 +188,10 @@ class KamailioFake:
             case "rtpengine.show", ["all"]:
                 if not self.nodes:
                     return {"error": {"code": 404, "message": "Instance not found (no sets loaded)"}}
-                shown = [{"url": url, "set": number, "disabled": off} for (number, url), off in self.nodes.items()]
+                shown = [
+                    {"url": url, "set": number, "disabled": "1(permanent)" if off else 0}
+                    for (number, url), off in self.nodes.items()
+                ]
                 return {"result": shown}
             case "rtpengine.reload", []:
                 now = asyncio.get_running_loop().time()

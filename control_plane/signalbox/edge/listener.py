@@ -25,16 +25,15 @@ MAX_PER_WAKEUP = 128
 
 
 def loopback_address(setting: str, value: str) -> tuple[str, int]:
-    """Parse ``host:port`` of a loopback IPv4 or IPv6 address. Raises ConfigurationError that names the setting."""
+    """Split ``host:port`` of a loopback IPv4 or IPv6 address. Raises ConfigurationError that names the setting."""
     host, _, port = value.rpartition(":")
     try:
         address = ipaddress.ip_address(host.strip("[]"))
-        number = int(port)
     except ValueError as error:
         raise ConfigurationError(f"{setting}: {value!r} is not address:port") from error
     if not address.is_loopback:
         raise ConfigurationError(f"{setting}: {value!r} is not a loopback address")
-    return str(address), number
+    return str(address), int(port)
 
 
 class Listener:

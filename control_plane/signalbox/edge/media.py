@@ -78,8 +78,14 @@ class Media:
             if error.code != 404:
                 raise
             return {}  # no sets loaded
-        entries = shown if isinstance(shown, list) else [shown] if shown else []
-        return {(int(entry["set"]), str(entry["url"])): not int(entry["disabled"]) for entry in entries}
+        try:
+            entries = shown if isinstance(shown, list) else [shown]
+            # 5.6 says 0, 1 or "1(permanent)", 6.0 false or true.
+            return {
+                (int(entry["set"]), str(entry["url"])): str(entry["disabled"]) in ("0", "False") for entry in entries
+            }
+        except (KeyError, TypeError, ValueError) as error:
+            raise ProxyRefusedError("rtpengine.show", 0, "unknown answer") from error
 
     async def _reload(self, wanted: dict[_Key, bool], loaded: dict[_Key, bool]) -> dict[_Key, bool]:
         try:

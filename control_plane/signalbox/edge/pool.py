@@ -181,11 +181,9 @@ def _target(address: str, port: int) -> str:
 
 
 def _parse_entry(entry: str) -> tuple[str, int, bool]:
-    """``host:port`` or ``dns:name:port`` as (host, port, follow all addresses). Raises ConfigurationError."""
+    """``host:port`` or ``dns:name:port`` as (host, port, follow all addresses)."""
     rest = entry.removeprefix("dns:")
     host, _, port = rest.rpartition(":")
-    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
-        raise ConfigurationError(f"edge.routing: {entry!r} is neither host:port nor dns:name:port")
     return host.strip("[]"), int(port), rest != entry
 
 

@@ -1,0 +1,159 @@
+"""The sidecar as a whole: readiness, metrics, secrets, wrong settings, SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import aiohttp
+import pytest
+from prometheus_client.exposition import generate_latest
+from signalbox.api.routing.v1 import routing_pb2 as pb
+from signalbox.edge import secrets
+from signalbox.edge.journal import read
+from signalbox.edge.listener import loopback_address
+from signalbox.errors import ConfigurationError
+from signalbox.settings import EdgeSettings
+from support.kamailio_fake import RouteSocket, question
+from support.wait import until
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from support.kamailio_fake import KamailioFake
+    from support.routing_fake import RoutingFake
+
+    from tests.integration.edge.conftest import Edge
+
+    Start = Callable[..., Awaitable[Edge]]
+
+
+async def readiness(port: int) -> tuple[int, dict[str, object]]:
+    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/readyz") as answer:
+        return answer.status, await answer.json()
+
+
+async def test_ready_means_proxy_in_step_and_somebody_to_ask(
+    start_edge: Start, replicas: list[RoutingFake], kamailio: KamailioFake
+) -> None:
+    edge = await start_edge()
+    status, facts = await readiness(edge.sidecar.metrics_port)
+    assert (status, facts["in_step"], facts["snapshot_version"]) == (503, False, "")
+    for fake in replicas:
+        fake.push(pb.WatchEdgeResponse(version="v1"))
+    await until(lambda: edge.sidecar.readiness()[0])
+    status, facts = await readiness(edge.sidecar.metrics_port)
+    assert status == 200
+    assert facts["replicas"] == {fake.address: "ready" for fake in replicas}
+    assert (facts["proxy_up"], facts["snapshot_version"], facts["open_questions"]) == (True, "v1", 0)
+    kamailio.stop()
+    await until(lambda: not edge.sidecar.readiness()[0])
+
+
+async def test_metrics_tell_what_happened(start_edge: Start, replicas: list[RoutingFake]) -> None:
+    edge = await start_edge()
+    await edge.answer(question())
+    edge.ask(b"nonsense")
+    await until(lambda: edge.stats.unreadable == 1)
+    text = generate_latest(edge.registry).decode()
+    for line in (
+        "signalbox_edge_questions_total 2.0",
+        "signalbox_edge_unreadable_total 1.0",
+        'signalbox_edge_answers_total{source="routing"} 1.0',
+        'signalbox_edge_answer_seconds_bucket{le="+Inf"} 1.0',
+        "signalbox_edge_answer_seconds_count 1.0",
+        "signalbox_edge_journal_sequence 0.0",
+        f'signalbox_edge_replica_state{{replica="{replicas[0].address}",state="ready"}} 1.0',
+    ):
+        assert line in text.splitlines()
+
+
+async def test_event_rows_land_in_the_journal(start_edge: Start, tmp_path: Path) -> None:
+    edge = await start_edge()
+    (tmp_path / "events" / "events_1.log").write_bytes(b"a\nb\n")
+    await until(lambda: edge.sidecar.journal.sequence == 2)
+    await edge.stop()
+    assert list(read(tmp_path / "state" / "journal")) == [(1, b"a"), (2, b"b")]
+
+
+def test_the_token_is_made_once_and_only_for_us(tmp_path: Path) -> None:
+    settings = EdgeSettings(token_file=tmp_path / "deep" / "token")
+    made = secrets.token(settings)
+    assert len(made) >= 32
+    assert secrets.token(settings) == made
+    assert settings.token_file.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_clusters_key_is_never_made_here(tmp_path: Path) -> None:
+    settings = EdgeSettings(cluster_key_file=tmp_path / "cluster.key")
+    with pytest.raises(ConfigurationError, match=r"edge\.cluster_key_file: .*cluster\.key does not exist"):
+        secrets.cluster_key(settings)
+    settings.cluster_key_file.write_text("a-key-of-the-cluster\n")
+    assert secrets.cluster_key(settings) == "a-key-of-the-cluster"
+
+
+@pytest.mark.parametrize("value", ["0.0.0.0:9007", "192.0.2.1:9007", "localhost:9007"])
+def test_only_loopback_addresses_are_taken(value: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"edge\.ask_listen"):
+        loopback_address("edge.ask_listen", value)
+
+
+async def test_replicas_are_found_by_name(start_edge: Start, replicas: list[RoutingFake]) -> None:
+    port = replicas[0].address.rpartition(":")[2]
+    edge = await start_edge(routing=[f"dns:127.0.0.1:{port}", "dns:no-such-name.invalid:7410"], ready=1)
+    assert f"ipv4:127.0.0.1:{port}" in edge.states()
+    assert (await edge.answer(question()))["by"] == "routing"
+
+
+async def test_sigterm_ends_the_process_with_0_after_the_answers(
+    tmp_path: Path, replicas: list[RoutingFake], kamailio: KamailioFake
+) -> None:
+    for fake in replicas:
+        fake.behaviour.delay_s = 0.05
+    proxy = await RouteSocket.open()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        ask = probe.getsockname()
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "SIGNALBOX_EDGE__ASK_LISTEN": f"{ask[0]}:{ask[1]}",
+        "SIGNALBOX_EDGE__ROUTING": json.dumps([fake.address for fake in replicas]),
+        "SIGNALBOX_EDGE__STATE_DIR": str(tmp_path / "state"),
+        "SIGNALBOX_EDGE__TOKEN_FILE": str(tmp_path / "token"),
+        "SIGNALBOX_EDGE__KAMAILIO__ROUTE_LISTEN": proxy.address,
+        "SIGNALBOX_EDGE__KAMAILIO__RUNTIME_DIR": str(kamailio.runtime_dir),
+        "SIGNALBOX_EDGE__KAMAILIO__EVENT_DIR": str(tmp_path / "events"),
+    }
+    program = "from signalbox.settings import load; from signalbox.edge.main import serve; serve(load())"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, env=environment, stderr=subprocess.PIPE
+    )
+    try:
+        asked = 0
+        async with asyncio.timeout(20):
+            while not proxy.routes:
+                proxy.ask(ask, question(1, 1))
+                asked += 1
+                await asyncio.sleep(0.1)
+        taken = sum(len(fake.questions) for fake in replicas)
+        for number in range(20):
+            proxy.ask(ask, question(100 + number, 1))
+        await until(lambda: sum(len(fake.questions) for fake in replicas) >= taken + 20)
+        process.send_signal(signal.SIGTERM)
+        _, errors = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        proxy.close()
+    assert process.returncode == 0, errors.decode()
+    assert {route.index for route in proxy.routes} >= set(range(100, 120))
+    assert not (kamailio.runtime_dir / "rpc-edge.sock").exists()

@@ -220,7 +220,7 @@ class EdgeSettings(Section):
         default=40, ge=1, description="A second replica is asked after this time, milliseconds."
     )
     batch_window_ms: float = Field(
-        default=1.0, ge=0, description="Questions wait this long for company before they are sent, milliseconds."
+        default=2.0, ge=0, description="Questions wait this long for company before they are sent, milliseconds."
     )
     queue_limit: int = Field(default=2000, ge=1, description="Open questions above which new calls get 503 at once.")
     last_good_max_age_s: float = Field(

@@ -233,8 +233,11 @@ def hole(directory: Path) -> Hole | None:
 
 def _segments(directory: Path) -> list[tuple[int, Path]]:
     """First sequence and path of each segment, in order."""
-    found = ((match, path) for path in directory.iterdir() if (match := _NAME.fullmatch(path.name)))
-    return sorted((int(match[1]), path) for match, path in found)
+    try:
+        paths = list(directory.iterdir())
+    except FileNotFoundError:
+        return []
+    return sorted((int(match[1]), path) for path in paths if (match := _NAME.fullmatch(path.name)))
 
 
 def _read_acknowledged(directory: Path) -> int:

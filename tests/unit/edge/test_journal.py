@@ -143,6 +143,11 @@ def test_a_full_disk_leaves_no_half_append(tmp_path: Path, monkeypatch: pytest.M
     assert [row for _, row in read(tmp_path)] == rows(1, 4)
 
 
+def test_a_journal_that_was_never_begun_is_empty(tmp_path: Path) -> None:
+    assert list(read(tmp_path / "absent")) == []
+    assert hole(tmp_path / "absent") is None
+
+
 def test_any_byte_but_the_newline_may_stand_in_a_row(tmp_path: Path) -> None:
     row = bytes(byte for byte in range(256) if byte != 10)
     opened(tmp_path).append([Chunk(11, 1, [row, b"@", b"", b"@@ 1:2"])])

@@ -52,8 +52,8 @@ async def _trusts_all_replicas(site: Site, n: int) -> None:
     deadline = time.monotonic() + 30
     while set(site.cluster.facts(f"edge-{n}")["replicas"].values()) != {"ready"}:
         assert time.monotonic() < deadline, site.cluster.facts(f"edge-{n}")
-        with contextlib.closing(await Phone(site.sip(n)).start()) as caller:
-            call = caller.call("4009999999")
-            caller.invite(call, body=caller.sdp())
-            caller.ack_failure(call, await caller.expect(404))
+        with contextlib.closing(await Phone(site.sip(n)).start()) as probe:
+            call = probe.call("4009999999")
+            probe.invite(call, body=probe.sdp())
+            probe.ack_failure(call, await probe.expect(404))
         await asyncio.sleep(0.1)

@@ -11,7 +11,7 @@ from support.wire import connect
 
 HEDGED_WITHIN_MS = 250
 """A second replica is asked after 40 ms; machines that run tests are slow."""
-CALLS = 40
+CALLS = 24
 
 
 async def test_a_second_replica_answers_and_the_late_answer_goes_to_no_other_call(site, phone):
@@ -19,23 +19,23 @@ async def test_a_second_replica_answers_and_the_late_answer_goes_to_no_other_cal
     lines = [await phone(LINE_HOST) for _ in range(4)]
     numbers = [site.number([line.address]) for line in lines]
     before = {name: edge(site, name) for name in ("hedges", "hedge_wins", "late_answers")}
-    took = []
+    calls = []
+    # Shorter than the sidecar's health check, which would end the stream and the late answers with it.
     with site.paused("routing-1"):
         for n in range(CALLS):
-            line, number = lines[n % 4], numbers[n % 4]
-            connected = await connect(caller, line, number)
-            assert connected.invite.uri.startswith(f"sip:line-{number}-1@")
-            await connected.hang_up()
-            events = await site.events_until(connected.call.call_id, "hung_up")
-            decided = next(event.decided for event in events if event.HasField("decided"))
-            assert decided.source == events_pb2.DECISION_SOURCE_ROUTING
-            assert decided.number == number
-            took.append(decided.took_ms)
-        assert edge(site, "hedges") > before["hedges"]
-        assert edge(site, "hedge_wins") > before["hedge_wins"]
+            calls.append(await connect(caller, lines[n % 4], numbers[n % 4]))
+            await calls[-1].hang_up()
+    await eventually(lambda: edge(site, "late_answers") > before["late_answers"], "late answers dropped")
+    assert edge(site, "hedges") > before["hedges"]
+    assert edge(site, "hedge_wins") > before["hedge_wins"]
+    took = []
+    for n, connected in enumerate(calls):
+        events = await site.events_until(connected.call.call_id, "hung_up")
+        decided = next(event.decided for event in events if event.HasField("decided"))
+        assert (decided.source, decided.number) == (events_pb2.DECISION_SOURCE_ROUTING, numbers[n % 4])
+        took.append(decided.took_ms)
     print(f"decisions took {sorted(took)} ms")
     assert sorted(took)[-2] < HEDGED_WITHIN_MS
-    await eventually(lambda: edge(site, "late_answers") > before["late_answers"], "late answers dropped")
     for line, number in zip(lines, numbers, strict=True):
         assert {message.uri for message in line.seen if message.first.startswith("INVITE")} == {
             f"sip:line-{number}-1@{line.address}"

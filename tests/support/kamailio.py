@@ -64,7 +64,6 @@ class Kamailio:
         disabled_trunks: Iterable[str] = (),
         peers: Iterable[str] = (),
         media_nodes: Iterable[tuple[int, str]] = (),
-        binary: list[str] | None = None,
         **settings: Any,
     ) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="sbk-"))
@@ -93,7 +92,6 @@ class Kamailio:
         escaped = [(number, url.replace(":", "\\:")) for number, url in media_nodes]
         self.table("rtpengine", [f"{n}:{number}:{url}:1:0:0" for n, (number, url) in enumerate(escaped, 1)])
         self.log = self.directory / "log"
-        self._binary = binary
         self._process: subprocess.Popen[bytes] | None = None
 
     def table(self, name: str, rows: list[str]) -> None:
@@ -106,8 +104,7 @@ class Kamailio:
     def start(self, *, marked: bool = True) -> None:
         """Start it and wait until it answers RPC. ``marked``: set the sidecar's mark, so that OPTIONS gets 200."""
         command = kamailio_config.command(self.settings, self.config)
-        if self._binary:
-            command[:1] = self._binary
+        command[:1] = os.environ.get("KAMAILIO", "kamailio").split()  # another version, perhaps in a chroot
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         limit = time.monotonic() + START_LIMIT_S

@@ -60,7 +60,8 @@ def render(settings: EdgeSettings, *, token: str, cluster_key: str, static_desti
         "ROUTE_HOST": route_host,
         "ROUTE_PORT": route_port,
         "ASK_ADDRESS": f"{ask_host}:{ask_port}",
-        "DECISION_TIMEOUT_MS": kamailio.decision_timeout_ms,
+        # Rounded down to the 1/16 s of tm's timers, so that the caller has the 503 in time.
+        "DECISION_TIMEOUT_MS": kamailio.decision_timeout_ms * 16 // 1000 * 1000 // 16,
         "CONNECT_TIMEOUT_MS": kamailio.connect_timeout_ms,
         "MEDIA_TRY_MS": kamailio.media_timeout_ms // 2,
         "FLOOD_BAN_S": kamailio.flood_ban_s,
@@ -114,7 +115,7 @@ def command(settings: EdgeSettings, config: Path) -> list[str]:
     kamailio = settings.kamailio
     runtime = kamailio.runtime_dir.resolve()
     return [
-        "kamailio", "-f", str(config), "-DD", "-E",
+        "kamailio", "-f", str(config), "-DD", "-E", "-x", "fm", "-X", "fm",
         "-m", str(kamailio.shared_memory_mb), "-M", str(kamailio.private_memory_mb),
         "-P", str(runtime / "kamailio.pid"), "-Y", str(runtime),
     ]  # fmt: skip

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from signalbox.api.events.v1 import events_pb2
 from signalbox.commands.eventtext import milliseconds
 from signalbox.commands.output import clean
 from signalbox.edge import eventrow, journal
@@ -15,8 +16,6 @@ from signalbox.edge import eventrow, journal
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
-
-    from signalbox.api.events.v1 import events_pb2
 
     Journals = Mapping[Path, str]
     """Journal directories and the edges that they belong to."""
@@ -34,12 +33,14 @@ class JournalReader:
         self._next = 1
 
     def read(self) -> Iterator[events_pb2.CallEvent]:
-        """The events that were written since the last time."""
-        return self._parsed(self._rows())
+        """The events that were written since the last time; one of kind ``events_lost`` stands for those given up."""
+        return self._parsed(self._rows(), self._lost())
 
     def latest(self, count: int) -> Iterator[events_pb2.CallEvent]:
         """The last ``count`` of them."""
-        return self._parsed(deque(self._rows(), maxlen=count))
+        lost = self._lost()
+        rows = deque(self._rows(), maxlen=count)
+        return self._parsed(rows, lost if len(rows) < count else None)
 
     def of_call(self, call_id: str) -> Iterator[events_pb2.CallEvent]:
         """Those of one call, by its id in Signalbox."""
@@ -48,12 +49,24 @@ class JournalReader:
         rows = ((sequence, row) for sequence, row in self._rows() if wanted in row)
         return (event for event in self._parsed(rows) if event.call_id == call_id)
 
+    def _lost(self) -> events_pb2.CallEvent | None:
+        """What was given up for lack of disk and would have come next."""
+        hole = journal.hole(self._directory)
+        if hole is None or hole.first + hole.missing <= self._next:
+            return None
+        first = max(hole.first, self._next)
+        lost = events_pb2.EventsLost(first_sequence=first, count=hole.first + hole.missing - first)
+        return events_pb2.CallEvent(proxy=self._proxy, sequence=first, events_lost=lost)
+
     def _rows(self) -> Iterator[tuple[int, bytes]]:
         for sequence, row in journal.read(self._directory, self._next):
             self._next = sequence + 1
             yield sequence, row
 
-    def _parsed(self, rows: Iterable[tuple[int, bytes]]) -> Iterator[events_pb2.CallEvent]:
+    def _parsed(
+        self, rows: Iterable[tuple[int, bytes]], before: events_pb2.CallEvent | None = None
+    ) -> Iterator[events_pb2.CallEvent]:
+        """The rows' events; ``before`` comes first, at the first one's time."""
         for sequence, row in rows:
             try:
                 event = eventrow.parse(row.decode(errors="replace"))
@@ -62,6 +75,10 @@ class JournalReader:
                 continue
             event.sequence = sequence
             event.proxy = self._proxy
+            if before is not None:
+                before.time.CopyFrom(event.time)
+                yield before
+                before = None
             yield event
 
 

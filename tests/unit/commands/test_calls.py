@@ -72,6 +72,19 @@ def journals(elsewhere: Path) -> Path:
     return elsewhere
 
 
+def test_events_given_up_for_lack_of_disk_are_told(bare: Shell, journals: Path) -> None:
+    directory = journals / "small" / "journal"
+    journal = Journal(directory, 16 * 1024)
+    journal.open()
+    for n in range(200):
+        journal.append([Chunk(1, n + 1, ANSWERED)])
+    journal.close()
+    lines = bare(f"calls tail --journal {directory} --lines 100000").stdout.splitlines()
+    kept, given_up = len(lines) - 1, len(ANSWERED) * 200 - (len(lines) - 1)
+    assert 0 < kept < given_up
+    assert f"{given_up} events from 1 on were given up for lack of disk" in lines[0]
+
+
 def test_one_call_as_a_time_line(bare: Shell, journals: Path) -> None:
     assert bare(f"calls show {FIRST}").stdout.splitlines() == [
         f"call {FIRST}, begun 2026-03-24 02:02:08.000 UTC",

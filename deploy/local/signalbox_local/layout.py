@@ -140,6 +140,8 @@ class _Planner:
             # A lone member is its own leader: no reason to let it wait.
             "heartbeat-interval": 20,
             "election-timeout": 200,
+            # Exact progress while nothing changes; requests for it can be answered too early before 3.4.25 and 3.5.8.
+            "experimental-watch-progress-notify-interval": "2s",
             "logger": "zap",
             "log-level": "warn",
         }

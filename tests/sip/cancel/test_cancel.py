@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from support.scenario import RINGS, Part, play
 from support.site import LINE_HOST, kinds
+
+if TYPE_CHECKING:
+    from support.kamailio import Call, Message
+    from support.wire import Phone
 
 CANCELS = Part(Path(__file__).parent / "uac_cancels.xml")
 RACES = 50
@@ -54,28 +61,36 @@ async def test_while_the_question_is_out_nobody_rings(site, caller, line):
 async def test_within_the_round_trip_of_the_invite_every_call_ends_for_good(site, caller, line):
     """The CANCEL may be read before its INVITE, or meet the decision; whatever happens, the caller hears the end."""
     number = site.number([line.address])
+    answering = asyncio.create_task(ring_until_cancelled(line))
     for _ in range(RACES):
         call = caller.call(number)
         caller.invite(call, body=caller.sdp())
-        cancel = caller.request(call, "CANCEL")
-        caller.send(cancel)
-        ended = await _end(caller, line, call, cancel)
-        assert ended == 487
+        caller.ack_failure(call, await cancel(caller, call))
+        assert not [message for message in caller.inbox if message.code == 200 and message.method == "INVITE"]
+    answering.cancel()
+    await asyncio.wait([answering])
 
 
-async def _end(caller, line, call, cancel) -> int:
-    """Play both sides of a cancelled call, the CANCEL sent again as long as it has no reply; returns the final code."""
+async def cancel(caller: Phone, call: Call) -> Message:
+    """CANCEL at once; while nothing is heard of INVITE or CANCEL they are sent again, as over UDP they are (RFC 3261
+    section 17.1). Returns the 487."""
+    text = caller.request(call, "CANCEL")
+    caller.send(text)
     for _ in range(8):
-        try:
-            reply = await caller.expect(487, within=0.5)
-        except AssertionError:
-            for message in line.inbox[:]:
-                line.inbox.remove(message)
-                if message.uri and message.first.startswith("CANCEL"):
-                    line.send(line.reply(message, 200, "OK"))
-            if not [m for m in caller.seen if m.method == "CANCEL" and m.get("Call-ID") == call.call_id]:
-                caller.send(cancel)
-            continue
-        caller.ack_failure(call, reply)
-        return reply.code
-    raise AssertionError(f"no final reply: {caller.seen[-5:]} {line.seen[-5:]}")
+        with contextlib.suppress(AssertionError):
+            return await caller.expect(487, within=0.5)
+        heard = {message.method for message in caller.seen if message.get("Call-ID") == call.call_id}
+        if "INVITE" not in heard:
+            caller.invite(call, body=caller.sdp())
+        if "CANCEL" not in heard:
+            caller.send(text)
+    raise AssertionError(f"never heard the end: {[m for m in caller.seen if m.get('Call-ID') == call.call_id]}")
+
+
+async def ring_until_cancelled(line: Phone) -> None:
+    """Ring, and end every call that is cancelled."""
+    while True:
+        invite = await line.expect("INVITE", within=60)
+        line.send(line.reply(invite, 180, "Ringing"))
+        line.send(line.reply(await line.expect("CANCEL"), 200, "OK"))
+        line.send(line.reply(invite, 487, "Request Terminated"))

@@ -78,7 +78,7 @@ async def test_a_flooding_source_is_banned_and_others_are_not(agent):
         flooder.proxy = (addresses[0], proxy.port)
         for _ in range(50):
             flooder.send(flooder.request(flooder.call(), "OPTIONS"))
-        await until(lambda: proxy.counter("flood_bans") == 1)
+        await until(lambda: proxy.counter("flood_bans") >= 1)
         assert len([message for message in flooder.seen if message.code == 200]) <= 20
         other = await agent(proxy)
         other.proxy = ("127.0.0.1", proxy.port)

@@ -27,6 +27,7 @@ class TcpAgent(Agent):
 
     async def _serve(self, reader, writer):
         self._writer = writer
+        self._tasks.add(asyncio.current_task())
         await self._read(reader)
 
     async def _read(self, reader):
@@ -47,10 +48,15 @@ class TcpAgent(Agent):
         text = super().reply(request, code, phrase, **more)
         return text.replace(f"<sip:line@{self.host}:{self.port}>", f"<sip:line@{self.host}:{self.port};transport=tcp>")
 
-    def close(self):
+    async def stop(self):
         self._server.close()
+        for task in self._tasks:
+            task.cancel()
         if self._writer:
             self._writer.close()
+            with contextlib.suppress(ConnectionError):
+                await self._writer.wait_closed()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
 @pytest.mark.parametrize(("caller_tcp", "line_tcp"), [(True, True), (True, False), (False, True)])
@@ -81,5 +87,8 @@ async def test_a_call_over_tcp(proxy, sidecar, caller_tcp, line_tcp):
     line.send(line.reply(bye, 200))
     await caller.expect(200, method="BYE")
     await until(lambda: proxy.transactions() == 0)
-    caller.close()
-    line.close()
+    for one in (caller, line):
+        if isinstance(one, TcpAgent):
+            await one.stop()
+        else:
+            one.close()

@@ -23,6 +23,8 @@ DISPLAY_NAME_MAX = 200
 SOURCE_ADDRESSES_MAX = 64
 STAGES_MAX = 16
 STAGE_LINES_MAX = 8
+PLAN_LINES_MAX = 16
+"""Lines in all stages together: a proxy can ring no more in one call (kamailio/README.md, Limits)."""
 RING_TIME_MIN_MS = 1_000
 RING_TIME_MAX_MS = 180_000
 PAGE_SIZE_MAX = 1_000
@@ -109,6 +111,10 @@ def number(message: types_pb2.Number) -> Iterator[FieldViolation]:
     yield from _count(message.stages, STAGES_MAX, "number.stages")
     for position, stage in enumerate(message.stages):
         yield from _stage(stage, f"number.stages[{position}]")
+    lines = sum(len(stage.lines) for stage in message.stages)
+    if lines > PLAN_LINES_MAX:
+        reason = f"must have at most {PLAN_LINES_MAX} lines in all stages together, a line in two stages counted twice"
+        yield FieldViolation("number.stages", f"{reason}; there are {lines}")
 
 
 def page_size(size: int) -> Iterator[FieldViolation]:

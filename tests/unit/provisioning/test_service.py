@@ -287,10 +287,10 @@ async def test_lines_that_do_not_exist_are_all_named(api: Stub) -> None:
 
 async def test_a_number_may_dial_as_many_lines_as_there_can_be(api: Stub, store: MemoryStore) -> None:
     await api.CreateTenant(pb.CreateTenantRequest(tenant=tenant()))
-    ids = [f"line-{n}" for n in range(128)]
+    ids = [f"line-{n}" for n in range(16)]
     for id in ids:
         await api.CreateLine(pb.CreateLineRequest(line=Example.line(id)))
-    stages = [ids[n : n + 8] for n in range(0, 128, 8)]
+    stages = [ids[:8], ids[8:]]
     await api.CreateNumber(pb.CreateNumberRequest(number=Example.number("4001234567", *stages)))
     await check_integrity(store)
 

@@ -147,6 +147,23 @@ def test_count_of_stages(count: int, good: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    "sizes",
+    [[8, 8], [1] * 16, [8, 8, 1], [2] * 9, [8] * 16],
+    ids=lambda sizes: f"{len(sizes)}-stages-{sum(sizes)}-lines",
+)
+def test_a_plan_has_no_more_lines_than_a_proxy_can_ring(sizes: list[int]) -> None:
+    given = number()
+    del given.stages[:]
+    given.stages.extend(types_pb2.DialStage(lines=[f"line-{n}" for n in range(size)]) for size in sizes)
+    problems = found(validate.number(given))
+    if sum(sizes) <= 16:
+        assert problems == {}
+    else:
+        reason = "must have at most 16 lines in all stages together, a line in two stages counted twice"
+        assert problems == {"number.stages": f"{reason}; there are {sum(sizes)}"}
+
+
+@pytest.mark.parametrize(
     ("duration", "good"),
     [
         (Duration(seconds=1), True),

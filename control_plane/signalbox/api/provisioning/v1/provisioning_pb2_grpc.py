@@ -274,7 +274,7 @@ class ProvisioningServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateNumber(self, request, context):
-        """Changes a number: the next call obeys.
+        """Changes a number. Every proxy obeys some milliseconds after the answer; calls that have been decided go on as they were.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -77,7 +77,7 @@ class ProvisioningServiceStub:
     ListNumbers: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.ListNumbersRequest, _provisioning_pb2.ListNumbersResponse]
     """Lists numbers in order of their digits."""
     UpdateNumber: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.UpdateNumberRequest, _types_pb2.Number]
-    """Changes a number: the next call obeys."""
+    """Changes a number. Every proxy obeys some milliseconds after the answer; calls that have been decided go on as they were."""
     DeleteNumber: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.DeleteNumberRequest, _empty_pb2.Empty]
     """Deletes a number: calls to it get 404."""
 
@@ -126,7 +126,7 @@ class ProvisioningServiceAsyncStub(ProvisioningServiceStub):
     ListNumbers: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.ListNumbersRequest, _provisioning_pb2.ListNumbersResponse]  # type: ignore[assignment]
     """Lists numbers in order of their digits."""
     UpdateNumber: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.UpdateNumberRequest, _types_pb2.Number]  # type: ignore[assignment]
-    """Changes a number: the next call obeys."""
+    """Changes a number. Every proxy obeys some milliseconds after the answer; calls that have been decided go on as they were."""
     DeleteNumber: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.DeleteNumberRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a number: calls to it get 404."""
 
@@ -286,7 +286,7 @@ class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _provisioning_pb2.UpdateNumberRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_types_pb2.Number, _abc.Awaitable[_types_pb2.Number]]:
-        """Changes a number: the next call obeys."""
+        """Changes a number. Every proxy obeys some milliseconds after the answer; calls that have been decided go on as they were."""
 
     @_abc_1.abstractmethod
     def DeleteNumber(

@@ -402,7 +402,9 @@ class Number(_message.Message):
     etag: _builtins.str
     @_builtins.property
     def stages(self) -> _containers.RepeatedCompositeFieldContainer[Global___DialStage]:
-        """What to dial, 1 to 16 stages. Required."""
+        """What to dial, 1 to 16 stages, with at most 16 lines in all of them together: a proxy can ring no more in one call.
+        A line in two stages counts twice. Required.
+        """
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...

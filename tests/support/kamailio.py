@@ -120,7 +120,11 @@ class Kamailio:
             self.rpc("htable.sets", "cfg", "version", "test")
 
     def __enter__(self) -> Kamailio:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.kill()
+            raise
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -149,14 +153,6 @@ class Kamailio:
         assert self._process is not None
         text = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text()
         return [self._process.pid, *map(int, text.split())]
-
-    def cpu_s(self) -> float:
-        """CPU time used so far by all its processes, seconds."""
-        ticks = 0
-        for pid in self.pids():
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            ticks += int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK")
 
     def rpc(self, method: str, *params: Any) -> Any:
         """Call a JSON-RPC method on the control socket. Raises OSError if there is none."""

@@ -15,18 +15,19 @@ class TcpAgent(Agent):
     async def start(self, host="127.0.0.1"):
         self._server = await asyncio.start_server(self._serve, host, 0)
         self.host, self.port = self._server.sockets[0].getsockname()
-        self._writer = None
+        self._writers = []
         self._tasks = set()
         return self
 
     async def connect(self):
-        reader, self._writer = await asyncio.open_connection(*self.proxy)
+        reader, writer = await asyncio.open_connection(*self.proxy)
+        self._writers.append(writer)
         task = asyncio.create_task(self._read(reader))
         self._tasks.add(task)
         return self
 
     async def _serve(self, reader, writer):
-        self._writer = writer
+        self._writers.append(writer)
         self._tasks.add(asyncio.current_task())
         await self._read(reader)
 
@@ -38,7 +39,7 @@ class TcpAgent(Agent):
                 self.datagram_received(head + await reader.readexactly(length), self.proxy)
 
     def send(self, text, to=None):
-        self._writer.write(text.encode())
+        self._writers[-1].write(text.encode())
 
     def request(self, call, method, **more):
         text = super().request(call, method, **more).replace("SIP/2.0/UDP", "SIP/2.0/TCP", 1)
@@ -50,12 +51,10 @@ class TcpAgent(Agent):
 
     async def stop(self):
         self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        if self._writer:
-            self._writer.close()
+        for writer in self._writers:
+            writer.close()
             with contextlib.suppress(ConnectionError):
-                await self._writer.wait_closed()
+                await writer.wait_closed()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 

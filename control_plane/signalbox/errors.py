@@ -13,7 +13,6 @@
      ├─ StoreFullError             RESOURCE_EXHAUSTED   STORE_FULL
      ├─ DrainingError              UNAVAILABLE          DRAINING
      ├─ RulesNotLoadedError        UNAVAILABLE          RULES_NOT_LOADED
-     ├─ CredentialsRefusedError    UNAUTHENTICATED      CREDENTIALS_REFUSED
      └─ ConfigurationError         (never sent: ends the process at start)
 
 Library exceptions are turned into these at the adapter that called the library, chained with ``from``.
@@ -146,13 +145,6 @@ class RulesNotLoadedError(SignalboxError):
 
     status = grpc.StatusCode.UNAVAILABLE
     reason = types_pb2.RULES_NOT_LOADED
-
-
-class CredentialsRefusedError(SignalboxError):
-    """The peer presented no acceptable credentials."""
-
-    status = grpc.StatusCode.UNAUTHENTICATED
-    reason = types_pb2.CREDENTIALS_REFUSED
 
 
 class ConfigurationError(SignalboxError):

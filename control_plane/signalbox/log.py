@@ -1,6 +1,7 @@
 """Logging: structlog with constant event names and key=value fields, JSON for machines or console for people.
 
-Caller numbers are personal data: wrap them in :func:`caller` before they enter a log line.
+Callers' numbers are personal data and enter no log line. Lines about one call have its ``call_id``: the journal of its
+edge has the rest.
 """
 
 from __future__ import annotations
@@ -14,13 +15,9 @@ import structlog
 if TYPE_CHECKING:
     from signalbox.settings import LogSettings
 
-_clear_numbers = False
-
 
 def configure(settings: LogSettings, process: str) -> None:
     """Set logging up once at the start of a process. Everything goes to standard error."""
-    global _clear_numbers
-    _clear_numbers = settings.caller_numbers_in_clear
     level = logging.getLevelNamesMapping()[settings.level.upper()]
     renderer: structlog.types.Processor = (
         structlog.processors.JSONRenderer()
@@ -40,10 +37,3 @@ def configure(settings: LogSettings, process: str) -> None:
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(process=process)
-
-
-def caller(number: str) -> str:
-    """A caller's number as it may stand in a log: the last four digits hidden, unless the setting allows it all."""
-    if _clear_numbers or not number:
-        return number
-    return number[:-4] + "****" if len(number) > 4 else "****"

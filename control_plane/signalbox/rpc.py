@@ -22,7 +22,7 @@ from signalbox.errors import ConfigurationError, SignalboxError, to_status
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from signalbox.settings import TlsSettings
+    from signalbox.settings import ServerTlsSettings
 
 logger = structlog.get_logger(__name__)
 
@@ -52,7 +52,7 @@ def server_options(*, reuse_port: bool) -> list[tuple[str, int]]:
     ]
 
 
-def server_credentials(tls: TlsSettings) -> grpc.ServerCredentials | None:
+def server_credentials(tls: ServerTlsSettings) -> grpc.ServerCredentials | None:
     """Credentials of a listener, or None to serve without TLS.
 
     With ``ca_file`` clients must present a certificate of that authority. Raises ConfigurationError if a file is
@@ -69,7 +69,7 @@ def server_credentials(tls: TlsSettings) -> grpc.ServerCredentials | None:
     )
 
 
-def bind(server: grpc.aio.Server, listen: str, tls: TlsSettings) -> int:
+def bind(server: grpc.aio.Server, listen: str, tls: ServerTlsSettings) -> int:
     """Listen on ``host:port`` (port 0: any free one), with TLS if it is set up; returns the port.
 
     Raises ConfigurationError if the address cannot be had.

@@ -58,33 +58,48 @@ class LogSettings(Section):
         default="info", description="Least severity that is written."
     )
     format: Literal["json", "console"] = Field(default="json", description="json for machines, console for people.")
-    caller_numbers_in_clear: bool = Field(
-        default=False, description="Write callers' numbers whole. Otherwise the last four digits are hidden."
-    )
 
 
-class TlsSettings(Section):
-    """TLS of one connection or listener (PEM files); off while none is given."""
+class _KeyPair(Section):
+    """Own certificate and key (PEM files): both or none."""
 
-    ca_file: Path | None = Field(
-        default=None, description="Certificate authority that the peer's certificate must come from."
-    )
     cert_file: Path | None = Field(default=None, description="Own certificate chain.")
     key_file: Path | None = Field(default=None, description="Key of the own certificate.")
-    server_name: str | None = Field(
-        default=None, description="Name expected in the server's certificate, if it differs from the address."
-    )
-
-    @property
-    def enabled(self) -> bool:
-        """True if the peer's certificate is to be checked."""
-        return self.ca_file is not None
 
     @model_validator(mode="after")
     def _pair(self) -> Self:
         if (self.cert_file is None) != (self.key_file is None):
             raise ValueError("cert_file and key_file go together")
         return self
+
+
+class ServerTlsSettings(_KeyPair):
+    """TLS of a listener (PEM files); off while none is given."""
+
+    ca_file: Path | None = Field(
+        default=None, description="With it, clients must present a certificate of this authority."
+    )
+
+    @property
+    def clients_authenticated(self) -> bool:
+        """True if clients must present a certificate."""
+        return self.ca_file is not None
+
+
+class ClientTlsSettings(_KeyPair):
+    """TLS of a connection to a server (PEM files); off without ca_file."""
+
+    ca_file: Path | None = Field(
+        default=None, description="Authority that the server's certificate must come from; turns TLS on."
+    )
+    server_name: str | None = Field(
+        default=None, description="Name expected in the server's certificate, if it differs from the address."
+    )
+
+    @property
+    def enabled(self) -> bool:
+        """True if the server's certificate is to be checked."""
+        return self.ca_file is not None
 
 
 class EtcdSettings(Section):
@@ -97,7 +112,7 @@ class EtcdSettings(Section):
     username: str | None = Field(default=None, description="User, if etcd has authentication on.")
     password_file: Path | None = Field(default=None, description="File with the user's password.")
     request_timeout_s: float = Field(default=3.0, gt=0, description="Time for one request, seconds.")
-    tls: TlsSettings = TlsSettings()
+    tls: ClientTlsSettings = ClientTlsSettings()
 
     @model_validator(mode="after")
     def _user(self) -> Self:
@@ -117,7 +132,7 @@ class RoutingSettings(Section):
 
     listen: Address = Field(default="127.0.0.1:7410", description="gRPC host:port.")
     workers: int = Field(default=1, ge=1, le=64, description="Worker processes that share the port.")
-    tls: TlsSettings = TlsSettings()
+    tls: ServerTlsSettings = ServerTlsSettings()
     metrics: MetricsSettings = MetricsSettings()
     snapshot_file: Path = Field(
         default=Path("var/routing/rules.snapshot"),
@@ -141,9 +156,7 @@ class ProvisioningSettings(Section):
     """The provisioning service."""
 
     listen: Address = Field(default="127.0.0.1:7420", description="gRPC host:port.")
-    tls: TlsSettings = Field(
-        default=TlsSettings(), description="With ca_file set, clients must present a certificate of that authority."
-    )
+    tls: ServerTlsSettings = ServerTlsSettings()
     insecure: bool = Field(
         default=False,
         description="Serve without TLS. Anyone who reaches the port can change every rule: for tests only.",
@@ -183,7 +196,8 @@ class KamailioSettings(Section):
     flood_requests: int = Field(
         default=0,
         ge=0,
-        description="Requests per source and 2 s above which it is banned; 0: no limit. Peers are exempt.",
+        description="Requests per source address and 2 s above which it is banned; 0: no limit. Loopback and peers are "
+        "exempt. Trunks are not: leave room for the busiest one.",
     )
     flood_ban_s: int = Field(default=300, ge=1, description="How long a flooding source is banned, seconds.")
     media_timeout_ms: int = Field(
@@ -205,7 +219,7 @@ class EdgeSettings(Section):
         min_length=1,
         description="Routing replicas: host:port each, or dns:name:port for all addresses of a name.",
     )
-    routing_tls: TlsSettings = TlsSettings()
+    routing_tls: ClientTlsSettings = ClientTlsSettings()
     metrics: MetricsSettings = MetricsSettings()
     state_dir: Path = Field(default=Path("var/edge"), description="Journal of events and positions.")
     token_file: Path = Field(

@@ -71,18 +71,3 @@ def test_values_cannot_make_lines_or_terminal_commands(capsys: pytest.CaptureFix
     text = capsys.readouterr().err
     assert text.count("\n") == 1
     assert "\x1b[31m" not in text
-
-
-@pytest.mark.parametrize(
-    ("number", "shown"),
-    [("13800001234", "1380000****"), ("+8613800001234", "+861380000****"), ("12345", "1****"), ("1234", "****"),
-     ("1", "****"), ("", "")],
-)  # fmt: skip
-def test_callers_numbers_are_hidden(number: str, shown: str) -> None:
-    log.configure(LogSettings(), "edge")
-    assert log.caller(number) == shown
-
-
-def test_callers_numbers_in_clear_if_set() -> None:
-    log.configure(LogSettings(caller_numbers_in_clear=True), "edge")
-    assert log.caller("13800001234") == "13800001234"

@@ -15,7 +15,7 @@ from grpc_status import rpc_status
 from signalbox import rpc
 from signalbox.api.routing.v1 import routing_pb2, routing_pb2_grpc
 from signalbox.errors import ConfigurationError, DrainingError, FieldViolation, InvalidFieldError
-from signalbox.settings import TlsSettings
+from signalbox.settings import ServerTlsSettings
 from support.etcd import make_tls
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NAME = "signalbox.api.routing.v1.RoutingService"
-HELLO = routing_pb2.WatchEdgeRequest(hello=routing_pb2.EdgeHello())
 
 
 class Service(routing_pb2_grpc.RoutingServiceServicer):
@@ -53,12 +52,12 @@ class Service(routing_pb2_grpc.RoutingServiceServicer):
 
 @asynccontextmanager
 async def serving(
-    error: BaseException, tls: TlsSettings | None = None, credentials: grpc.ChannelCredentials | None = None
+    error: BaseException, tls: ServerTlsSettings | None = None, credentials: grpc.ChannelCredentials | None = None
 ) -> AsyncIterator[tuple[grpc.aio.Channel, rpc.Health]]:
     server = grpc.aio.server(options=rpc.server_options(reuse_port=False))
     routing_pb2_grpc.add_RoutingServiceServicer_to_server(Service(error), server)
     health = await rpc.add_health_and_reflection(server, [NAME])
-    address = f"127.0.0.1:{rpc.bind(server, '127.0.0.1:0', tls or TlsSettings())}"
+    address = f"127.0.0.1:{rpc.bind(server, '127.0.0.1:0', tls or ServerTlsSettings())}"
     await server.start()
     options = [("grpc.ssl_target_name_override", "signalbox.test")]
     secure = credentials and grpc.aio.secure_channel(address, credentials, options)
@@ -143,16 +142,16 @@ async def test_reflection_lists_the_services() -> None:
 async def test_a_port_that_is_taken_is_a_wrong_setting() -> None:
     logging.getLogger("grpc").setLevel(logging.CRITICAL)
     servers = [grpc.aio.server(options=rpc.server_options(reuse_port=False)) for _ in range(2)]
-    port = rpc.bind(servers[0], "127.0.0.1:0", TlsSettings())
+    port = rpc.bind(servers[0], "127.0.0.1:0", ServerTlsSettings())
     with pytest.raises(ConfigurationError, match=f"cannot listen on 127.0.0.1:{port}"):
-        rpc.bind(servers[1], f"127.0.0.1:{port}", TlsSettings())
+        rpc.bind(servers[1], f"127.0.0.1:{port}", ServerTlsSettings())
     for server in servers:
         await server.stop(None)
 
 
 async def test_with_an_authority_set_clients_must_present_a_certificate(tmp_path: Path) -> None:
     files = make_tls(tmp_path, "signalbox.test")
-    tls = TlsSettings(ca_file=files.ca, cert_file=files.cert, key_file=files.key)
+    tls = ServerTlsSettings(ca_file=files.ca, cert_file=files.cert, key_file=files.key)
     ca, cert, key = (file.read_bytes() for file in (files.ca, files.cert, files.key))
     request = routing_pb2.DecideRequest()
     async with serving(INVALID, tls, grpc.ssl_channel_credentials(ca, key, cert)) as (channel, _):
@@ -166,6 +165,6 @@ async def test_with_an_authority_set_clients_must_present_a_certificate(tmp_path
 
 
 def test_a_certificate_file_that_cannot_be_read_is_a_wrong_setting(tmp_path: Path) -> None:
-    tls = TlsSettings(ca_file=tmp_path / "ca", cert_file=tmp_path / "cert", key_file=tmp_path / "key")
+    tls = ServerTlsSettings(ca_file=tmp_path / "ca", cert_file=tmp_path / "cert", key_file=tmp_path / "key")
     with pytest.raises(ConfigurationError, match="No such file"):
         rpc.server_credentials(tls)

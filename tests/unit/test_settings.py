@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def test_lists_in_the_environment_are_json(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_the_variable_of_the_command_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIGNALBOX_CLUSTER", "var/cluster.json")
-    load()
+    assert load() == Settings()
 
 
 @pytest.mark.parametrize(
@@ -98,10 +99,16 @@ def test_wrong_addresses(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
         load()
 
 
-@pytest.mark.parametrize("replicas", ['["dns:routing:7410"]', '["127.0.0.1:1", "[::1]:2"]'])
-def test_replicas_are_addresses_or_names(monkeypatch: pytest.MonkeyPatch, replicas: str) -> None:
-    monkeypatch.setenv("SIGNALBOX_EDGE__ROUTING", replicas)
-    load()
+@pytest.mark.parametrize("replicas", [["dns:routing:7410"], ["127.0.0.1:1", "[::1]:2"]])
+def test_replicas_are_addresses_or_names(monkeypatch: pytest.MonkeyPatch, replicas: list[str]) -> None:
+    monkeypatch.setenv("SIGNALBOX_EDGE__ROUTING", json.dumps(replicas))
+    assert load().edge.routing == replicas
+
+
+def test_a_listener_expects_no_server_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIGNALBOX_PROVISIONING__TLS__SERVER_NAME", "provisioning.example")
+    with pytest.raises(ConfigurationError, match=r"^provisioning\.tls\.server_name: no such setting$"):
+        load()
 
 
 def test_all_that_is_wrong_is_told_at_once(file: Path) -> None:

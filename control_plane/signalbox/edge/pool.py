@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from signalbox.settings import EdgeSettings, TlsSettings
+    from signalbox.settings import ClientTlsSettings, EdgeSettings
 
 logger = structlog.get_logger(__name__)
 
@@ -187,7 +187,7 @@ def _parse_entry(entry: str) -> tuple[str, int, bool]:
     return host.strip("[]"), int(port), rest != entry
 
 
-def _credentials(tls: TlsSettings) -> grpc.ChannelCredentials | None:
+def _credentials(tls: ClientTlsSettings) -> grpc.ChannelCredentials | None:
     if not tls.enabled:
         return None
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from signalbox.errors import SignalboxError, WriteContentionError
-from signalbox.store import keys
+from signalbox.store import codec, keys
 from signalbox.store.base import Compare, CompareFailedError, Put
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger(__name__)
 
-MAX_NUMBER = 65_535
+MAX_NUMBER = codec.MAX_MEDIA_ID
 _TRIES = 100
 _MAX_PAUSE_S = 0.05
 
@@ -32,18 +32,20 @@ async def allocate(store: Store, id: str) -> int:
     """The number of the node ``id``: the one it has, or the lowest that nobody has (1 and up).
 
     Of nodes that ask at the same time no two get the same one. Raises StoreUnavailableError, StoreFullError,
-    NumbersExhaustedError, and WriteContentionError if others were quicker every time.
+    NumbersExhaustedError, DamagedValueError if a stored number is none, and WriteContentionError if others were quicker
+    every time.
     """
     key = keys.media_id(id)
     for _ in range(_TRIES):
         # The fence is read before the numbers: whoever takes one after that changes it, and our write fails.
         own, fence = await store.get_many([key, keys.MEDIA_FENCE])
         if own is not None:
-            return int(own.value)
-        number = lowest_free(int(entry.value) for entry in (await store.list(keys.MEDIA_IDS)).entries)
+            return codec.decode_media_id(own)
+        taken = (await store.list(keys.MEDIA_IDS)).entries
+        number = lowest_free(codec.decode_media_id(entry) for entry in taken)
         compares = [Compare(key, 0), Compare(keys.MEDIA_FENCE, fence.revision if fence else 0)]
         try:
-            await store.commit(compares, [Put(key, b"%d" % number), Put(keys.MEDIA_FENCE, b"")])
+            await store.commit(compares, [Put(key, codec.encode_media_id(number)), Put(keys.MEDIA_FENCE, b"")])
         except CompareFailedError:
             await asyncio.sleep(random.uniform(0, _MAX_PAUSE_S))
             continue

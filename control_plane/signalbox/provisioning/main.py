@@ -84,10 +84,10 @@ def serve(settings: Settings) -> None:
 def check_transport(settings: ProvisioningSettings) -> None:
     """Raise ConfigurationError unless clients are authenticated, or it is said that they need not be."""
     if settings.insecure:
-        if settings.tls.enabled:
+        if settings.tls.clients_authenticated:
             raise ConfigurationError("provisioning: insecure and tls exclude each other")
         logger.warning("serving_without_tls", listen=settings.listen)
-    elif not settings.tls.enabled:
+    elif not settings.tls.clients_authenticated:
         raise ConfigurationError(
             "provisioning.tls.ca_file, cert_file and key_file are needed: whoever reaches the port can change every "
             "rule. For tests only: provisioning.insecure = true"

@@ -25,6 +25,9 @@ Object = Rule | routing_pb2.Edge | routing_pb2.MediaNode
 
 ObjectT = TypeVar("ObjectT", bound="Message")
 
+MAX_MEDIA_ID = 65_535
+"""Highest number of a media node."""
+
 _FAMILIES: dict[str, type[Object]] = {
     keys.TENANTS: types_pb2.Tenant,
     keys.TRUNKS: types_pb2.Trunk,
@@ -103,6 +106,6 @@ def encode_media_id(number: int) -> bytes:
 
 def decode_media_id(entry: Entry) -> int:
     """The number of a media node. Raises DamagedValueError."""
-    if not entry.value.isdigit() or not 1 <= int(entry.value) <= 65_535:
-        raise DamagedValueError(entry.key, "not a number from 1 to 65535")
+    if not entry.value.isdigit() or not 1 <= int(entry.value) <= MAX_MEDIA_ID:
+        raise DamagedValueError(entry.key, f"not a number from 1 to {MAX_MEDIA_ID}")
     return int(entry.value)

@@ -190,11 +190,6 @@ class Cluster:
         if wait:
             self.wait_ready(name)
 
-    def restart(self, name: str) -> None:
-        """Stop, start, and wait until it is ready."""
-        self.stop_process(name)
-        self.start_process(name)
-
     def wait_ready(self, *names: str, timeout_s: float = READY_TIMEOUT_S) -> None:
         """Wait until these (none named: all) are ready. Raises NotReadyError."""
         self._wait(list(names or self.entries), time.monotonic() + timeout_s, lambda name: None)

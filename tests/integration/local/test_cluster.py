@@ -127,7 +127,8 @@ def test_a_killed_process_stays_dead_until_it_is_started_again(own_cluster: Call
         assert {p["name"]: p["pid"] for p in told["processes"]}[name] == 0
         cluster.start_process(name)
         assert cluster.pid(name) not in {0, before}
-    cluster.restart("edge-1")
+    cluster.stop_process("edge-1")
+    cluster.start_process("edge-1")
     cluster.wait_ready()
 
 

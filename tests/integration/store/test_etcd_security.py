@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from signalbox.errors import ConfigurationError, StoreUnavailableError
-from signalbox.settings import TlsSettings
+from signalbox.settings import ClientTlsSettings
 from signalbox.store.base import Put
 from support.etcd import EtcdServer, make_tls
 from support.stores import open_etcd, watch_until
@@ -26,13 +26,13 @@ async def test_tls_with_client_certificates(tmp_path: Path) -> None:
     files = make_tls(tmp_path / "tls")
     server = EtcdServer(tmp_path / "m1", tls=files).start()
     try:
-        tls = TlsSettings(ca_file=files.ca, cert_file=files.cert, key_file=files.key, server_name="etcd.test")
+        tls = ClientTlsSettings(ca_file=files.ca, cert_file=files.cert, key_file=files.key, server_name="etcd.test")
         store = open_etcd(server, tls=tls)
         start = await put(store, "a")
         assert len(await watch_until(store, "", start, bool)) == 1
         await store.close()
         for wrong in (
-            TlsSettings(),
+            ClientTlsSettings(),
             tls.model_copy(update={"server_name": None}),
             tls.model_copy(update={"cert_file": None, "key_file": None}),
             tls.model_copy(update={"ca_file": make_tls(tmp_path / "other").ca}),
@@ -135,4 +135,4 @@ async def test_a_missing_file_is_a_wrong_setting(own_etcd: EtcdServer, tmp_path:
     with pytest.raises(ConfigurationError, match="nowhere"):
         open_etcd(own_etcd, username="app", password_file=tmp_path / "nowhere")
     with pytest.raises(ConfigurationError, match="nowhere"):
-        open_etcd(own_etcd, tls=TlsSettings(ca_file=tmp_path / "nowhere"))
+        open_etcd(own_etcd, tls=ClientTlsSettings(ca_file=tmp_path / "nowhere"))

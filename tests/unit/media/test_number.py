@@ -9,6 +9,7 @@ from signalbox.errors import StoreUnavailableError, WriteContentionError
 from signalbox.media import number
 from signalbox.store import keys
 from signalbox.store.base import CompareFailedError, Put
+from signalbox.store.codec import DamagedValueError
 from signalbox.store.memory import MemoryStore
 
 
@@ -66,6 +67,14 @@ async def test_a_store_that_is_away_is_told() -> None:
     store.available = False
     with pytest.raises(StoreUnavailableError):
         await number.allocate(store, "a")
+
+
+@pytest.mark.parametrize("damaged", ["own", "another"])
+async def test_a_stored_number_that_is_none_is_told(damaged: str) -> None:
+    store = MemoryStore()
+    await store.commit([], [Put(keys.media_id(damaged), b"-1")])
+    with pytest.raises(DamagedValueError, match=f"{keys.media_id(damaged)} is damaged"):
+        await number.allocate(store, "own")
 
 
 def test_numbers_come_to_an_end() -> None:

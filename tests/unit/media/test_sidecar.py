@@ -184,6 +184,9 @@ async def test_withdrawing_without_a_store_is_no_error(store: MemoryStore, fake:
         await running.end()
         store.available = False
         await running.sidecar.withdraw()
+        store.available = True
+        left = await store.get(keys.live_media("media-7"))
+        assert left is not None, "the lease takes it away later"
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from signalbox.errors import ConfigurationError
 from signalbox.provisioning.main import StoreProbe, check_transport
-from signalbox.settings import ProvisioningSettings, TlsSettings
+from signalbox.settings import ProvisioningSettings, ServerTlsSettings
 from signalbox.store.memory import MemoryStore
 
-TLS = TlsSettings(ca_file=Path("ca"), cert_file=Path("cert"), key_file=Path("key"))
+TLS = ServerTlsSettings(ca_file=Path("ca"), cert_file=Path("cert"), key_file=Path("key"))
 
 
 class Health:
@@ -28,7 +28,7 @@ def test_clients_must_be_authenticated() -> None:
     with pytest.raises(ConfigurationError, match="ca_file"):
         check_transport(ProvisioningSettings())
     with pytest.raises(ConfigurationError, match="ca_file"):
-        check_transport(ProvisioningSettings(tls=TlsSettings(cert_file=Path("cert"), key_file=Path("key"))))
+        check_transport(ProvisioningSettings(tls=ServerTlsSettings(cert_file=Path("cert"), key_file=Path("key"))))
 
 
 def test_without_tls_only_if_said_so() -> None:

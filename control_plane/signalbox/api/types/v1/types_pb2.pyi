@@ -150,7 +150,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     RULES_NOT_LOADED: _ErrorReason.ValueType  # 9
     """No rules have been loaded yet. UNAVAILABLE."""
     CREDENTIALS_REFUSED: _ErrorReason.ValueType  # 10
-    """The caller presented no acceptable credentials. UNAUTHENTICATED."""
+    """The caller presented no acceptable credentials. UNAUTHENTICATED. Not sent for now: TLS refuses before any answer."""
     INTERNAL: _ErrorReason.ValueType  # 11
     """A defect of ours; the log has the details. INTERNAL."""
     WRITE_CONTENTION: _ErrorReason.ValueType  # 12
@@ -182,7 +182,7 @@ DRAINING: ErrorReason.ValueType  # 8
 RULES_NOT_LOADED: ErrorReason.ValueType  # 9
 """No rules have been loaded yet. UNAVAILABLE."""
 CREDENTIALS_REFUSED: ErrorReason.ValueType  # 10
-"""The caller presented no acceptable credentials. UNAUTHENTICATED."""
+"""The caller presented no acceptable credentials. UNAUTHENTICATED. Not sent for now: TLS refuses before any answer."""
 INTERNAL: ErrorReason.ValueType  # 11
 """A defect of ours; the log has the details. INTERNAL."""
 WRITE_CONTENTION: ErrorReason.ValueType  # 12

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -79,14 +80,33 @@ def provisioning(config: Path | None) -> None:
 
 @click.command("kamailio-config")
 @_config
-def kamailio_config(config: Path | None) -> None:
+@click.option("--command", is_flag=True, help="Print the command line that runs Kamailio with the file instead.")
+def kamailio_config(config: Path | None, command: bool) -> None:
     """Write what Kamailio is started with into edge.kamailio.runtime_dir, and print the path of the file."""
     from signalbox.edge import kamailio_config as rendering
     from signalbox.edge import secrets
 
     edge = load_settings(config).edge
     with _wrong_settings_told():
-        click.echo(rendering.write(edge, token=secrets.token(edge), cluster_key=secrets.cluster_key(edge)))
+        file = rendering.write(edge, token=secrets.token(edge), cluster_key=secrets.cluster_key(edge))
+    click.echo(shlex.join(rendering.command(edge, file)) if command else file)
 
 
-COMMANDS = (routing, edge, media, provisioning, kamailio_config)
+@click.command("rtpengine-command")
+@_config
+@click.option("--interface", required=True, metavar="ADDRESS", help="For RTP; or ADDRESS!ADVERTISED.")
+@click.option("--port-min", type=int, default=30_000, show_default=True, help="First port for RTP; a call takes 4.")
+@click.option("--port-max", type=int, default=49_999, show_default=True, help="Last port for RTP.")
+@click.option("--kernel-table", type=int, default=-1, show_default=True, help="Of the kernel module; -1: without.")
+@click.option("--redis", default="", metavar="HOST:PORT/DB", help="Where calls are kept to outlive rtpengine.")
+def rtpengine_command(config: Path | None, **options: Any) -> None:
+    """Print the command line that runs the rtpengine of the node that the media settings describe."""
+    from signalbox.media import rtpengine_config as rendering
+
+    media = load_settings(config).media
+    with _wrong_settings_told():
+        node = rendering.RtpengineOptions(control=media.control, capacity=media.capacity, **options)
+        click.echo(shlex.join(rendering.render(node)))
+
+
+COMMANDS = (routing, edge, media, provisioning, kamailio_config, rtpengine_command)

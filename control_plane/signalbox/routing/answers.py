@@ -11,9 +11,11 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import structlog
+
 from signalbox.api.routing.v1 import routing_pb2
 from signalbox.api.types.v1 import types_pb2
-from signalbox.domain.decision import Decision, Dial, Trace, decide
+from signalbox.domain.decision import Decision, Dial, Reject, Trace, decide
 from signalbox.domain.rules import MediaMode
 from signalbox.errors import FieldViolation, InvalidFieldError, RulesNotLoadedError
 from signalbox.routing.convert import decision_message
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
     from signalbox.routing.book import Book
     from signalbox.routing.stats import Stats
+
+logger = structlog.get_logger(__name__)
 
 MAX_CALL_ID = 128
 MAX_TEXT = 64
@@ -42,6 +46,7 @@ class Prepared:
     message: routing_pb2.Decision
     why: str
     anchored: bool
+    rejected: bool
 
 
 class Answerer:
@@ -68,7 +73,7 @@ class Answerer:
                 continue
             answer = answers.add(id=question.id)
             if position >= MAX_QUESTIONS:
-                self._refuse(answer, types_pb2.INVALID_FIELD, f"questions: more than {MAX_QUESTIONS}")
+                self._refuse(question.request, answer, types_pb2.INVALID_FIELD, f"questions: more than {MAX_QUESTIONS}")
             else:
                 self._answer_one(question.request, answer)
         return response
@@ -80,6 +85,8 @@ class Answerer:
         response = routing_pb2.DecideResponse(decision=prepared.message, rule_revision=self._revision())
         if prepared.anchored:
             self._assign(request, response.media)
+        elif prepared.rejected:
+            _log_rejected(request, prepared)
         return response
 
     def explain(self, request: routing_pb2.DecideRequest) -> routing_pb2.ExplainResponse:
@@ -101,15 +108,17 @@ class Answerer:
 
     def _answer_one(self, request: routing_pb2.DecideRequest, answer: routing_pb2.Answer) -> None:
         if violation := check(request):
-            self._refuse(answer, types_pb2.INVALID_FIELD, f"{violation.field}: {violation.reason}")
+            self._refuse(request, answer, types_pb2.INVALID_FIELD, f"{violation.field}: {violation.reason}")
             return
         if not self._book.loaded:
-            self._refuse(answer, types_pb2.RULES_NOT_LOADED, "")
+            self._refuse(request, answer, types_pb2.RULES_NOT_LOADED, "")
             return
         prepared = self._decide(request)
         answer.decision.CopyFrom(prepared.message)
         if prepared.anchored:
             self._assign(request, answer.media)
+        elif prepared.rejected:
+            _log_rejected(request, prepared)
 
     def _decide(self, request: routing_pb2.DecideRequest) -> Prepared:
         decision = decide(self._book.rules, request, self._max_diversions)
@@ -125,7 +134,8 @@ class Answerer:
             self._prepared.clear()
         action = decision.action
         anchored = isinstance(action, Dial) and action.media is MediaMode.ANCHOR
-        prepared = Prepared(decision, decision_message(decision), decision.why.value, anchored)
+        rejected = isinstance(action, Reject)
+        prepared = Prepared(decision, decision_message(decision), decision.why.value, anchored, rejected)
         self._prepared[id(decision)] = prepared
         return prepared
 
@@ -134,10 +144,23 @@ class Answerer:
         media.node = assignment.node
         media.spare = assignment.spare
 
-    def _refuse(self, answer: routing_pb2.Answer, error: types_pb2.ErrorReason.ValueType, message: str) -> None:
-        self._stats.refused[types_pb2.ErrorReason.Name(error)] += 1
+    def _refuse(
+        self,
+        request: routing_pb2.DecideRequest,
+        answer: routing_pb2.Answer,
+        error: types_pb2.ErrorReason.ValueType,
+        message: str,
+    ) -> None:
+        reason = types_pb2.ErrorReason.Name(error)
+        self._stats.refused[reason] += 1
+        logger.debug("question_refused", call_id=request.call_id[:MAX_CALL_ID], reason=reason, message=message)
         answer.error = error
         answer.error_message = message
+
+
+def _log_rejected(request: routing_pb2.DecideRequest, prepared: Prepared) -> None:
+    decision = prepared.decision
+    logger.debug("call_rejected", call_id=request.call_id, why=prepared.why, tenant=decision.tenant)
 
 
 def check(request: routing_pb2.DecideRequest, *, required: bool = True) -> FieldViolation | None:

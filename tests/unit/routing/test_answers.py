@@ -14,6 +14,7 @@ from signalbox.routing.book import Book
 from signalbox.routing.stats import Stats
 from signalbox.store.base import Change
 from signalbox.store.codec import key_of
+from structlog.testing import capture_logs
 from support import routing
 from support.routing import call, questions
 
@@ -105,6 +106,19 @@ def test_an_invalid_question_is_told_what_is_wrong_and_its_neighbours_are_answer
     assert stats.refused == {"INVALID_FIELD": 1}
     with pytest.raises(InvalidFieldError, match=message):
         answerer.answer_unary(bad)
+
+
+def test_what_is_refused_is_logged_with_its_call(answerer: Answerer) -> None:
+    with capture_logs() as logs:
+        answerer.answer(
+            questions(call(), call("4007654321"), call("110", call_id="r"), call(call_id="i", calling="1\n2"))
+        )
+        answerer.answer_unary(call("110", call_id="u"))
+    assert [(entry["log_level"], entry["event"], entry["call_id"]) for entry in logs] == [
+        ("debug", "call_rejected", "r"), ("debug", "question_refused", "i"), ("debug", "call_rejected", "u"),
+    ]  # fmt: skip
+    assert logs[0]["why"] == "number_unknown"
+    assert (logs[1]["reason"], logs[1]["message"]) == ("INVALID_FIELD", "calling: has control characters")
 
 
 def test_a_question_without_a_request_is_refused(answerer: Answerer) -> None:

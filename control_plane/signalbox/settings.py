@@ -180,7 +180,11 @@ class KamailioSettings(Section):
     event_dir: Path = Field(default=Path("var/kamailio/events"), description="Where the proxy writes call events.")
     udp_workers: int = Field(default=4, ge=1, le=256, description="Worker processes per UDP socket.")
     tcp_workers: int = Field(default=2, ge=1, le=256, description="Worker processes for TCP.")
-    shared_memory_mb: int = Field(default=256, ge=64, description="Shared memory (-m), MiB.")
+    shared_memory_mb: int = Field(
+        default=1024,
+        ge=64,
+        description="Most shared memory the proxy may take (-m), MiB: about 20 KiB a transaction, kept 5 s.",
+    )
     private_memory_mb: int = Field(default=16, ge=8, description="Private memory per worker (-M), MiB.")
     decision_timeout_ms: int = Field(
         default=450, ge=100, le=2000, description="Time for a decision before the caller gets 503, milliseconds."

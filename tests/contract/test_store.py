@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from contextlib import aclosing
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ from signalbox.store.base import (
     LeaseLostError,
     Put,
 )
-from support.stores import DEADLINE_S, watch_until
+from support.stores import DEADLINE_S, until, watch_until
 
 if TYPE_CHECKING:
     from conftest import Backend
@@ -227,13 +228,19 @@ class TestWatch:
     async def test_watches_do_not_disturb_each_other(self, store: Store) -> None:
         start = await store.revision() + 1
         expected = {"p/": 2, "q/": 2, "": 4}
+        running = set()
+
+        def complete(prefix: str, seen: list[Change]) -> bool:
+            running.add(prefix)
+            return len(seen) == expected[prefix]
+
         watches = [
-            asyncio.create_task(watch_until(store, prefix, start, lambda seen, count=count: len(seen) == count))
-            for prefix, count in expected.items()
+            asyncio.create_task(watch_until(store, prefix, start, functools.partial(complete, prefix)))
+            for prefix in expected
         ]
-        await asyncio.sleep(0.05)
         await put(store, "p/1")
         await put(store, "q/1")
+        await until(lambda: running == set(expected), "a first change at every watch")
         await store.commit([], [Put("p/2", b""), Put("q/2", b"")])
         seen = [[change.key for change in changes] for changes in await asyncio.gather(*watches)]
         assert seen == [["p/1", "p/2"], ["q/1", "q/2"], ["p/1", "q/1", "p/2", "q/2"]]

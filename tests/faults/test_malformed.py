@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from pathlib import Path
 
 import pytest
 from signalbox_local import probes
+from support.corpus import MESSAGES, needs_corpus
 from support.site import CALLER_HOST
 from support.wire import connect
 
-CORPUS = Path(__file__).resolve().parents[3] / "shared" / "sip-corpus"
-MESSAGES = sorted(file for folder in ("rfc4475", "rfc5118") for file in (CORPUS / folder).glob("*") if file.is_file())
 ROUTING = ("routing-1", "routing-2")
 
 
@@ -30,7 +28,7 @@ def answers_options(site) -> None:
     probes.sip("{}:{}".format(*site.sip()))
 
 
-@pytest.mark.skipif(not MESSAGES, reason=f"no SIP torture corpus at {CORPUS}")
+@needs_corpus
 async def test_the_torture_corpus_does_no_harm(site, caller, line, capsys):
     running = await connect(caller, line, site.number([line.address]))
     pid, before = site.cluster.pid("kamailio-1"), refused(site)

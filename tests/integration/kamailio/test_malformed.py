@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
+from support.corpus import MESSAGES, needs_corpus
 from support.kamailio import SDP, branch, dial, stage, until
-
-CORPUS = Path(__file__).resolve().parents[4] / "shared" / "sip-corpus"
 
 
 def changed(caller, what, by):
@@ -112,17 +109,11 @@ async def test_a_reply_to_nothing_is_dropped(proxy, agent):
     assert not victim.seen
 
 
-@pytest.mark.skipif(not CORPUS.is_dir(), reason=f"no corpus of SIP messages at {CORPUS}")
+@needs_corpus
 async def test_the_torture_corpus_leaves_the_proxy_alive_and_its_events_readable(proxy, sidecar, agent):
-    messages = [
-        path
-        for path in sorted(CORPUS.rglob("*"))
-        if path.is_file() and path.parent != CORPUS and path.suffix in ("", ".dat")
-    ]
-    assert messages
     caller = await agent()
     pids = proxy.pids()
-    for path in messages:
+    for path in MESSAGES:
         caller.send(path.read_bytes()[:60000])
         caller.send(caller.request(caller.call(), "OPTIONS"))
         await caller.expect(200, method="OPTIONS")

@@ -87,6 +87,24 @@ async def test_a_decision_at_the_moment_of_the_timeout_gives_one_final_reply(pro
     assert len([message for message in caller.seen if message.code >= 200]) == 1
 
 
+@pytest.mark.parametrize("how", ["rejected", "undecided", "all failed", "cancelled"])
+async def test_a_final_reply_is_sent_again_until_it_is_acknowledged(proxy, sidecar, agent, how):
+    caller, line = await agent(), await agent()
+    stages = stage(branch(line.port))
+    sidecar.decide = lambda question: {"rejected": reject(404, "x"), "all failed": dial(stages)}.get(how)
+    call = caller.call()
+    caller.invite(call)
+    if how == "all failed":
+        line.send(line.reply(await line.expect("INVITE"), 404))
+    if how == "cancelled":
+        await until(lambda: bool(sidecar.questions))
+        caller.send(caller.request(call, "CANCEL"))
+    code = {"undecided": 503, "cancelled": 487}.get(how, 404)
+    for _ in range(3):  # after 0, 0.5 and 1.5 s
+        reply = await caller.expect(code)
+    caller.ack_failure(call, reply)
+
+
 GOOD = dial("30000|line-1 sip:1@127.0.0.1:9 sip:127.0.0.1:9 -")
 
 

@@ -179,6 +179,37 @@ async def test_no_node_at_all_is_503_for_calls_with_media_only(proxy, sidecar, a
     await until(lambda: proxy.transactions() == 0)
 
 
+async def test_anchored_without_a_node_is_503_and_never_goes_round_the_media(proxy, sidecar, agent, nodes):
+    caller, line = await agent(), await agent()
+    sidecar.decide = lambda question: dial(stage(branch(line.port)), media="anchor", n1=0, n2=0)
+    call = caller.call()
+    caller.invite(call)
+    reply = await caller.expect(503)
+    assert reply.get("Retry-After") == "1"
+    caller.ack_failure(call, reply)
+    events = await proxy.events_until(call, "failed")
+    assert [event.WhichOneof("event") for event in events] == ["asked", "decided", "failed"]
+    assert events[1].decided.action == "dial"
+    assert not line.seen
+
+
+@pytest.mark.parametrize("how", ["cancelled", "unusable"])
+async def test_the_node_is_told_when_the_call_ends_between_two_stages(proxy, sidecar, agent, nodes, how):
+    caller, first, second = await agent(), await agent(), await agent()
+    stages = [stage(branch(first.port)), "garbage" if how == "unusable" else stage(branch(second.port))]
+    sidecar.decide = lambda question: dial(*stages, media="anchor", n1=1, n2=2)
+    call = caller.call()
+    caller.invite(call)
+    invite = await first.expect("INVITE")
+    first.send(first.reply(invite, 486))
+    if how == "cancelled":
+        caller.send(caller.request(call, "CANCEL"))
+    await until(lambda: any(message.code >= 400 for message in caller.seen) or bool(second.inbox))
+    for late in second.inbox:
+        second.send(second.reply(late, 487))
+    await until(lambda: deleted_in_log(nodes[0], f"[{call.call_id}]"))
+
+
 @pytest.mark.parametrize("how", ["refused", "cancelled", "ended"])
 async def test_the_node_is_told_when_the_call_is_over(proxy, sidecar, agent, nodes, how):
     caller, line, call, invite = await anchored(sidecar, agent, nodes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from support.site import kinds
 from support.wire import connect
 
@@ -59,7 +58,6 @@ async def test_a_bye_sent_again_is_one_event_and_gets_its_reply_again(site, call
     assert len([message for message in line.seen if message.method == "BYE"]) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="the decision's short timer also ends the retransmission of a refusal")
 async def test_a_refusal_is_sent_again_until_it_is_acknowledged(site, caller):
     call = caller.call("4009999999")
     caller.invite(call, body=caller.sdp())

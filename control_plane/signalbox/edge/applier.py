@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from typing import TYPE_CHECKING
 
 import structlog
@@ -19,6 +20,7 @@ from signalbox.edge.bans import Bans
 from signalbox.edge.control import ProxyRefusedError, ProxyUnreachableError
 from signalbox.edge.files import write_atomically
 from signalbox.edge.media import Media
+from signalbox.edge.memory import NodeMemory
 from signalbox.errors import InvalidFieldError
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ class Applier:
     def __init__(self, runtime_dir: Path, state_dir: Path, control: Control, nodes: MediaNodes) -> None:
         self._tables = runtime_dir / "tables"
         self._saved = state_dir / SNAPSHOT_FILE
+        self._memory = NodeMemory(state_dir)
         self._control = control
         self._media = Media(control, nodes)
         self._bans = Bans(control)
@@ -96,9 +99,10 @@ class Applier:
 
     def load(self) -> None:
         """Begin with the last snapshot of the life before, if there is one."""
+        self._memory.load()
         try:
             snapshot = WatchEdgeResponse.FromString(self._saved.read_bytes())
-            self._wanted = tables.contents(snapshot)
+            self._wanted = self._contents(snapshot)
         except FileNotFoundError:
             return
         except (OSError, DecodeError, InvalidFieldError) as error:
@@ -119,7 +123,7 @@ class Applier:
         if snapshot is None:
             return
         try:
-            self._wanted = await asyncio.to_thread(tables.contents, snapshot)
+            self._wanted = await asyncio.to_thread(self._contents, snapshot)
         except InvalidFieldError as error:
             self._tell(snapshot.version, str(error))
             return
@@ -128,6 +132,12 @@ class Applier:
             await asyncio.to_thread(write_atomically, self._saved, snapshot.SerializeToString())
         except OSError as error:
             logger.error("snapshot_not_saved", file=str(self._saved), reason=str(error))
+
+    def _contents(self, snapshot: WatchEdgeResponse) -> tables.Contents:
+        """What the proxy is to have. Raises InvalidFieldError."""
+        found = tables.contents(snapshot)
+        before = self._wanted.nodes if self._wanted is not None else ()
+        return tables.with_gone(found, self._memory.gone(before, found.nodes, time.time()))
 
     async def _step(self) -> None:
         wanted = self._wanted

@@ -63,9 +63,12 @@ class Media:
             loaded = await self._reload(wanted, loaded)
         self._loaded = loaded
         late = False
-        for key, enabled in wanted.items():
-            if key in loaded and (fresh or loaded[key] is not enabled):
-                late |= not await self._switch(key, enabled, loaded)
+        for node in nodes:
+            key = (node.number, node.url)
+            if node.gone:
+                await self._look_after(node, loaded)
+            elif key in loaded and (fresh or loaded[key] is not node.enabled):
+                late |= not await self._switch(key, node.enabled, loaded)
         self.pending = late or loaded.keys() != wanted.keys()
         usable = [node.number for node in nodes if node.takes_calls and loaded.get((node.number, node.url))]
         self._usable, self._wanted = len(usable), sum(node.takes_calls for node in nodes)
@@ -98,6 +101,13 @@ class Media:
         self._reload_at = self._time() + RELOAD_INTERVAL_S
         logger.info("media_reloaded", nodes=len(wanted))
         return dict(wanted)
+
+    async def _look_after(self, node: Node, loaded: dict[_Key, bool]) -> None:
+        """One that is gone is switched on once, if it is off: the proxy looks after it itself from then on."""
+        key = (node.number, node.url)
+        if node.enabled and loaded.get(key) is False:
+            await self._control.call("rtpengine.enable", node.url, 1)
+            loaded[key] = True
 
     async def _switch(self, key: _Key, enabled: bool, loaded: dict[_Key, bool]) -> bool:
         """Switch a node; False if it is to be on but did not answer the proxy."""

@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 class MediaNodes:
     """Node numbers, changed whenever a snapshot is taken over.
 
-    Empty until the first snapshot: then what routing assigns is passed on unseen.
+    Until the first snapshot what routing assigns is passed on unseen.
     """
 
     def __init__(self) -> None:
         self._usable: Sequence[int] = ()
-        self._members: frozenset[int] = frozenset()
+        self._members: frozenset[int] | None = None
         self._turn = 0
 
     def set(self, usable: Sequence[int]) -> None:
@@ -25,10 +25,16 @@ class MediaNodes:
         self._members = frozenset(usable)
 
     def fit(self, node: int, spare: int) -> tuple[int, int]:
-        """A pair that this proxy can use, as near to the given one as can be; 0 stands for none."""
-        if node in self._members or not self._members:
+        """A pair that this proxy can use, as near to the given one as can be; 0 stands for none.
+
+        None assigned stays none: routing knows which nodes are full, we do not.
+        """
+        members = self._members
+        if members is None or not node:
             return node, spare
-        if spare in self._members:
+        if node in members:
+            return node, spare if spare in members else 0
+        if spare in members:
             return spare, 0
         return self.choose()
 

@@ -10,7 +10,7 @@ import contextlib
 import ipaddress
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from signalbox.edge.files import write_atomically
@@ -33,12 +33,16 @@ _ESCAPES = str.maketrans({"\\": "\\\\", ":": "\\:", "\n": "\\n", "\r": "\\r", "\
 
 @dataclass(frozen=True)
 class Node:
-    """An rtpengine as the proxy sees it: set number, ng address, and whether it may be used."""
+    """An rtpengine as the proxy sees it: set number, ng address, and whether it may be used.
+
+    ``gone``: its sidecar does not report any more; it is kept for the calls that it may carry.
+    """
 
     number: int
     url: str
     enabled: bool
     takes_calls: bool
+    gone: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,12 +64,18 @@ def contents(snapshot: WatchEdgeResponse) -> Contents:
     files = {
         "address": _table("address", _addresses(snapshot)),
         "domain": _table("domain", ((host, host, 0) for host in _hosts(snapshot))),
-        "rtpengine": _table("rtpengine", ((node.number, node.url, 1, int(not node.enabled), 0) for node in nodes)),
+        "rtpengine": _node_table(nodes),
     }
     bans: dict[str, float] = {}
     for number, ban in enumerate(snapshot.bans):
         bans[str(_address(ban.address, f"bans[{number}].address"))] = ban.expire_time.ToMilliseconds() / 1000
     return Contents(snapshot.version, files, nodes, bans)
+
+
+def with_gone(found: Contents, gone: Iterable[Node]) -> Contents:
+    """The same with nodes that the snapshot has no more."""
+    nodes = (*found.nodes, *gone)
+    return replace(found, files={**found.files, "rtpengine": _node_table(nodes)}, nodes=nodes)
 
 
 def write(directory: Path, files: Mapping[str, str]) -> set[str]:
@@ -102,6 +112,10 @@ def _table(name: str, rows: Iterable[tuple[object, ...]]) -> str:
     for number, row in enumerate(rows, start=1):
         lines.append(":".join([str(number), *(str(value).translate(_ESCAPES) for value in row)]))
     return "\n".join(lines) + "\n"
+
+
+def _node_table(nodes: Iterable[Node]) -> str:
+    return _table("rtpengine", ((node.number, node.url, 1, int(not node.enabled), 0) for node in nodes))
 
 
 def _addresses(snapshot: WatchEdgeResponse) -> Iterable[tuple[object, ...]]:

@@ -239,6 +239,47 @@ async def test_a_new_node_waits_for_the_reload_and_calls_stay_on_those_that_the_
     assert bench.nodes.fit(2, 0) == (2, 0)
 
 
+async def test_a_node_that_vanished_stays_for_its_calls_and_gets_no_new_ones_also_in_the_next_life(
+    bench: Bench, tmp_path: Path
+) -> None:
+    bench.kamailio.start()
+    bench.run()
+    bench.applier.submit(snapshot(nodes=2))
+    await until(lambda: len(bench.reports) == 1)
+    bench.kamailio.calls.clear()
+    left = pb.MediaNode(id="m2", number=2, control_address=url(2), healthy=True)
+    bench.applier.submit(snapshot("v2", media_nodes=[left]))
+    await until(lambda: bench.reports[1:] == [("v2", "")])
+    assert bench.kamailio.nodes == {(1, url(1)): 0, (2, url(2)): 0}
+    assert bench.kamailio.methods() == ["htable.sets"], "nothing changed for the proxy"
+    assert bench.nodes.fit(1, 2) == (2, 0)
+    assert {bench.nodes.choose() for _ in range(4)} == {(2, 0)}
+    await bench.stop()
+    bench.kamailio.start()
+    again = build(tmp_path, bench.kamailio)
+    again.applier.load()
+    again.run()
+    await until(lambda: again.applier.in_step)
+    assert [row[0] for row in bench.kamailio.table("rtpengine")] == ["2", "1"]
+    assert bench.kamailio.nodes == {(1, url(1)): 0, (2, url(2)): 0}
+    assert again.nodes.fit(1, 0) == (2, 0)
+    await again.stop()
+
+
+async def test_one_that_was_off_when_it_vanished_is_left_to_the_proxy_and_nobody_waits_for_it(bench: Bench) -> None:
+    bench.kamailio.start()
+    bench.run()
+    bench.applier.submit(snapshot(healthy=False))
+    await until(lambda: len(bench.reports) == 1)
+    assert bench.kamailio.nodes == {(1, url(1)): 1}
+    bench.kamailio.dead.add(url(1))
+    bench.applier.submit(snapshot("v2", media_nodes=[]))
+    await until(lambda: bench.reports[1:] == [("v2", "")])
+    assert bench.applier.in_step
+    assert bench.kamailio.calls.count(("rtpengine.enable", url(1), 1)) == 1
+    assert bench.nodes.choose() == (0, 0)
+
+
 async def test_without_any_node_known_to_the_proxy_it_is_not_marked_fit(bench: Bench) -> None:
     bench.kamailio.start()
     bench.kamailio.refuse.add("rtpengine.reload")

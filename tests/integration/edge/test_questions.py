@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from signalbox.api.routing.v1.routing_pb2 import DecideRequest, Decision, Reject
+from signalbox.api.routing.v1.routing_pb2 import DecideRequest, Decision, MediaAssignment, Reject
 from signalbox.api.types.v1 import types_pb2
 from signalbox.edge.asker import BATCH_ENOUGH
 from support.kamailio_fake import b64, question
@@ -34,6 +34,22 @@ async def test_a_question_gets_the_decision_of_routing(start_edge: Start) -> Non
     assert (body["n1"], body["n2"]) == (1, 2)
     assert edge.stats.routed == 1
     assert sum(edge.stats.latency_counts) == 1
+
+
+async def test_no_media_node_is_told_as_none_and_the_call_stays_anchored(
+    start_edge: Start, replicas: list[RoutingFake]
+) -> None:
+    for fake in replicas:
+        fake.behaviour.media = MediaAssignment()
+    edge = await start_edge()
+    edge.sidecar.nodes.set([1, 2])
+    body = await edge.answer(question())
+    assert (body["md"], body["n1"], body["n2"]) == ("anchor", 0, 0)
+    for fake in replicas:
+        fake.behaviour.media = MediaAssignment(node=1, spare=2)
+    edge.sidecar.nodes.set([])
+    body = await edge.answer(question(2, 1))
+    assert (body["md"], body["n1"], body["n2"]) == ("anchor", 0, 0)
 
 
 async def test_questions_that_arrive_together_travel_together(start_edge: Start, replicas: list[RoutingFake]) -> None:

@@ -41,6 +41,9 @@ REFUSAL_GRACE_S = 3.0
 RETRY_S = 5.0
 """Time until a refused snapshot is tried again after that."""
 
+OLDER_PATIENCE_S = 60.0
+"""Older snapshots than ours are believed once nobody has offered anything else for so long: the store was restored."""
+
 SNAPSHOT_FILE = "edge.snapshot"
 _RELOADS = {"address": "permissions.addressReload", "domain": "domain.reload"}
 
@@ -62,6 +65,7 @@ class Applier:
         self._marked = ""
         self._reported: tuple[str, str] | None = None
         self._refused_since: float | None = None
+        self._older_since: float | None = None
         self._report: Callable[[str, str], None] = lambda version, reason: None
         self._time = asyncio.get_running_loop().time
         self.proxy_up = False
@@ -89,13 +93,35 @@ class Applier:
         """Set who is told a version and why it was refused; an empty reason: it was applied."""
         self._report = report
 
-    def submit(self, snapshot: WatchEdgeResponse) -> None:
-        """Take a snapshot over. One that is invalid is refused, and what we had stays."""
+    def submit(self, snapshot: WatchEdgeResponse) -> bool:
+        """Take a snapshot over. One that is invalid is refused, and what we had stays.
+
+        False if it is older than what we have: another replica may know better.
+        """
+        if self._is_older(snapshot):
+            return False
         if self.in_step and snapshot.version == self.version:
             self._report(snapshot.version, "")
-            return
-        self._received = snapshot
-        self._changed.set()
+        else:
+            self._received = snapshot
+            self._changed.set()
+        return True
+
+    def _is_older(self, snapshot: WatchEdgeResponse) -> bool:
+        wanted = self._wanted
+        if wanted is None or snapshot.version == wanted.version or snapshot.revision >= wanted.revision:
+            self._older_since = None
+            return False
+        now = self._time()
+        if self._older_since is None:
+            self._older_since = now
+        revisions = {"revision": snapshot.revision, "ours": wanted.revision}
+        if now - self._older_since < OLDER_PATIENCE_S:
+            logger.warning("snapshot_older", version=snapshot.version, **revisions)
+            return True
+        logger.error("snapshot_older_believed", version=snapshot.version, **revisions)
+        self._older_since = None
+        return False
 
     def load(self) -> None:
         """Begin with the last snapshot of the life before, if there is one."""

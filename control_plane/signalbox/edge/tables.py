@@ -50,6 +50,7 @@ class Contents:
     """A snapshot ready to be taken over."""
 
     version: str
+    revision: int
     files: Mapping[str, str]
     nodes: tuple[Node, ...]
     bans: Mapping[str, float]
@@ -69,7 +70,7 @@ def contents(snapshot: WatchEdgeResponse) -> Contents:
     bans: dict[str, float] = {}
     for number, ban in enumerate(snapshot.bans):
         bans[str(_address(ban.address, f"bans[{number}].address"))] = ban.expire_time.ToMilliseconds() / 1000
-    return Contents(snapshot.version, files, nodes, bans)
+    return Contents(snapshot.version, snapshot.revision, files, nodes, bans)
 
 
 def with_gone(found: Contents, gone: Iterable[Node]) -> Contents:

@@ -76,8 +76,9 @@ class EdgeWatch:
         try:
             async for snapshot in call:
                 if snapshot.version:
+                    if not self._applier.submit(snapshot):
+                        raise _MoveError("older snapshot")
                     self.watched = replica.name
-                    self._applier.submit(snapshot)
                 if snapshot.draining:
                     raise _MoveError("draining")
             raise _MoveError("stream ended")

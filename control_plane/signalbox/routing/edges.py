@@ -77,6 +77,8 @@ class EdgeFeed:
             await self._published.wait()
         response = routing_pb2.WatchEdgeResponse(draining=self.draining)
         response.MergeFrom(self.current)
+        # Still the content now, not only when it was published: an edge takes nothing older than what it has.
+        response.revision = max(response.revision, self._revision())
         return response
 
     @contextmanager
@@ -97,7 +99,8 @@ class EdgeFeed:
         response.version = version_of(response)
         if self.current is not None and self.current.version == response.version:
             return
-        response.revision = self._revision()
+        # While the store is listed anew no revision is known: ours never goes back.
+        response.revision = max(self._revision(), self.current.revision if self.current is not None else 0)
         self.current = response
         logger.info("edge_snapshot_published", version=response.version, revision=response.revision)
         self._wake()

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from signalbox.api.routing.v1 import routing_pb2 as pb
+from signalbox.edge import applier
 from support.wait import until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    import pytest
     from support.kamailio_fake import KamailioFake
     from support.routing_fake import RoutingFake
 
@@ -81,6 +83,39 @@ async def test_a_draining_replica_is_left(start_edge: Start, replicas: list[Rout
     one.push(snapshot("v1", draining=True))
     await until(lambda: edge.sidecar.watch.watched == other.address)
     await until(lambda: other.acks == ["v1"])
+
+
+async def test_a_replica_that_is_behind_is_not_believed_and_another_is_watched(
+    start_edge: Start, replicas: list[RoutingFake], kamailio: KamailioFake
+) -> None:
+    for fake in replicas:
+        fake.push(snapshot("v2", revision=20))
+    edge = await start_edge()
+    await until(lambda: edge.sidecar.applier.in_step)
+    one, other = watched(edge, replicas)
+    other.push(snapshot("v1", revision=19, trunks=[]))
+    one.push(snapshot("v2", revision=20, draining=True))
+    await until(lambda: len(other.hellos) == 1)
+    one.push(snapshot("v2", revision=20))
+    await until(lambda: edge.sidecar.watch.watched == one.address)
+    assert (other.acks, edge.sidecar.applier.version) == ([], "v2")
+    assert len(kamailio.table("address")) == 1
+    one.push(snapshot("v3", revision=20))
+    await until(lambda: one.acks[-1] == "v3")
+
+
+async def test_when_all_are_behind_for_long_the_store_was_restored_and_they_are_believed(
+    start_edge: Start, replicas: list[RoutingFake], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(applier, "OLDER_PATIENCE_S", 0.5)
+    for fake in replicas:
+        fake.push(snapshot("v2", revision=20))
+    edge = await start_edge()
+    await until(lambda: edge.sidecar.applier.in_step)
+    for fake in replicas:
+        fake.push(snapshot("v1", revision=3))
+    await until(lambda: edge.sidecar.applier.version == "v1")
+    assert sum(len(fake.hellos) for fake in replicas) >= 2
 
 
 async def test_with_no_replica_left_the_proxy_keeps_what_it_had_also_over_its_restart(

@@ -92,6 +92,21 @@ async def test_nothing_is_published_before_the_book_is_loaded(feed: EdgeFeed) ->
     running.cancel()
 
 
+async def test_the_revision_told_is_that_of_now_and_never_goes_back() -> None:
+    revision = 5
+    feed = EdgeFeed(lambda: revision)
+    book = book_of(*TRUNKS, feed=feed)
+    running = asyncio.create_task(feed.run(book))
+    first = await asyncio.wait_for(feed.next(""), 5)
+    revision = 9
+    assert (await feed.next("")).revision == 9, "still the content: a proxy that comes now must not take it for old"
+    revision = 0
+    assert (await feed.next("")).revision == first.revision == 5
+    book.change_live([Change(key_of(NODES[0]), routing.entry(NODES[0], 7), 7)])
+    assert (await asyncio.wait_for(feed.next(first.version), 5)).revision == 5, "the store is being listed anew"
+    running.cancel()
+
+
 async def test_the_first_change_goes_out_at_once_and_those_that_follow_go_together(
     feed: EdgeFeed, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -689,7 +689,7 @@ class WatchEdgeResponse(_message.Message):
     version: _builtins.str
     """Version, opaque; equal content has an equal version whatever replica sent it."""
     revision: _builtins.int
-    """etcd revision that the content was read at."""
+    """etcd revision up to which the content is known to hold. An edge takes nothing older than what it has."""
     draining: _builtins.bool
     """True: the replica is stopping; watch another one."""
     @_builtins.property

@@ -14,6 +14,8 @@ from aiohttp import web
 from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from signalbox import address
+
 HEARTBEAT_INTERVAL_S = 1.0
 HEARTBEAT_LIMIT_S = 10.0
 
@@ -39,8 +41,7 @@ class SideDoor:
         app.router.add_get("/readyz", self._readyz)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
-        host, _, port = self._listen.rpartition(":")
-        site = web.TCPSite(self._runner, host.strip("[]"), int(port))
+        site = web.TCPSite(self._runner, *address.split(self._listen))
         await site.start()
         self.port = self._runner.addresses[0][1]
 

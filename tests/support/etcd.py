@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import time
@@ -26,13 +25,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.process import ServerProcess
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 START_TIMEOUT_S = 20.0
 START_ATTEMPTS = 3
-STOP_TIMEOUT_S = 10.0
 
 
 def free_port() -> int:
@@ -69,7 +69,7 @@ def make_tls(directory: Path, name: str = "etcd.test") -> TlsFiles:
 
 
 @dataclass
-class EtcdServer:
+class EtcdServer(ServerProcess):
     """One etcd member. ``peers`` (name → peer port) is given for members of a cluster; see :func:`start_cluster`."""
 
     data_dir: Path
@@ -172,44 +172,10 @@ class EtcdServer:
     def _log_end(self) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-5:])
 
-    @property
-    def running(self) -> bool:
-        """True while the process lives."""
-        return self._process is not None and self._process.poll() is None
-
-    def kill(self) -> None:
-        """End at once, as a crash does (SIGKILL)."""
-        self._end(signal.SIGKILL)
-
-    def stop(self) -> None:
-        """End in order (SIGTERM). One that does not run is left alone."""
-        self._end(signal.SIGTERM)
-
-    def pause(self) -> None:
-        """Freeze (SIGSTOP): connections stay open and nobody answers."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Go on after :meth:`pause`."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
-
     def restart(self) -> EtcdServer:
         """Start again on the same ports and data; ends the process first if it still runs."""
         self.stop()
         return self.start()
-
-    def _end(self, how: signal.Signals) -> None:
-        if self._process is None or self._process.poll() is not None:
-            return
-        self._process.send_signal(signal.SIGCONT)
-        self._process.send_signal(how)
-        try:
-            self._process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
 
     def etcdctl(self, *arguments: str) -> str:
         """Run Debian's etcdctl (API version 3) against this member; returns its output."""

@@ -17,7 +17,6 @@ import asyncio
 import contextlib
 import os
 import re
-import signal
 import socket
 import subprocess
 import time
@@ -28,12 +27,13 @@ import pytest
 from signalbox.media.ng import NgClient
 from signalbox.media.rtpengine_config import RtpengineOptions, render
 
+from support.process import ServerProcess
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
     from pathlib import Path
 
 START_TIMEOUT_S = 20.0
-STOP_TIMEOUT_S = 10.0
 
 STRICT = ["strict source"]
 """Flags of every offer and answer, as the proxies give them."""
@@ -53,7 +53,7 @@ def own_loopback_address() -> str:
 
 
 @dataclass
-class Rtpengine:
+class Rtpengine(ServerProcess):
     """One rtpengine, run with the command line that production uses."""
 
     directory: Path
@@ -108,44 +108,10 @@ class Rtpengine:
                 time.sleep(0.01)
         raise TimeoutError(f"rtpengine does not answer: {self.log.read_text()}")
 
-    @property
-    def running(self) -> bool:
-        """True while the process lives."""
-        return self._process is not None and self._process.poll() is None
-
-    def kill(self) -> None:
-        """End at once, as a crash does (SIGKILL)."""
-        self._end(signal.SIGKILL)
-
-    def stop(self) -> None:
-        """End in order (SIGTERM). One that does not run is left alone."""
-        self._end(signal.SIGTERM)
-
-    def pause(self) -> None:
-        """Freeze (SIGSTOP): its socket takes requests and nobody answers."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Go on after :meth:`pause`."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
-
     def restart(self) -> Rtpengine:
         """Start again on the same port; ends the process first if it still runs."""
         self.stop()
         return self.start()
-
-    def _end(self, how: signal.Signals) -> None:
-        if self._process is None or self._process.poll() is not None:
-            return
-        self._process.send_signal(signal.SIGCONT)
-        self._process.send_signal(how)
-        try:
-            self._process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
 
 
 @pytest.fixture

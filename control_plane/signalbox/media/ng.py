@@ -19,6 +19,7 @@ import itertools
 import secrets
 from typing import TYPE_CHECKING, Self
 
+from signalbox import address
 from signalbox.errors import SignalboxError
 from signalbox.media.bencode import BencodeError, Encodable, Value, decode, encode
 
@@ -91,16 +92,13 @@ class NgClient:
         self._numbers = itertools.count()
 
     @classmethod
-    async def connect(cls, address: str) -> Self:
+    async def connect(cls, control: str) -> Self:
         """A client of the rtpengine at ``host:port``. Sends nothing yet. Raises NgUnreachableError for a wrong name."""
-        host, _, port = address.rpartition(":")
         loop = asyncio.get_running_loop()
         try:
-            transport, protocol = await loop.create_datagram_endpoint(
-                _Protocol, remote_addr=(host.strip("[]"), int(port))
-            )
+            transport, protocol = await loop.create_datagram_endpoint(_Protocol, remote_addr=address.split(control))
         except (OSError, ValueError) as error:
-            raise NgUnreachableError(f"{address}: {error}") from error
+            raise NgUnreachableError(f"{control}: {error}") from error
         return cls(transport, protocol)
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from signalbox import process
+from signalbox import address, process
 from signalbox.errors import ConfigurationError
 from signalbox.routing.worker import Role, start_line
 
@@ -103,13 +103,13 @@ def _signal(children: list[Process], number: signal.Signals) -> None:
 
 def _require_free(listen: str) -> None:
     """Raise ConfigurationError if somebody else has the port: sharing it would mix two services without a word."""
-    host, _, port = listen.rpartition(":")
-    if port == "0":
+    host, port = address.split(listen)
+    if not port:
         raise ConfigurationError("routing.listen: several workers need a port of their own to share, not 0")
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
+        family, kind, protocol, _, target = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
+            probe.bind(target)
     except OSError as error:
         raise ConfigurationError(f"routing.listen: {listen}: {error}") from error

@@ -12,6 +12,8 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from signalbox.address import split
+
 from signalbox_local import g711, rtp, tones
 from signalbox_local.sipp import SCENARIOS, Sipp, SippOptions, SippResult
 from signalbox_local.sipp_logs import TracedMessage, read_messages
@@ -133,9 +135,9 @@ async def audio_call(call: AudioCall) -> AudioReport:
 async def _answer(
     stack: contextlib.AsyncExitStack, call: AudioCall, name: str, address: str, scenario: Path, stay_ms: int
 ) -> Sipp:
-    host, _, port = address.rpartition(":")
+    host, port = split(address)
     options = SippOptions(
-        scenario, call.workdir, name, host=host, port=int(port), timeout_s=0, stay_ms=stay_ms, trace_messages=True
+        scenario, call.workdir, name, host=host, port=port, timeout_s=0, stay_ms=stay_ms, trace_messages=True
     )
     return await stack.enter_async_context(await Sipp.start(options))
 

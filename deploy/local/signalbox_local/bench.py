@@ -13,6 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from signalbox.files import write_atomically
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -79,10 +81,8 @@ def machine() -> dict[str, object]:
 
 def write_json(file: Path, value: Mapping[str, object]) -> None:
     """Write a run in one step."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.new")
-    temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-    os.replace(temporary, file)
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    write_atomically(file, text.encode(), mode=0o644)
 
 
 def _first_version_line(command: Sequence[str]) -> str:

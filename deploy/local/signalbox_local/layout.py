@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
 import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from signalbox import pki
+from signalbox import pki, secretfile
+from signalbox.address import split
 from signalbox.edge import kamailio_config
 from signalbox.media import rtpengine_config
 from signalbox.settings import load
@@ -150,7 +150,7 @@ class _Planner:
 
     def _redis(self) -> None:
         address = self._ports.address()
-        host, _, port = address.rpartition(":")
+        host, port = split(address)
         server = find_executable("valkey-server", "redis-server")
         settings = f"--bind {host} --port {port} --save --appendonly no --daemonize no"
         command = [server, *settings.split(), "--dir", str(self._own_directory("redis"))]
@@ -233,17 +233,12 @@ class _Planner:
         self._add(name, "edge", {"ask": ask, "metrics": metrics}, _signalbox("edge", file), state / "journal")
         edge = load(file).edge
         config = kamailio_config.write(
-            edge, token=_secret(token), cluster_key=_secret(key), static_destination=self._options.static_destination
+            edge,
+            token=secretfile.read_or_make(token),
+            cluster_key=secretfile.read_or_make(key),
+            static_destination=self._options.static_destination,
         )
         self._add(proxy, "kamailio", addresses, kamailio_config.command(edge, config))
-
-
-def _secret(file: Path) -> str:
-    """The secret in a file, made if there is none yet."""
-    if not file.exists():
-        file.touch(mode=0o600)
-        file.write_text(secrets.token_urlsafe(32) + "\n")
-    return file.read_text().strip()
 
 
 def _signalbox(kind: str, settings: Path) -> list[str]:

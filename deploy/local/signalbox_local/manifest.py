@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Literal, cast, get_args
+
+from signalbox.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,9 +58,8 @@ def write(directory: Path, manifest: Manifest) -> None:
     for process in value["processes"]:
         if process["journal"] is None:
             del process["journal"]
-    temporary = directory / f".{FILE_NAME}.new"
-    temporary.write_text(json.dumps({"version": value.pop("version"), **value}, indent=2) + "\n")
-    os.replace(temporary, directory / FILE_NAME)
+    text = json.dumps({"version": value.pop("version"), **value}, indent=2) + "\n"
+    write_atomically(directory / FILE_NAME, text.encode(), mode=0o644)
 
 
 def read(directory: Path) -> Manifest | None:

@@ -11,6 +11,8 @@ import socket
 import uuid
 from collections.abc import Callable, Mapping
 
+from signalbox.address import split
+
 TIMEOUT_S = 1.0
 
 Facts = Mapping[str, object]
@@ -48,7 +50,7 @@ def etcd(address: str) -> Facts:
 def redis(address: str) -> Facts:
     """PING of the redis protocol."""
     try:
-        with socket.create_connection(_split(address), TIMEOUT_S) as connection:
+        with socket.create_connection(split(address), TIMEOUT_S) as connection:
             connection.sendall(b"PING\r\n")
             answer = connection.recv(64)
     except OSError as error:
@@ -82,7 +84,7 @@ def sip(address: str) -> Facts:
 
 
 def _get(address: str, path: str) -> dict[str, object]:
-    connection = http.client.HTTPConnection(*_split(address), timeout=TIMEOUT_S)
+    connection = http.client.HTTPConnection(*split(address), timeout=TIMEOUT_S)
     try:
         connection.request("GET", path)
         answer = json.loads(connection.getresponse().read())
@@ -98,14 +100,9 @@ def _get(address: str, path: str) -> dict[str, object]:
 def _datagram(address: str, request: bytes) -> bytes:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.settimeout(TIMEOUT_S)
-        probe.connect(_split(address))
+        probe.connect(split(address))
         try:
             probe.send(request)
             return probe.recv(65535)
         except OSError as error:
             raise NotReadyError(str(error) or type(error).__name__) from error
-
-
-def _split(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    return host, int(port)

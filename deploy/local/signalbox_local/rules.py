@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import grpc
 from google.protobuf import duration_pb2
 from google.protobuf.field_mask_pb2 import FieldMask
+from signalbox.address import split
 from signalbox.api.provisioning.v1 import provisioning_pb2, provisioning_pb2_grpc
 from signalbox.api.types.v1 import types_pb2
 
@@ -44,8 +45,8 @@ class Rules:
 
     def line(self, tenant: str, id: str, address: str, user: str = "") -> types_pb2.Line:
         """Create a line at ``host:port``; user part: the id by default."""
-        host, _, port = address.rpartition(":")
-        line = types_pb2.Line(tenant=tenant, id=id, user=user or id, host=host, port=int(port))
+        host, port = split(address)
+        line = types_pb2.Line(tenant=tenant, id=id, user=user or id, host=host, port=port)
         return self._stub.CreateLine(provisioning_pb2.CreateLineRequest(line=line), timeout=TIMEOUT_S)
 
     def number(

@@ -7,6 +7,8 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from signalbox.address import split
+
 from signalbox_local.sipp import SCENARIOS, Sipp, SippOptions, SippResult
 
 if TYPE_CHECKING:
@@ -51,9 +53,9 @@ async def lines(lines: Sequence[Line], workdir: Path) -> AsyncIterator[list[Sipp
     async with contextlib.AsyncExitStack() as stack:
         running = []
         for line in lines:
-            host, _, port = line.address.rpartition(":")
+            host, port = split(line.address)
             options = SippOptions(
-                SCENARIOS / line.scenario, workdir, line.id, host=host, port=int(port), max_open=50_000, timeout_s=0
+                SCENARIOS / line.scenario, workdir, line.id, host=host, port=port, max_open=50_000, timeout_s=0
             )
             running.append(await stack.enter_async_context(await Sipp.start(options)))
         yield running

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from rich.padding import Padding
 from rich.panel import Panel
 from rich.table import Table
+from signalbox.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,9 +73,8 @@ class Report:
             "seconds": round(self.seconds, 3),
             "steps": [{**asdict(step), "ok": step.ok, "seconds": round(step.seconds, 3)} for step in self.steps],
         }
-        temporary = file.with_name(f".{file.name}.new")
-        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-        os.replace(temporary, file)
+        text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+        write_atomically(file, text.encode(), mode=0o644)
 
 
 def show_step(console: Console, step: Step) -> None:

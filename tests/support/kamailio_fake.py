@@ -125,7 +125,7 @@ class KamailioFake:
 
     def start(self) -> None:
         """Start with an empty memory; the rtpengine table is read as the proxy does at its start."""
-        self.htables = {"cfg": {}, "ban": {}}
+        self.htables = {"cfg": {}, "ban": {}, "health": {}}
         self._load_nodes()
         self.runtime_dir.mkdir(parents=True, exist_ok=True)
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
@@ -143,8 +143,9 @@ class KamailioFake:
             self._socket = None
 
     def methods(self) -> list[str]:
-        """Methods called, without the polling of the mark."""
-        return [call[0] for call in self.calls if call[:3] != ("htable.get", "cfg", "version")]
+        """Methods called, without the polling of the mark and the sign of life."""
+        steady = (("htable.get", "cfg", "version"), ("htable.seti", "health", "alive"))
+        return [call[0] for call in self.calls if call[:3] not in steady]
 
     def table(self, name: str) -> list[list[str]]:
         """Rows of a db_text table, without the id column."""
@@ -177,7 +178,7 @@ class KamailioFake:
                 if key not in self.htables[table]:
                     return {"error": {"code": 500, "message": "Key name doesn't exist in htable."}}
                 return {"result": {"item": {"name": key, "value": self.htables[table][key], "flags": 2}}}
-            case "htable.sets", [table, key, value]:
+            case "htable.sets" | "htable.seti", [table, key, value]:
                 self.htables[table][key] = value
             case "htable.delete", [table, key]:
                 if self.htables[table].pop(key, None) is None:

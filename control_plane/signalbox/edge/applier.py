@@ -18,10 +18,10 @@ from signalbox.api.routing.v1.routing_pb2 import WatchEdgeResponse
 from signalbox.edge import tables
 from signalbox.edge.bans import Bans
 from signalbox.edge.control import ProxyRefusedError, ProxyUnreachableError
-from signalbox.edge.files import write_atomically
 from signalbox.edge.media import Media
 from signalbox.edge.memory import NodeMemory
 from signalbox.errors import InvalidFieldError
+from signalbox.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,6 +84,11 @@ class Applier:
     def in_step(self) -> bool:
         """True if the proxy runs and has the last snapshot in full."""
         return self.proxy_up and self._wanted is not None and self.version == self._wanted.version
+
+    @property
+    def serviceable(self) -> bool:
+        """False while the cluster has media nodes but the proxy can use none of them."""
+        return self._media.serviceable
 
     @property
     def _reported_refusal(self) -> bool:

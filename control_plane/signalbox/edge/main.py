@@ -14,6 +14,7 @@ from signalbox.api.routing.v1.routing_pb2 import Edge
 from signalbox.edge import secrets
 from signalbox.edge.applier import Applier
 from signalbox.edge.asker import Asker
+from signalbox.edge.beat import Beat
 from signalbox.edge.control import Control
 from signalbox.edge.follower import Follower
 from signalbox.edge.journal import Journal
@@ -70,6 +71,7 @@ class Sidecar:
         )  # fmt: skip
         self.control = Control(kamailio.runtime_dir)
         self.applier = Applier(kamailio.runtime_dir, settings.state_dir, self.control, self.nodes)
+        self.beat = Beat(self.control, lambda: self.pool.healthy and self.applier.serviceable)
         advertised = kamailio.advertise or kamailio.listen[0]
         self.watch = EdgeWatch(Edge(id=settings.id, advertised_addresses=[advertised]), self.pool, self.applier)
         self.journal = Journal(settings.state_dir / "journal", settings.journal_max_mb * 1024 * 1024)
@@ -92,6 +94,7 @@ class Sidecar:
         supervisor.spawn("heartbeat", self._door.heartbeat())
         supervisor.spawn("replicas", self.pool.run(self.asker))
         supervisor.spawn("applier", self.applier.run())
+        supervisor.spawn("beat", self.beat.run())
         supervisor.spawn("watch", self.watch.run())
         supervisor.spawn("follower", self.follower.run())
         supervisor.spawn("report", self._report())

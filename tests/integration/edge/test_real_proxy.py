@@ -17,6 +17,7 @@ from signalbox.edge import follower as follower_module
 from signalbox.edge.journal import read
 from signalbox.edge.main import Sidecar
 from signalbox.process import Supervisor
+from signalbox_local import probes
 from support.kamailio import TOKEN, Kamailio
 from support.routing_fake import RoutingFake
 from support.wait import until
@@ -141,6 +142,33 @@ async def test_the_proxy_has_what_the_snapshot_says_and_again_after_its_restart(
     await asyncio.to_thread(proxy.start, marked=False)
     await until(lambda: sidecar.applier.in_step)
     check()
+
+
+async def options(proxy: Kamailio) -> str:
+    """What the proxy answers: "" for 200, else the status line."""
+    try:
+        await asyncio.to_thread(probes.sip, f"{proxy.host}:{proxy.port}")
+    except probes.NotReadyError as error:
+        return str(error)
+    return ""
+
+
+async def test_options_gets_503_soon_after_there_is_nobody_to_ask(
+    proxy: Kamailio, sidecar: Sidecar, routing: RoutingFake
+) -> None:
+    async def becomes(status: str) -> None:
+        async with asyncio.timeout(10):
+            while await options(proxy) != status:  # noqa: ASYNC110, only asking tells
+                await asyncio.sleep(0.1)
+
+    routing.push(snapshot("v1", []))
+    await until(lambda: routing.acks == ["v1"], timeout_s=25)
+    await becomes("")
+    await routing.stop()
+    await becomes("SIP/2.0 503 Not Ready")
+    assert proxy.rpc("htable.get", "cfg", "version")["item"]["value"] == "v1"
+    await routing.start()
+    await becomes("")
 
 
 async def test_changes_within_one_second_all_arrive(proxy: Kamailio, sidecar: Sidecar, routing: RoutingFake) -> None:

@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 from prometheus_client.exposition import generate_latest
 from signalbox.api.routing.v1 import routing_pb2 as pb
-from signalbox.edge import secrets
+from signalbox.edge import beat, secrets
 from signalbox.edge.journal import read
 from signalbox.edge.listener import loopback_address
 from signalbox.errors import ConfigurationError
@@ -55,6 +55,42 @@ async def test_ready_means_proxy_in_step_and_somebody_to_ask(
     assert (facts["proxy_up"], facts["snapshot_version"], facts["open_questions"]) == (True, "v1", 0)
     kamailio.stop()
     await until(lambda: not edge.sidecar.readiness()[0])
+
+
+async def test_the_sign_of_life_is_given_while_somebody_can_be_asked_and_the_proxy_has_a_media_node(
+    start_edge: Start, replicas: list[RoutingFake], kamailio: KamailioFake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(beat, "INTERVAL_S", 0.02)
+
+    def beats() -> int:
+        return kamailio.calls.count(("htable.seti", "health", "alive", 1))
+
+    async def falls_silent() -> None:
+        """The proxy forgets it by and by; here at once."""
+        while kamailio.htables["health"]:
+            kamailio.htables["health"].clear()
+            await asyncio.sleep(0.1)
+
+    edge = await start_edge()
+    await until(lambda: kamailio.htables["health"] == {"alive": 1})
+    kamailio.refuse.add("htable.seti")
+    before = beats()
+    await until(lambda: beats() > before + 2)
+    kamailio.refuse.clear()
+    kamailio.refuse.add("rtpengine.reload")
+    node = pb.MediaNode(number=1, control_address="udp:127.0.0.1:22001", healthy=True)
+    for fake in replicas:
+        fake.push(pb.WatchEdgeResponse(version="v1", media_nodes=[node]))
+    await asyncio.wait_for(falls_silent(), 10)
+    assert edge.sidecar.pool.healthy
+    kamailio.refuse.clear()
+    await until(lambda: kamailio.htables["health"] == {"alive": 1})
+    for fake in replicas:
+        await fake.stop()
+    await asyncio.wait_for(falls_silent(), 10)
+    for fake in replicas:
+        await fake.start()
+    await until(lambda: kamailio.htables["health"] == {"alive": 1})
 
 
 async def test_metrics_tell_what_happened(start_edge: Start, replicas: list[RoutingFake]) -> None:

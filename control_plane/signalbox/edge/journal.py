@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import structlog
 
-from signalbox.edge.files import write_atomically
+from signalbox.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

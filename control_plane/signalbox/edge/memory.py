@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from signalbox.edge.files import write_atomically
 from signalbox.edge.tables import MAX_NODE, Node
+from signalbox.files import write_atomically
 from signalbox.store.keys import EDGE_MEMORY_S
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from signalbox.edge.files import write_atomically
 from signalbox.edge.kamailio_config import TABLES
 from signalbox.errors import FieldViolation, InvalidFieldError
+from signalbox.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

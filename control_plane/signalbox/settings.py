@@ -179,6 +179,13 @@ class KamailioSettings(Section):
     runtime_dir: Path = Field(default=Path("var/kamailio"), description="Control socket, tables and pid file.")
     event_dir: Path = Field(default=Path("var/kamailio/events"), description="Where the proxy writes call events.")
     udp_workers: int = Field(default=4, ge=1, le=256, description="Worker processes per UDP socket.")
+    decision_workers: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Worker processes that take decisions over. One answers many decisions a wake-up; each waits for "
+        "rtpengine while it makes an offer, so a proxy that anchors over 1,000 calls/s wants more.",
+    )
     tcp_workers: int = Field(default=2, ge=1, le=256, description="Worker processes for TCP.")
     shared_memory_mb: int = Field(
         default=1024,
@@ -238,7 +245,10 @@ class EdgeSettings(Section):
         default=40, ge=1, description="A second replica is asked after this time, milliseconds."
     )
     batch_window_ms: float = Field(
-        default=2.0, ge=0, description="Questions wait this long for company before they are sent, milliseconds."
+        default=5.0,
+        ge=0,
+        description="Longest time that a question waits for company before it is sent, milliseconds. It waits in "
+        "proportion to the load, this long at 1,250 questions/s and more.",
     )
     queue_limit: int = Field(default=2000, ge=1, description="Open questions above which new calls get 503 at once.")
     last_good_max_age_s: float = Field(

@@ -33,6 +33,15 @@ logger = structlog.get_logger(__name__)
 BATCH_ENOUGH = 32
 """A batch of so many questions is sent without waiting for more."""
 
+FULL_WINDOW_RATE = 1250.0
+"""Questions per second from which on they wait the whole ``batch_window_ms`` for company; below, in proportion less.
+
+What a message on the stream costs is the same for one question or for ten: under load waiting buys processor time, and
+without load it would only delay calls."""
+
+RATE_INTERVAL_S = 0.1
+"""The rate of questions is measured over so long."""
+
 TICK_S = 0.005
 """Least time between two looks at the queues."""
 
@@ -66,7 +75,10 @@ class Asker:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._time = self._loop.time
-        self._window_s = settings.batch_window_ms / 1000
+        self._longest_window_s = settings.batch_window_ms / 1000
+        self._window_s = 0.0
+        self._counted = 0
+        self._counting_since = self._time()
         self._hedge_s = settings.hedge_after_ms / 1000
         self._timeout_s = settings.decide_timeout_ms / 1000
         self._limit = settings.queue_limit
@@ -127,8 +139,18 @@ class Asker:
             self._flush_timer = None
         batch, self._batch = self._batch, []
         self._ask(batch)
+        self._adapt_window(len(batch))
         if self._fresh and self._fresh[0].asked_at + self._hedge_s < self._tick_due:
             self._arm()
+
+    def _adapt_window(self, asked: int) -> None:
+        self._counted += asked
+        elapsed = self._time() - self._counting_since
+        if elapsed >= RATE_INTERVAL_S:
+            rate = self._counted / elapsed
+            self._window_s = self._longest_window_s * min(1.0, rate / FULL_WINDOW_RATE)
+            self._counted = 0
+            self._counting_since += elapsed
 
     def _ask(self, batch: list[Question]) -> None:
         """Put questions to one replica; park them if there is none."""

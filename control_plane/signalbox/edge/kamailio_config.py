@@ -68,6 +68,7 @@ def render(settings: EdgeSettings, *, token: str, cluster_key: str, static_desti
         "FLAG_CALL": 1,
         "FLAG_RINGING": 2,
         "FLAG_LATE_OFFER": 3,
+        "FLAG_HIDDEN": 4,
     }
     if kamailio.flood_requests:
         names["FLOOD_LIMIT"] = kamailio.flood_requests
@@ -82,6 +83,7 @@ def render(settings: EdgeSettings, *, token: str, cluster_key: str, static_desti
         f"children={kamailio.udp_workers}",
         f"tcp_children={kamailio.tcp_workers}",
         "# Decisions of the sidecar. First, because of loopback sockets the last is what requests are sent from.",
+        f"socket_workers={kamailio.decision_workers}",
         f"listen=udp:{route_host}:{route_port}",
     ]
     for bind_host, bind_port in listen:

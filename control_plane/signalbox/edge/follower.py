@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,9 @@ class Follower:
         self._control = control
         self._removable: dict[int, float] = {}
         self._turn = 0
+        # A thread cannot be cancelled: one that still collects when we are closed is waited for.
+        self._lock = threading.Lock()
+        self._closed = False
         self.behind_bytes = 0
 
     async def run(self) -> None:
@@ -74,6 +78,21 @@ class Follower:
 
     def collect(self) -> bool:
         """Take over what has been written; True if there may be more at once. Blocks. Raises OSError."""
+        with self._lock:
+            return not self._closed and self._collect()
+
+    def close(self) -> None:
+        """Take over the rest and close the journal; what a thread still begins after that is nothing. Blocks.
+
+        Raises OSError.
+        """
+        with self._lock:
+            self._closed = True
+            while self._collect():
+                pass
+            self._journal.close()
+
+    def _collect(self) -> bool:
         chunks: list[Chunk] = []
         behind = 0
         unfinished: set[str] = set()
@@ -121,6 +140,10 @@ class Follower:
 
     def _put_aside(self) -> bool:
         """True if the proxy must be told that files were renamed."""
+        with self._lock:
+            return not self._closed and self._rename()
+
+    def _rename(self) -> bool:
         told = True
         for path, inode, size in self._files():
             if path.name.endswith(_LIVE):
@@ -133,6 +156,11 @@ class Follower:
         return not told
 
     def _remove(self) -> None:
+        with self._lock:
+            if not self._closed:
+                self._remove_consumed()
+
+    def _remove_consumed(self) -> None:
         now = time.monotonic()
         for path, inode, size in self._files():
             due = self._removable.get(inode)

@@ -135,8 +135,7 @@ class Sidecar:
 
     def _close_journal(self) -> None:
         try:
-            self.follower.collect()
-            self.journal.close()
+            self.follower.close()
         except OSError as error:
             logger.error("journal_not_closed", reason=str(error))
 

@@ -8,8 +8,10 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
-from typing import TYPE_CHECKING
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 from signalbox.edge import follower as module
 from signalbox.edge.control import Control
@@ -77,6 +79,35 @@ def test_a_long_backlog_is_taken_in_pieces(tmp_path: Path, monkeypatch: pytest.M
         pieces += 1
     assert pieces > 5
     assert journaled(tmp_path) == [b"row %04d" % number for number in range(100)]
+
+
+def test_a_thread_that_still_collects_when_all_is_closed_spoils_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follower = made(tmp_path)
+    append(tmp_path, "events_1.log", b"a1\n")
+    inside, go_on = threading.Event(), threading.Event()
+    append_rows = Journal.append
+
+    def slow(journal: Journal, *arguments: Any, **named: Any) -> None:
+        inside.set()
+        assert go_on.wait(5)
+        append_rows(journal, *arguments, **named)
+
+    monkeypatch.setattr(Journal, "append", slow)
+    with ThreadPoolExecutor() as threads:
+        collecting = threads.submit(follower.collect)
+        assert inside.wait(5)
+        closing = threads.submit(follower.close)
+        append(tmp_path, "events_1.log", b"a2\n")
+        late = threads.submit(follower.collect)
+        go_on.set()
+        assert not collecting.result(5)
+        closing.result(5)
+        late.result(5)
+    append(tmp_path, "events_1.log", b"a3\n")
+    assert not follower.collect(), "nothing is taken over any more"
+    assert journaled(tmp_path) == [b"a1", b"a2"]
 
 
 def test_a_row_that_never_ends_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

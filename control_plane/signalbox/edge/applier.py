@@ -86,6 +86,11 @@ class Applier:
         return self.proxy_up and self._wanted is not None and self.version == self._wanted.version
 
     @property
+    def serviceable(self) -> bool:
+        """False while the cluster has media nodes but the proxy can use none of them."""
+        return self._media.serviceable
+
+    @property
     def _reported_refusal(self) -> bool:
         return self._refused_since is not None and self._reported is not None
 

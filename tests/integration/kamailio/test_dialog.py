@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
+import time
+
 import pytest
-from support.kamailio import SDP, FakeSidecar, Kamailio, branch, dial, record_route, stage, until
+from support.kamailio import CLUSTER_KEY, SDP, FakeSidecar, Kamailio, branch, dial, record_route, stage, until
 
 
 @pytest.mark.parametrize("method", ["INVITE", "UPDATE", "INFO", "PRACK", "MESSAGE"])
@@ -61,6 +65,31 @@ async def test_the_signature_of_one_call_is_no_good_for_another(proxy, answered)
     second.routes = own
     caller.send(caller.in_dialog(second, "BYE"))
     await line.expect("BYE")
+
+
+async def test_a_signed_route_is_good_for_its_own_dialog_only(proxy, answered):
+    caller, line, call, _ = await answered()
+    dropped, seen = proxy.counter("forged_in_dialog"), len(line.seen)
+    call.local, call.remote = "<sip:x@127.0.0.1>;tag=x", "<sip:y@127.0.0.1>;tag=y"
+    for method in ("BYE", "INVITE", "ACK"):
+        caller.send(caller.in_dialog(call, method))
+    await until(lambda: proxy.counter("forged_in_dialog") == dropped + 3)
+    assert len(line.seen) == seen
+
+
+@pytest.mark.parametrize(("age_s", "good"), [(86_000, True), (86_800, False)])
+async def test_a_signed_route_is_good_for_a_day(proxy, answered, age_s, good):
+    caller, line, call, _ = await answered()
+    dropped = proxy.counter("forged_in_dialog")
+    parameters = dict(part.partition("=")[::2] for part in call.routes[0].strip("<>").split(";")[1:])
+    call_id = f"edge-1-{int(time.time()) - age_s}-1-1"
+    signed = f"{call_id} {parameters['mn']} {parameters['ftag']} {call.call_id}".encode()
+    signature = base64.urlsafe_b64encode(hmac.digest(CLUSTER_KEY.encode(), signed, "sha256"))[:22].decode()
+    call.routes = [call.routes[0].replace(parameters["sb"], call_id).replace(parameters["sg"], signature)]
+    caller.send(caller.in_dialog(call, "INFO"))
+    if good:
+        await line.expect("INFO")
+    await until(lambda: proxy.counter("forged_in_dialog") == dropped + (not good))
 
 
 async def test_a_stranger_with_the_signature_is_served(proxy, answered, agent):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.kamailio import branch, dial, stage
+from support.kamailio import SDP, branch, dial, stage
 
 
 async def invite_with(sidecar, agent, headers, flags="-"):
@@ -18,7 +18,13 @@ async def invite_with(sidecar, agent, headers, flags="-"):
     return invite
 
 
-IDENTITIES = ["P-Asserted-Identity: <sip:1380@h>", "P-Preferred-Identity: <sip:1390@h>", "Privacy: none"]
+PRIVACY = "Privacy: none"
+IDENTITIES = [
+    "P-Asserted-Identity: <sip:1380@h>",
+    "P-Preferred-Identity: <sip:1390@h>",
+    "Remote-Party-ID: <sip:1@h>",
+    PRIVACY,
+]
 
 
 async def test_identity_is_passed_as_it_came(sidecar, agent):
@@ -32,6 +38,39 @@ async def test_identity_is_taken_out_for_a_line_outside_the_trust_domain(sidecar
     assert not invite.all("P-Asserted-Identity")
     assert not invite.all("P-Preferred-Identity")
     assert "sip:13800001234@" in invite.get("From")
+
+
+async def test_identity_stays_hidden_for_all_of_the_dialog(answered_hidden):
+    caller, line, call, invite = answered_hidden
+    for method in ("INFO", "UPDATE", "BYE"):
+        caller.send(caller.in_dialog(call, method, headers=IDENTITIES))
+        assert hidden(await line.expect(method))
+    assert hidden(invite)
+    dialog = line.dialog(invite)
+    line.send(line.in_dialog(dialog, "INFO", headers=IDENTITIES))
+    request = await caller.expect("INFO")
+    assert not hidden(request)
+    caller.send(caller.reply(request, 200, headers=IDENTITIES))
+    assert hidden(await line.expect(200, method="INFO"))
+
+
+@pytest.fixture
+async def answered_hidden(sidecar, agent):
+    """A call that was answered by a line with flag i: caller, line, the caller's dialog, the line's INVITE."""
+    caller, line = await agent(), await agent()
+    sidecar.decide = lambda question: dial(stage(branch(line.port, flags="i")))
+    call = caller.call()
+    caller.invite(call, headers=IDENTITIES)
+    invite = await line.expect("INVITE")
+    line.send(line.reply(invite, 200, body=SDP))
+    caller.answered(call, await caller.expect(200))
+    caller.send(caller.in_dialog(call, "ACK", headers=IDENTITIES))
+    assert hidden(await line.expect("ACK"))
+    return caller, line, call, invite
+
+
+def hidden(message):
+    return not any(message.all(header.partition(":")[0]) for header in IDENTITIES if header != PRIVACY)
 
 
 async def test_the_service_number_is_told_as_who_diverted(proxy, sidecar, agent):

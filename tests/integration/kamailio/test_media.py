@@ -41,15 +41,6 @@ def through(message, nodes):
     return 1 + (port(message.body) - 31_000) // 1000 if 31_000 <= port(message.body) < 33_000 else 0
 
 
-async def calls(node):
-    """Live calls of a node."""
-    client = await NgClient.connect(node.control)
-    try:
-        return len((await client.request({"command": "list"}))["calls"])
-    finally:
-        client.close()
-
-
 async def anchored(sidecar, agent, nodes, n1=1, n2=2, sdp=SDP):
     caller, line = await agent(), await agent()
     sidecar.decide = lambda question: dial(stage(branch(line.port)), media="anchor", n1=n1, n2=n2)
@@ -234,6 +225,70 @@ async def test_the_node_is_told_when_the_call_is_over(proxy, sidecar, agent, nod
 
 def deleted_in_log(node, call_id):
     return any(call_id in line and "Received command 'delete'" in line for line in node.log.read_text().splitlines())
+
+
+async def ask_node(node, command, **arguments):
+    client = await NgClient.connect(node.control)
+    try:
+        return await client.request(command, arguments)
+    finally:
+        client.close()
+
+
+async def forget(node, call):
+    """The node loses a call, as if it had been started anew."""
+    request = {"call-id": call.call_id, "from-tag": call.local.partition("tag=")[2], "delete-delay": 0}
+    await ask_node(node, "delete", **request)
+
+
+@pytest.mark.parametrize("sdp", [SDP, ""], ids=["offer", "late offer"])
+async def test_what_the_node_did_not_write_anew_is_never_passed_on(proxy, sidecar, agent, nodes, sdp):
+    node = 1 if sdp else 9  # the node of a late offer is asked first when the line answers
+    caller, line, call, invite = await anchored(sidecar, agent, nodes, n1=node, sdp=sdp)
+    if sdp:
+        await forget(nodes[0], call)
+    line.send(line.reply(invite, 183, body=OTHER_SDP))
+    progress = await caller.expect(183)
+    assert progress.body == ""
+    assert not progress.get("Content-Type")
+    for _ in range(2):
+        line.send(line.reply(invite, 200, body=OTHER_SDP))
+        answer = await caller.expect(200)
+        assert "m=audio 0 " in answer.body
+        assert "127.0.0.1" not in answer.body
+        assert int(answer.get("Content-Length")) == len(answer.body)
+    failed = [e.line_failed for e in await proxy.events_until(call, "answered") if e.HasField("line_failed")]
+    assert [(one.line, one.code, one.phrase) for one in failed] == [("line-1", 200, "No Media")]
+    caller.answered(call, answer)
+    caller.send(caller.in_dialog(call, "ACK", body="" if sdp else SDP))
+    ack = await line.expect("ACK")
+    assert "127.0.0.1" not in ack.body
+
+
+async def test_bye_to_one_of_two_lines_that_answered_leaves_the_other_its_media(proxy, sidecar, agent, nodes):
+    caller, first, second = await agent(), await agent(), await agent()
+    sidecar.decide = lambda question: dial(stage(branch(first.port), branch(second.port)), media="anchor", n1=1, n2=2)
+    call = caller.call()
+    caller.invite(call)
+    invites = [await first.expect("INVITE"), await second.expect("INVITE")]
+    for line, invite, tag in ((first, invites[0], "a"), (second, invites[1], "b")):
+        line.send(line.reply(invite, 200, tag=tag, body=OTHER_SDP))
+    answers = {to_tag(answer): answer for answer in [await caller.expect(200), await caller.expect(200)]}
+    caller.answered(call, answers["a"])
+    caller.send(caller.in_dialog(call, "ACK"))
+    caller.send(caller.in_dialog(call, "BYE"))
+    first.send(first.reply(await first.expect("BYE"), 200))
+    await caller.expect(200, method="BYE")
+    tags = (await ask_node(nodes[0], "query", **{"call-id": call.call_id}))["tags"]
+    assert "b" in tags
+    caller.answered(call, answers["b"])
+    caller.send(caller.in_dialog(call, "BYE"))
+    second.send(second.reply(await second.expect("BYE"), 200))
+    await caller.expect(200, method="BYE")
+
+
+def to_tag(message):
+    return message.get("To").partition("tag=")[2]
 
 
 async def test_two_lines_that_ring_together_share_the_node(proxy, sidecar, agent, nodes):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
 
 from support.kamailio import FakeSidecar, Kamailio, reject, until
 
@@ -64,29 +66,80 @@ async def test_a_banned_source_hears_nothing_until_the_ban_is_lifted(proxy, agen
     caller.send(caller.request(caller.call(), "OPTIONS"))
     await until(lambda: proxy.counter("banned") == banned + 1)
     proxy.rpc("htable.delete", "ban", "127.0.0.1")
-    caller.send(caller.request(caller.call(), "OPTIONS"))
-    await caller.expect(200, method="OPTIONS")
+    caller.send(caller.request(caller.call(), "REGISTER"))
+    await caller.expect(405, method="REGISTER")
 
 
-async def test_a_flooding_source_is_banned_and_others_are_not(agent):
-    trunks = [(f"198.51.100.{n}", "trunk-a") for n in (1, 2)]
-    with Kamailio(host="0.0.0.0", advertise="127.0.0.1:5999", flood_requests=20, trunks=trunks) as proxy:
-        addresses = await own_addresses()
-        proxy.table("address", [f"{n}:1:{a}:32:0:trunk-a" for n, a in enumerate([*addresses, "127.0.0.1"], 1)])
-        proxy.rpc("permissions.addressReload")
-        flooder = await agent(proxy, addresses[0])
-        flooder.proxy = (addresses[0], proxy.port)
+async def test_a_flooding_stranger_is_banned(agent):
+    async with off_loopback(agent, group=2) as (proxy, flooder):
+        call = flooder.call()
         for _ in range(50):
-            flooder.send(flooder.request(flooder.call(), "OPTIONS"))
+            flooder.send(flooder.request(call, "OPTIONS"))
         await until(lambda: proxy.counter("flood_bans") >= 1)
-        assert len([message for message in flooder.seen if message.code == 200]) <= 20
-        other = await agent(proxy)
-        other.proxy = ("127.0.0.1", proxy.port)
+        assert proxy.rpc("htable.get", "ban", flooder.proxy[0])
+        await until(lambda: proxy.counter("banned") >= 1)
+        assert len(flooder.seen) <= 20
+
+
+async def test_new_calls_of_a_flooding_trunk_are_refused_and_the_trunk_is_never_banned(agent):
+    async with off_loopback(agent, group=1) as (proxy, flooder):
+        sidecar = await FakeSidecar(proxy, lambda question: None).start()
+        calls = [flooder.call() for _ in range(50)]
+        for call in calls:
+            flooder.invite(call)
+        await until(lambda: proxy.counter("flood_refusals") == 30)
+        flooder.invite(calls[0])  # sent again: no new call
+        await until(lambda: sum(refused(message) for message in flooder.seen) == 30)
+        assert next(message for message in flooder.seen if refused(message)).get("Retry-After") == "2"
+        flooder.send(flooder.request(flooder.call(), "REGISTER"))
+        await flooder.expect(405, method="REGISTER")
+        assert proxy.counter("flood_refusals") == 30
+        assert proxy.counter("flood_bans") == 0
+        sidecar.close()
+
+
+def refused(message):
+    return message.first == "SIP/2.0 503 Too Many Calls"
+
+
+async def test_loopback_has_no_flood_limit(agent):
+    with Kamailio(flood_requests=20) as proxy:
+        caller = await agent(proxy)
         for _ in range(50):
-            other.send(other.request(other.call(), "OPTIONS"))
+            caller.send(caller.request(caller.call(), "REGISTER"))
         for _ in range(50):
-            await other.expect(200, method="OPTIONS")
-        assert proxy.rpc("htable.get", "ban", addresses[0])
+            await caller.expect(405, method="REGISTER")
+
+
+async def test_a_ban_of_a_trunk_ends_none_of_its_calls(proxy, answered):
+    caller, line, call, _ = await answered()
+    banned, forged = proxy.counter("banned"), proxy.counter("forged_in_dialog")
+    proxy.rpc("htable.sets", "ban", "127.0.0.1", "1")
+    try:
+        caller.invite(caller.call())
+        await until(lambda: proxy.counter("banned") == banned + 1)
+        caller.send(caller.in_dialog(call, "INFO"))
+        await line.expect("INFO")
+        call.routes, own = [], call.routes
+        caller.send(caller.in_dialog(call, "BYE"))
+        await until(lambda: proxy.counter("forged_in_dialog") == forged + 1)
+        call.routes = own
+        caller.send(caller.in_dialog(call, "BYE"))
+        await line.expect("BYE")
+    finally:
+        proxy.rpc("htable.delete", "ban", "127.0.0.1")
+
+
+@contextlib.asynccontextmanager
+async def off_loopback(agent, group):
+    """A proxy with a limit of 20 requests, and an agent on an address of this machine that is not on loopback."""
+    (address, *_) = await own_addresses()
+    with Kamailio(host="0.0.0.0", advertise=f"{address}:5999", flood_requests=20) as proxy:
+        proxy.table("address", [f"1:{group}:{address}:32:0:trunk-a"])
+        proxy.rpc("permissions.addressReload")
+        flooder = await agent(proxy, address)
+        flooder.proxy = (address, proxy.port)
+        yield proxy, flooder
 
 
 async def own_addresses():
@@ -96,11 +149,25 @@ async def own_addresses():
     return [address for address in text.decode().split() if ":" not in address]
 
 
-async def test_options_tell_whether_the_proxy_is_in_step(agent):
+async def test_options_tell_whether_the_proxy_can_take_calls(agent):
     with Kamailio() as proxy:
         prober = await agent(proxy, "127.0.0.1")
-        prober.send(prober.request(prober.call(), "OPTIONS"))
-        await prober.expect(200, method="OPTIONS")
+
+        async def probe():
+            prober.send(prober.request(prober.call(), "OPTIONS"))
+            await until(lambda: bool(prober.inbox))
+            return prober.inbox.pop()
+
+        reply = await probe()
+        assert reply.code == 503
+        assert reply.get("Retry-After") == "1"
+        proxy.rpc("htable.seti", "health", "alive", 1)
+        assert (await probe()).code == 200
         proxy.rpc("htable.delete", "cfg", "version")
-        prober.send(prober.request(prober.call(), "OPTIONS"))
-        assert (await prober.expect(503, method="OPTIONS")).get("Retry-After") == "1"
+        assert (await probe()).code == 503
+        proxy.rpc("htable.sets", "cfg", "version", "test")
+        proxy.rpc("htable.seti", "health", "alive", 1)
+        began = time.monotonic()
+        while (await probe()).code == 200:
+            assert time.monotonic() - began < 8
+        assert time.monotonic() - began > 2

@@ -208,7 +208,7 @@ class KamailioSettings(Section):
         default=0,
         ge=0,
         description="Requests per source address and 2 s above which it is banned; 0: no limit. Loopback and peers are "
-        "exempt. Trunks are not: leave room for the busiest one.",
+        "exempt. A trunk is never banned, but its further new calls get 503: leave room for the busiest one.",
     )
     flood_ban_s: int = Field(default=300, ge=1, description="How long a flooding source is banned, seconds.")
     media_timeout_ms: int = Field(

@@ -6,7 +6,7 @@ import re
 import time
 
 import pytest
-from signalbox.media.ng import NgClient
+from signalbox.media.ng import NgClient, NgRefusedError
 from support.kamailio import SDP, FakeSidecar, Kamailio, branch, dial, stage, until
 from support.rtpengine import Rtpengine
 
@@ -267,7 +267,8 @@ async def test_what_the_node_did_not_write_anew_is_never_passed_on(proxy, sideca
 
 async def test_bye_to_one_of_two_lines_that_answered_leaves_the_other_its_media(proxy, sidecar, agent, nodes):
     caller, first, second = await agent(), await agent(), await agent()
-    sidecar.decide = lambda question: dial(stage(branch(first.port), branch(second.port)), media="anchor", n1=1, n2=2)
+    both = stage(branch(first.port, line="line-a"), branch(second.port, line="line-b"))
+    sidecar.decide = lambda question: dial(both, media="anchor", n1=1, n2=2)
     call = caller.call()
     caller.invite(call)
     invites = [await first.expect("INVITE"), await second.expect("INVITE")]
@@ -280,11 +281,55 @@ async def test_bye_to_one_of_two_lines_that_answered_leaves_the_other_its_media(
     first.send(first.reply(await first.expect("BYE"), 200))
     await caller.expect(200, method="BYE")
     tags = (await ask_node(nodes[0], "query", **{"call-id": call.call_id}))["tags"]
-    assert "b" in tags
+    assert {"a", "b"} <= {*tags}
+    assert not held(tags["a"])
+    assert held(tags["b"])
     caller.answered(call, answers["b"])
     caller.send(caller.in_dialog(call, "BYE"))
     second.send(second.reply(await second.expect("BYE"), 200))
     await caller.expect(200, method="BYE")
+    limit = time.monotonic() + 5
+    while left := await ports(nodes[0], call):
+        assert time.monotonic() < limit, left
+
+
+@pytest.mark.parametrize("who", ["caller", "line"])
+@pytest.mark.parametrize("together", [1, 2])
+async def test_one_bye_frees_the_ports(proxy, sidecar, agent, nodes, who, together):
+    caller, *lines = [await agent() for _ in range(1 + together)]
+    sidecar.decide = lambda question: dial(stage(*(branch(one.port) for one in lines)), media="anchor", n1=1, n2=2)
+    call = caller.call()
+    caller.invite(call)
+    invites = [await line.expect("INVITE") for line in lines]
+    for line, invite in zip(lines, invites, strict=True):
+        line.send(line.reply(invite, 183, tag=f"t{line.port}", body=OTHER_SDP))
+        await caller.expect(183)
+    line, tag = lines[0], f"t{lines[0].port}"
+    line.send(line.reply(invites[0], 200, tag=tag, body=OTHER_SDP))
+    caller.answered(call, await caller.expect(200))
+    caller.send(caller.in_dialog(call, "ACK"))
+    assert await ports(nodes[0], call)
+    if who == "caller":
+        caller.send(caller.in_dialog(call, "BYE"))
+    else:
+        line.send(line.in_dialog(line.dialog(invites[0], tag), "BYE"))
+    limit = time.monotonic() + 5
+    while left := await ports(nodes[0], call):
+        assert time.monotonic() < limit, left
+
+
+async def ports(node, call):
+    """Ports that a node holds for a call."""
+    try:
+        tags = (await ask_node(node, "query", **{"call-id": call.call_id}))["tags"]
+    except NgRefusedError:
+        return []
+    return [port for tag in tags.values() for port in held(tag)]
+
+
+def held(tag):
+    """Local ports of one party in the answer to a query."""
+    return [one["local port"] for media in tag["medias"] for one in media["streams"] if "local port" in one]
 
 
 def to_tag(message):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from signalbox.store.base import Delete, Entry, Listing, Put
 from support.wait import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Coroutine, Iterable
     from pathlib import Path
 
     from signalbox.store.base import Store
@@ -63,6 +63,13 @@ def entry(message: codec.Object, revision: int = 1) -> Entry:
 def listing(*messages: codec.Object, revision: int = 1) -> Listing:
     """Objects as the store lists them."""
     return Listing(sorted((entry(m, revision) for m in messages), key=lambda e: e.key), revision)
+
+
+def at_once(coroutine: Coroutine[Any, None, None]) -> None:
+    """Run to its end what only lets others have their turn, with nobody else there."""
+    with suppress(StopIteration):
+        while True:
+            coroutine.send(None)
 
 
 async def put(store: Store, *messages: codec.Object) -> int:

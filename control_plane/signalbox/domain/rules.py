@@ -145,6 +145,15 @@ class Rules:
                 if memo.pop((digits, looped), None) is not None:
                     self._memo_size -= 1
 
+    def shrink(self, count: int) -> bool:
+        """Let go of some of what is in here, for rules no longer used: to free all at once takes long. False: empty."""
+        for _ in range(count):
+            part = self._numbers or self._lines or self._memo
+            if not part:
+                return False
+            part.popitem()
+        return True
+
     def recall(self, number: Number, looped: bool) -> Decision | None:
         """What was decided for the number before, if everything it rests on is as it was."""
         memo = self._memo.get(number.tenant)

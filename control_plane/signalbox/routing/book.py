@@ -6,6 +6,7 @@ A value that cannot be used is passed over, loudly: what was known under its key
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import structlog
@@ -16,6 +17,7 @@ from signalbox.domain.media import MediaTable
 from signalbox.domain.rules import Rules
 from signalbox.routing import convert
 from signalbox.store import codec, keys
+from signalbox.store.mirror import SLICE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,14 +44,18 @@ class Book:
         """True once rules and live nodes are known, from whatever source."""
         return self._rules_known and self._live_known
 
-    def reset_rules(self, listing: Listing) -> None:
-        """Replace all rules."""
+    async def reset_rules(self, listing: Listing) -> None:
+        """Replace all rules, once the new ones are complete; calls are decided by the old ones until then."""
         self._forget_damage(keys.RULES)
         rules = Rules()
-        for entry in listing.entries:
+        for position, entry in enumerate(listing.entries, 1):
             self._take(entry, lambda message: _put_rule(rules, message))
-        self.rules, self._rules_known = rules, True
+            if position % SLICE == 0:
+                await asyncio.sleep(0)
+        before, self.rules, self._rules_known = self.rules, rules, True
         self._on_edge_change()
+        while before.shrink(SLICE):  # noqa: ASYNC110, only lets others have their turn
+            await asyncio.sleep(0)
 
     def change_rules(self, changes: Sequence[Change]) -> None:
         """Put and delete some rules; the next decision obeys."""

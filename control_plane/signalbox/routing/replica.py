@@ -13,7 +13,7 @@ import structlog
 
 from signalbox.store import keys, snapshot
 from signalbox.store.base import Listing
-from signalbox.store.mirror import Mirror
+from signalbox.store.mirror import SLICE, Mirror
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +39,7 @@ class Replica:
         self._stale_after_s = settings.stale_after_s
         self._rules = Mirror(store, keys.RULES, on_reset=self._reset_rules, on_changes=self._change_rules)
         self._live = Mirror(store, keys.LIVE, on_reset=self._reset_live, on_changes=self._change_live)
+        self._resetting = asyncio.Lock()
         self._copy = Copy() if writes_snapshot else None
         self._saved = -1
         self._from_file: tuple[int, float] | None = None
@@ -115,16 +116,17 @@ class Replica:
         if listing is None:
             logger.warning("no_rules_yet", snapshot=str(self._path))
             return
-        if not self._rules.synced.is_set():
-            self._from_file = (listing.revision, known_at)
-            self._reset_rules(_part(listing, keys.RULES))
-            logger.warning("rules_from_snapshot", revision=listing.revision, age_s=round(self.rule_age_s()))
+        async with self._resetting:
+            if not self._rules.synced.is_set():
+                self._from_file = (listing.revision, known_at)
+                await self._replace_rules(_part(listing, keys.RULES))
+                logger.warning("rules_from_snapshot", revision=listing.revision, age_s=round(self.rule_age_s()))
         if not self._live.synced.is_set():
-            self._reset_live(_part(listing, keys.LIVE))
+            self._book.reset_live(_part(listing, keys.LIVE))
 
     async def _save_file(self, copy: Copy) -> None:
         known_at, changes = time.time() - self.rule_age_s(), copy.changes
-        entries = list(copy.entries.values()) if changes != self._saved else None
+        entries = copy.entries() if changes != self._saved else None
         try:
             await asyncio.to_thread(_save, self._path, entries, self.revision, known_at)
             self._saved = changes
@@ -132,53 +134,71 @@ class Replica:
             logger.error("snapshot_not_written", file=str(self._path), error=str(error))
             self._saved = -1
 
-    def _reset_rules(self, listing: Listing) -> None:
+    async def _reset_rules(self, listing: Listing) -> None:
+        # One at a time: what the file has must not replace what etcd told meanwhile.
+        async with self._resetting:
+            await self._replace_rules(listing)
+        if self._copy is not None:
+            await self._copy.reset(keys.RULES, listing)
+
+    async def _replace_rules(self, listing: Listing) -> None:
         # The collector would go through all rules again and again, and find nothing.
         gc.disable()
         try:
-            self._book.reset_rules(listing)
+            await self._book.reset_rules(listing)
         finally:
             gc.freeze()
             gc.enable()
-        if self._copy is not None:
-            self._copy.reset(keys.RULES, listing)
 
     def _change_rules(self, changes: Sequence[Change], revision: int) -> None:
         self._book.change_rules(changes)
         if self._copy is not None:
-            self._copy.change(changes)
+            self._copy.change(keys.RULES, changes)
 
-    def _reset_live(self, listing: Listing) -> None:
+    async def _reset_live(self, listing: Listing) -> None:
         self._book.reset_live(listing)
         if self._copy is not None:
-            self._copy.reset(keys.LIVE, listing)
+            await self._copy.reset(keys.LIVE, listing)
 
     def _change_live(self, changes: Sequence[Change], revision: int) -> None:
         self._book.change_live(changes)
         if self._copy is not None:
-            self._copy.change(changes)
+            self._copy.change(keys.LIVE, changes)
 
 
 class Copy:
-    """The entries as they are stored, for the file. ``changes`` grows with every change."""
+    """The entries as they are stored, by prefix, for the file. ``changes`` grows with every change."""
 
     def __init__(self) -> None:
-        self.entries: dict[str, Entry] = {}
+        self._parts: dict[str, dict[str, Entry]] = {}
         self.changes = 0
 
-    def reset(self, prefix: str, listing: Listing) -> None:
-        """Replace all below a prefix."""
-        self.entries = {key: entry for key, entry in self.entries.items() if not key.startswith(prefix)}
-        self.entries.update((entry.key, entry) for entry in listing.entries)
-        self.changes += 1
+    def entries(self) -> list[Entry]:
+        """All there are."""
+        return [entry for part in self._parts.values() for entry in part.values()]
 
-    def change(self, changes: Sequence[Change]) -> None:
-        """Put and delete some."""
+    async def reset(self, prefix: str, listing: Listing) -> None:
+        """Replace all below a prefix."""
+        part: dict[str, Entry] = {}
+        for position, entry in enumerate(listing.entries, 1):
+            part[entry.key] = entry
+            if position % SLICE == 0:
+                await asyncio.sleep(0)
+        before, self._parts[prefix] = self._parts.get(prefix, {}), part
+        self.changes += 1
+        while before:
+            for _ in range(min(SLICE, len(before))):
+                before.popitem()
+            await asyncio.sleep(0)
+
+    def change(self, prefix: str, changes: Sequence[Change]) -> None:
+        """Put and delete some below a prefix."""
+        part = self._parts.setdefault(prefix, {})
         for change in changes:
             if change.entry is None:
-                self.entries.pop(change.key, None)
+                part.pop(change.key, None)
             else:
-                self.entries[change.key] = change.entry
+                part[change.key] = change.entry
         self.changes += len(changes)
 
 

@@ -15,7 +15,7 @@ from signalbox.errors import StoreFullError, StoreUnavailableError
 from signalbox.store.base import CompactedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from signalbox.store.base import Change, Listing, Store
 
@@ -23,6 +23,8 @@ logger = structlog.get_logger(__name__)
 
 FAR_BEHIND = 5_000
 """Revisions missed, of any prefix, above which listing anew is quicker than catching up."""
+SLICE = 200
+"""So many entries are dealt with at once, about 2 ms; then whatever else waits has its turn."""
 RETRY_S = 0.2
 RETRY_MAX_S = 5.0
 
@@ -31,7 +33,8 @@ class Mirror:
     """Tells its owner the content of a prefix and every change to it, in order, each once.
 
     ``on_reset`` gets all of it (replace what you have), ``on_changes`` what has changed since and the revision reached.
-    Both run in the event loop and must not raise: a value that cannot be used is for them to skip, loudly.
+    Both run in the event loop and must not raise: a value that cannot be used is for them to skip, loudly. A listing
+    may be long: ``on_reset`` goes through it by :data:`SLICE`, and does not keep it (it is emptied).
     """
 
     def __init__(
@@ -39,7 +42,7 @@ class Mirror:
         store: Store,
         prefix: str,
         *,
-        on_reset: Callable[[Listing], None],
+        on_reset: Callable[[Listing], Awaitable[None]],
         on_changes: Callable[[Sequence[Change], int], None],
         start_revision: int = 0,
         far_behind: int = FAR_BEHIND,
@@ -95,9 +98,14 @@ class Mirror:
         if not self.revision:
             began = time.monotonic()
             listing = await self._store.list(self._prefix)
-            self._on_reset(listing)
+            keys = len(listing.entries)
+            await self._on_reset(listing)
             self._reached(listing.revision, began)
-            logger.info("mirror_listed", prefix=self._prefix, revision=self.revision, keys=len(listing.entries))
+            logger.info("mirror_listed", prefix=self._prefix, revision=self.revision, keys=keys)
+            while listing.entries:
+                # To free all at once takes long too.
+                del listing.entries[-SLICE:]
+                await asyncio.sleep(0)
         async with aclosing(self._store.watch(self._prefix, self.revision + 1)) as batches:
             async for changes, revision in batches:
                 if changes:

@@ -38,7 +38,7 @@ class Follower(Mirror):
         self.entries: dict[str, Entry] = {}
         self.resets = 0
 
-    def reset(self, listing: Listing) -> None:
+    async def reset(self, listing: Listing) -> None:
         self.resets += 1
         self.entries = {entry.key: entry for entry in listing.entries}
 

@@ -26,7 +26,7 @@ def book() -> Book:
     book = Book(lambda: None)
     rules = (routing.trunk(), routing.line(), routing.number())
     bypass = routing.number("4007654321", media=types_pb2.MEDIA_MODE_BYPASS)
-    book.reset_rules(routing.listing(*rules, bypass))
+    routing.at_once(book.reset_rules(routing.listing(*rules, bypass)))
     book.reset_live(routing.listing(routing.node(1), routing.node(2)))
     return book
 

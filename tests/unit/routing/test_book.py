@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -35,7 +38,11 @@ def told() -> Told:
 @pytest.fixture
 def book(told: Told) -> Book:
     book = Book(told)
-    book.reset_rules(routing.listing(routing.trunk(), routing.line(), routing.number(), types_pb2.Tenant(id="acme")))
+    routing.at_once(
+        book.reset_rules(
+            routing.listing(routing.trunk(), routing.line(), routing.number(), types_pb2.Tenant(id="acme"))
+        )
+    )
     book.reset_live(routing.listing(routing.node(1), routing.edge()))
     told.times = 0
     return book
@@ -60,7 +67,7 @@ def why(book: Book, called: str = routing.NUMBER) -> str:
 def test_a_book_is_loaded_when_rules_and_live_nodes_are_known() -> None:
     book = Book(lambda: None)
     assert not book.loaded
-    book.reset_rules(Listing([], 1))
+    routing.at_once(book.reset_rules(Listing([], 1)))
     assert not book.loaded
     book.reset_live(Listing([], 1))
     assert book.loaded
@@ -79,12 +86,32 @@ def test_changes_are_in_force_at_once(book: Book) -> None:
 
 
 def test_a_reset_replaces_everything(book: Book) -> None:
-    book.reset_rules(routing.listing(routing.trunk()))
+    routing.at_once(book.reset_rules(routing.listing(routing.trunk())))
     assert why(book) == "number_unknown"
     book.reset_live(Listing([], 3))
     assert not book.media_nodes
     assert not book.edges
     assert book.media.assign("x").node == 0
+
+
+async def test_calls_are_decided_by_the_old_rules_while_many_new_ones_are_read() -> None:
+    book, count = Book(lambda: None), 100_000
+    rules = [routing.entry(routing.number(f"400{n:07d}")) for n in range(count)]
+    rules += [routing.entry(message) for message in (routing.trunk(), routing.line())]
+    await book.reset_rules(Listing(rules[count // 2 :], 1))
+    turns = [time.monotonic()]
+    last = f"400{count - 1:07d}"
+    resetting = asyncio.create_task(book.reset_rules(Listing(rules, 2)))
+    while not resetting.done():
+        assert why(book, last) == "dial"
+        if book.rules.numbers == count // 2:
+            assert why(book, "4000000000") == "number_unknown"
+        turns.append(time.monotonic())
+        await asyncio.sleep(0)
+    assert why(book, "4000000000") == "dial"
+    longest = max(after - before for before, after in pairwise(turns))
+    assert longest < 0.1, "a few milliseconds, but for a machine that is busy; all of it takes a second"
+    assert len(turns) > 500
 
 
 def test_edges_hear_of_trunks_and_nodes_but_not_of_numbers_lines_and_live_calls(book: Book, told: Told) -> None:
@@ -124,10 +151,10 @@ def test_a_damaged_value_in_a_listing_is_passed_over() -> None:
     bad = replace(routing.entry(routing.number("4007654321")), value=b"\x01")
     misplaced = replace(routing.entry(routing.line("z")), key=keys.line("acme", "y"))
     good = routing.listing(routing.trunk(), routing.line(), routing.number())
-    book.reset_rules(Listing([*good.entries, bad, misplaced], 5))
+    routing.at_once(book.reset_rules(Listing([*good.entries, bad, misplaced], 5)))
     assert why(book) == "dial"
     assert set(book.damaged) == {keys.number("4007654321"), keys.line("acme", "y")}
-    book.reset_rules(good)
+    routing.at_once(book.reset_rules(good))
     assert not book.damaged
 
 
@@ -162,7 +189,7 @@ def test_changes_one_by_one_lead_to_what_a_listing_of_the_end_gives(
     steps: list[tuple[codec.Object, bool, bool]],
 ) -> None:
     followed, stored = Book(lambda: None), {}
-    followed.reset_rules(Listing([], 1))
+    routing.at_once(followed.reset_rules(Listing([], 1)))
     followed.reset_live(Listing([], 1))
     for message, deleted, asked in steps:
         key = codec.key_of(message)
@@ -177,7 +204,9 @@ def test_changes_one_by_one_lead_to_what_a_listing_of_the_end_gives(
         if asked:
             _decisions(followed)
     listed = Book(lambda: None)
-    listed.reset_rules(Listing([e for key, e in sorted(stored.items()) if key.startswith(keys.RULES)], 9))
+    routing.at_once(
+        listed.reset_rules(Listing([e for key, e in sorted(stored.items()) if key.startswith(keys.RULES)], 9))
+    )
     listed.reset_live(Listing([e for key, e in sorted(stored.items()) if key.startswith(keys.LIVE)], 9))
     assert _decisions(followed) == _decisions(listed)
     assert version_of(content(followed)) == version_of(content(listed))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def book_of(*messages: Object, feed: EdgeFeed | None = None) -> Book:
     book = Book(feed.mark if feed else lambda: None)
-    book.reset_rules(routing.listing(*(m for m in messages if key_of(m).startswith(keys.RULES))))
+    routing.at_once(book.reset_rules(routing.listing(*(m for m in messages if key_of(m).startswith(keys.RULES)))))
     book.reset_live(routing.listing(*(m for m in messages if key_of(m).startswith(keys.LIVE))))
     return book
 
@@ -37,7 +37,7 @@ EDGES = (routing.edge("e1"), routing.edge("e2", "192.0.2.101:5060", "[2001:db8::
 def test_equal_content_has_an_equal_version_at_every_replica() -> None:
     one = book_of(*TRUNKS, *NODES, *EDGES)
     other = Book(lambda: None)
-    other.reset_rules(Listing([], 1))
+    routing.at_once(other.reset_rules(Listing([], 1)))
     other.reset_live(Listing([], 1))
     for message in reversed((*NODES, *EDGES)):
         other.change_live([Change(key_of(message), routing.entry(message, 50), 50)])
@@ -83,7 +83,7 @@ async def feed() -> AsyncIterator[EdgeFeed]:
 async def test_nothing_is_published_before_the_book_is_loaded(feed: EdgeFeed) -> None:
     book = Book(feed.mark)
     running = asyncio.create_task(feed.run(book))
-    book.reset_rules(Listing([], 1))
+    routing.at_once(book.reset_rules(Listing([], 1)))
     waiting = asyncio.create_task(feed.next(""))
     await turn_loop()
     assert not waiting.done()

@@ -26,7 +26,7 @@ class Copy:
         self.resets: list[int] = []
         self.revisions: list[int] = []
 
-    def reset(self, listing: Listing) -> None:
+    async def reset(self, listing: Listing) -> None:
         self.resets.append(listing.revision)
         self.entries = {entry.key: entry for entry in listing.entries}
 
@@ -97,7 +97,7 @@ async def test_it_lists_once_and_then_follows(store: MemoryStore) -> None:
 async def test_from_a_snapshot_it_gets_only_what_has_changed_since(store: MemoryStore) -> None:
     start = await put(store, "p/a")
     copy = Copy()
-    copy.reset(await store.list("p/"))
+    await copy.reset(await store.list("p/"))
     await put(store, "p/b")
     async with following(store, copy, start_revision=start) as mirror:
         await assert_same(store, copy, mirror)
@@ -186,7 +186,7 @@ async def test_the_age_stays_small_while_all_is_quiet_and_grows_while_the_store_
 
 
 async def test_an_error_of_the_owner_ends_it(store: MemoryStore) -> None:
-    def fail(listing: Listing) -> None:
+    async def fail(listing: Listing) -> None:
         raise KeyError("a defect")
 
     mirror = Mirror(store, "p/", on_reset=fail, on_changes=Copy().change)

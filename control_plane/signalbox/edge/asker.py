@@ -15,7 +15,7 @@ import structlog
 
 from signalbox.api.types.v1.types_pb2 import DRAINING, INVALID_FIELD, RULES_NOT_LOADED, STORE_UNAVAILABLE, ErrorReason
 from signalbox.edge.question import MalformedError, Question, UnreadableError, parse
-from signalbox.edge.reply import DecisionCache, Rendered, ReplyWriter, UnusableDecisionError, reject
+from signalbox.edge.reply import DecisionCache, Rendered, ReplyWriter, UnusableDecisionError, reject, unusable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +54,6 @@ RETRY_AFTER_UNAVAILABLE_S = 5
 _MALFORMED = reject(400, "Bad Request", "malformed")
 _OVERLOAD = reject(503, "Service Unavailable", "overload", RETRY_AFTER_OVERLOAD_S)
 _UNAVAILABLE = reject(503, "Service Unavailable", "routing_unavailable", RETRY_AFTER_UNAVAILABLE_S)
-_UNUSABLE = reject(500, "Server Internal Error", "decision_unusable")
 _ERROR = reject(500, "Server Internal Error", "routing_error")
 _NEVER = float("inf")
 _TRY_ANOTHER = frozenset({DRAINING, RULES_NOT_LOADED, STORE_UNAVAILABLE})
@@ -260,7 +259,7 @@ class Asker:
                 "decision_unusable", call_id=question.request.call_id, tenant=decision.tenant, reason=str(error)
             )
             self._close(question)
-            self._reply(question, _UNUSABLE)
+            self._reply(question, unusable(decision))
             return
         waited = now - question.asked_at
         if question.second is replica:

@@ -6,10 +6,13 @@ once and kept under the decision's fingerprint; a call costs one bytes format.
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import secrets
 from typing import TYPE_CHECKING
+
+from google.protobuf import text_format
 
 from signalbox.api.types.v1.types_pb2 import MEDIA_MODE_ANCHOR, MEDIA_MODE_BYPASS, MEDIA_MODE_UNSPECIFIED
 
@@ -24,6 +27,9 @@ MAX_PHRASE = 64
 MIN_RING_MS = 1_000
 MAX_RING_MS = 180_000
 MAX_TEXT = 256
+MAX_UNUSABLE = 1_500
+"""Bytes of a decision that cannot be used that go into the event; 2,000 as base64."""
+
 _WORDS = re.compile(r"[a-z0-9_]{1,64} [a-z0-9-]{0,63} [0-9]{0,15}")
 _MEDIA = {MEDIA_MODE_UNSPECIFIED: "anchor", MEDIA_MODE_ANCHOR: "anchor", MEDIA_MODE_BYPASS: "bypass"}
 
@@ -83,6 +89,14 @@ class Rendered:
 def reject(code: int, phrase: str, why: str, retry_after: int = 0, tenant: str = "", number: str = "") -> Rendered:
     """A refusal of the edge itself."""
     return _rejection("edge", code, phrase, why, retry_after, tenant, number, reusable=False)
+
+
+def unusable(decision: Decision) -> Rendered:
+    """The refusal of one call whose decision cannot be used; it carries that decision, for the event *decided*."""
+    text = text_format.MessageToString(decision, as_one_line=True).encode()[:MAX_UNUSABLE]
+    refusal = reject(500, "Server Internal Error", "decision_unusable")
+    refusal.fields["x"] = base64.b64encode(text.decode(errors="ignore").encode()).decode()
+    return refusal
 
 
 def render(decision: Decision) -> Rendered:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import time
 from typing import TYPE_CHECKING
 
@@ -310,7 +311,9 @@ async def test_a_decision_that_the_proxy_cannot_use_ends_that_call(
 
     for fake in replicas:
         fake.behaviour.decide = decide
-    assert (await edge.answer(question(1, 1, called="4000000000")))["why"] == "decision_unusable"
+    refusal = await edge.answer(question(1, 1, called="4000000000"))
+    assert refusal["why"] == "decision_unusable"
+    assert "a|b" in base64.b64decode(refusal["x"]).decode()
     assert (await edge.answer(question(2, 2)))["do"] == "dial"
 
 

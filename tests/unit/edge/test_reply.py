@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 import pytest
@@ -100,6 +101,14 @@ def test_a_decision_used_again_says_so() -> None:
 def test_what_the_proxy_could_not_use_is_refused(decision: Decision) -> None:
     with pytest.raises(UnusableDecisionError):
         render(decision)
+
+
+@pytest.mark.parametrize("line", ["a|b", "号" * 2_000])
+def test_a_refusal_for_what_could_not_be_used_carries_it_cut_to_measure(line: str) -> None:
+    body = json.loads(reply.unusable(dial(line=line)).end(0, 0).partition(b"\r\n\r\n")[2])
+    assert (body["do"], body["code"], body["by"], body["why"]) == ("reject", 500, "edge", "decision_unusable")
+    assert len(body["x"]) <= 2_000
+    assert "ring_time_ms" in base64.b64decode(body["x"]).decode() or len(line) > 100
 
 
 def test_a_decision_is_rendered_once_per_fingerprint() -> None:

@@ -230,6 +230,13 @@ class EdgeSettings(Section):
         min_length=1,
         description="Routing replicas: host:port each, or dns:name:port for all addresses of a name.",
     )
+    streams_per_replica: int = Field(
+        default=1,
+        ge=1,
+        le=16,
+        description="Connections to each routing replica. The kernel spreads connections over the replica's worker "
+        "processes: with several workers, several times as many connections use them all.",
+    )
     routing_tls: ClientTlsSettings = ClientTlsSettings()
     metrics: MetricsSettings = MetricsSettings()
     state_dir: Path = Field(default=Path("var/edge"), description="Journal of events and positions.")

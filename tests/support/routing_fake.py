@@ -59,6 +59,7 @@ class RoutingFake(routing_pb2_grpc.RoutingServiceServicer):
         self.behaviour = Behaviour()
         self.questions: list[pb.Question] = []
         self.messages = 0
+        self.askers: set[str] = set()
         self.snapshot: pb.WatchEdgeResponse | None = None
         self.hellos: list[pb.Edge] = []
         self.acks: list[str] = []
@@ -111,6 +112,7 @@ class RoutingFake(routing_pb2_grpc.RoutingServiceServicer):
         async def take() -> None:
             async for request in requests:
                 self.messages += 1
+                self.askers.add(context.peer())
                 self.questions.extend(request.questions)
                 if self.behaviour.silent:
                     continue

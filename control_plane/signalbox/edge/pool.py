@@ -39,7 +39,7 @@ _OPTIONS: list[tuple[str, str | int]] = [
 
 
 class Pool:
-    """Keeps one :class:`Replica` per address. :meth:`run` is the long-lived coroutine."""
+    """Keeps ``streams_per_replica`` :class:`Replica` per address. :meth:`run` is the long-lived coroutine."""
 
     def __init__(self, settings: EdgeSettings) -> None:
         self._settings = settings
@@ -110,21 +110,25 @@ class Pool:
         """Long-lived coroutine: follow the addresses, run the replicas."""
         async with asyncio.TaskGroup() as tasks:
             while True:
-                wanted = await self._addresses()
-                for target, server_name in wanted.items():
-                    if target not in self._replicas:
-                        replica = self._make(target, server_name, receiver)
-                        self._replicas[target] = replica
-                        self._tasks[target] = tasks.create_task(replica.run(), name=f"replica {target}")
-                for target in self._replicas.keys() - wanted.keys():
-                    tasks.create_task(self._retire(target), name=f"retire {target}")
+                wanted = {
+                    _name(target, number): (target, server_name)
+                    for target, server_name in (await self._addresses()).items()
+                    for number in range(1, self._settings.streams_per_replica + 1)
+                }
+                for name, (target, server_name) in wanted.items():
+                    if name not in self._replicas:
+                        replica = self._make(name, target, server_name, receiver)
+                        self._replicas[name] = replica
+                        self._tasks[name] = tasks.create_task(replica.run(), name=f"replica {name}")
+                for name in self._replicas.keys() - wanted.keys():
+                    tasks.create_task(self._retire(name), name=f"retire {name}")
                 await asyncio.sleep(RESOLVE_INTERVAL_S)
 
-    def _make(self, target: str, server_name: str | None, receiver: Receiver) -> Replica:
+    def _make(self, name: str, target: str, server_name: str | None, receiver: Receiver) -> Replica:
         options = list(_OPTIONS)
-        name = self._settings.routing_tls.server_name or server_name
-        if self._credentials is not None and name is not None:
-            options.append(("grpc.ssl_target_name_override", name))
+        server_name = self._settings.routing_tls.server_name or server_name
+        if self._credentials is not None and server_name is not None:
+            options.append(("grpc.ssl_target_name_override", server_name))
 
         def connect() -> grpc.aio.Channel:
             if self._credentials is None:
@@ -132,7 +136,7 @@ class Pool:
             return grpc.aio.secure_channel(target, self._credentials, options=options)
 
         return Replica(
-            target,
+            name,
             connect,
             receiver,
             self._sort,
@@ -140,14 +144,14 @@ class Pool:
             timeout_s=self._settings.decide_timeout_ms / 1000,
         )
 
-    async def _retire(self, target: str) -> None:
+    async def _retire(self, name: str) -> None:
         """The address is gone from DNS."""
-        replica, task = self._replicas.pop(target), self._tasks.pop(target)
+        replica, task = self._replicas.pop(name), self._tasks.pop(name)
         replica.drain()
         self._sort()
         await asyncio.sleep(RETIRE_S)
         task.cancel()
-        logger.info("replica_retired", replica=target)
+        logger.info("replica_retired", replica=name)
 
     def _sort(self) -> None:
         """A state changed."""
@@ -173,6 +177,11 @@ class Pool:
                 self._resolved[host, port] = [_target(str(address[0]), port) for *_, address in infos]
             found |= dict.fromkeys(self._resolved.get((host, port), ()), host)
         return found
+
+
+def _name(target: str, number: int) -> str:
+    """Name of one connection to an address."""
+    return target if number == 1 else f"{target}#{number}"
 
 
 def _target(address: str, port: int) -> str:

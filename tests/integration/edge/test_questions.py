@@ -25,6 +25,19 @@ if TYPE_CHECKING:
     Start = Callable[..., Awaitable[Edge]]
 
 
+async def test_several_connections_to_each_replica_are_all_used(start_edge: Start, replicas: list[RoutingFake]) -> None:
+    edge = await start_edge(streams_per_replica=3, ready=6)
+    first, second = (fake.address for fake in replicas)
+    assert set(edge.states()) == {f"{address}{number}" for address in (first, second) for number in ("", "#2", "#3")}
+    for number in range(12):
+        await edge.answer(question(number, 1))
+    for fake in replicas:
+        assert len(fake.askers) == 3, "three connections, for each has a port of its own"
+    await replicas[0].stop()
+    await edge.ready(3)
+    assert (await edge.answer(question(50, 1)))["do"] == "dial"
+
+
 async def test_a_question_gets_the_decision_of_routing(start_edge: Start) -> None:
     edge = await start_edge()
     body = await edge.answer(question(17, 99))

@@ -102,7 +102,7 @@ class Kamailio:
         os.utime(path, (moment, moment))
 
     def start(self, *, marked: bool = True) -> None:
-        """Start it and wait until it answers RPC. ``marked``: set the sidecar's mark, so that OPTIONS gets 200."""
+        """Start it and wait until it answers RPC. ``marked``: set the sidecar's mark of the state it has."""
         command = kamailio_config.command(self.settings, self.config)
         command[:1] = os.environ.get("KAMAILIO", "kamailio").split()  # another version, perhaps in a chroot
         with self.log.open("wb") as log:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from support.site import kinds
+from support.site import eventually, kinds
 from support.wire import connect, stream
 
 SETUP_AT_MOST_S = 1.0
@@ -52,6 +52,27 @@ async def test_the_node_is_used_again_when_it_is_back(site, caller, line):
         if used == back:
             break
         assert time.monotonic() - begun < 20, "the node is back, and nobody uses it"
+
+
+async def test_calls_outlive_the_registration_of_their_node(site, caller, line):
+    number = site.number([line.address], anchored=True)
+    connected = await connect(caller, line, number)
+    serving = host(connected)
+    n = next(n for n in (1, 2) if site.cluster.address(f"rtpengine-{n}", "rtp") == serving)
+    before = site.cluster.facts("edge-1")["snapshot_version"]
+    with site.killed(f"media-{n}"):
+        await eventually(
+            lambda: site.cluster.facts("edge-1")["snapshot_version"] not in ("", before),
+            "the lease ended and the proxy has been told",
+            within=20,
+        )
+        answer = await connected.reinvite()
+        assert stream(answer.body).address.partition(":")[0] == serving
+        assert await connected.both_hear()
+        another = await connect(caller, line, number)
+        assert host(another) != serving, "no new calls where nobody watches the node"
+        await another.hang_up()
+        await connected.hang_up()
 
 
 async def test_without_any_node_an_anchored_call_is_refused_and_a_bypassed_one_is_not(site, caller, line):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import socket
 
@@ -32,6 +33,18 @@ async def test_the_first_decision_counts_and_every_other_is_dropped(proxy, sidec
     await until(lambda: proxy.counter("late_decisions") == dropped + 5)
     await until(lambda: proxy.transactions() == 0)
     assert [message.code for message in caller.seen] == [100, 404]
+
+
+async def test_a_refusal_for_a_decision_that_the_sidecar_could_not_render_keeps_it_in_the_event(proxy, sidecar, agent):
+    caller = await agent()
+    text = base64.b64encode(b"dial { stages { ring_time_ms: 1 } }").decode()
+    sidecar.decide = lambda question: {**reject(500, "Server Internal Error", why="decision_unusable"), "x": text}
+    call = caller.call()
+    caller.invite(call)
+    caller.ack_failure(call, await caller.expect(500))
+    events = await proxy.events_until(call, "failed")
+    assert events[-2].decided.why == "decision_unusable"
+    assert events[-2].decided.unusable_decision == "dial { stages { ring_time_ms: 1 } }"
 
 
 async def test_a_decision_for_another_index_or_with_a_wrong_token_is_dropped(proxy, sidecar, agent):

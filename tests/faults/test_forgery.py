@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.decisions import PROXY, decide, open_questions
+from support.decisions import PROXY, decide, open_question, open_questions
 from support.kamailio import reject
 from support.site import CALLER_HOST, STRANGER_HOST, eventually, kinds
 from support.wire import connect
@@ -48,7 +48,7 @@ async def test_decisions_from_elsewhere_or_without_the_token_or_for_no_question_
     with site.paused(f"edge-{PROXY}"):
         caller.invite(call, body=caller.sdp())
         await caller.expect(100)
-        (question,) = open_questions(site)
+        question = await open_question(site)
         decide(site, question, REFUSAL, token="a-wrong-token-0123456789")
         decide(site, question, REFUSAL, source=CALLER_HOST, token="a-wrong-token-0123456789")
         decide(site, (question[0], question[1] + 1), REFUSAL)
@@ -68,7 +68,7 @@ async def test_the_first_decision_counts_and_every_other_is_dropped(site, phone,
     with site.paused(f"edge-{PROXY}"):
         caller.invite(call, body=caller.sdp())
         await caller.expect(100)
-        (question,) = open_questions(site)
+        question = await open_question(site)
         for _ in range(3):
             decide(site, question, REFUSAL)
         caller.ack_failure(call, await caller.expect(480))
@@ -86,7 +86,7 @@ async def test_a_decision_that_the_proxy_cannot_use_costs_that_call_alone(site, 
     with site.paused(f"edge-{PROXY}"):
         caller.invite(call, body=caller.sdp())
         await caller.expect(100)
-        (question,) = open_questions(site)
+        question = await open_question(site)
         decide(site, question, decision)
         caller.ack_failure(call, await caller.expect(500))
     events = await site.events_until(call.call_id, "failed")

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from support.kamailio import route_request
-from support.site import split
+from support.site import eventually, split
 
 if TYPE_CHECKING:
     from support.site import Site
@@ -21,6 +21,13 @@ def open_questions(site: Site) -> list[tuple[int, int]]:
     slots = site.rpc(PROXY, "htable.dump", "ask")
     entries = [item for bucket in slots for item in bucket["slot"] if int(item["value"]) == 1]
     return [tuple(map(int, entry["name"].split(":"))) for entry in entries]
+
+
+async def open_question(site: Site) -> tuple[int, int]:
+    """The one question that the proxy waits for, as soon as it does: it says 100 before it asks."""
+    await eventually(lambda: bool(open_questions(site)), "a question is open")
+    (question,) = open_questions(site)
+    return question
 
 
 def decide(

@@ -144,7 +144,7 @@ async def test_within_the_round_trip_of_the_invite_thousands_of_times(proxy, sid
     loop = asyncio.get_running_loop()
     await loop.create_datagram_endpoint(lambda: impatient, local_addr=(maker.host, 0))
     maker.port = impatient.transport.get_extra_info("sockname")[1]
-    for _ in range(2000):
+    for _ in range(1000):
         call = maker.call()
         impatient.texts[call.call_id] = call
         invite, cancel = maker.request(call, "INVITE", body=SDP), maker.request(call, "CANCEL")
@@ -156,8 +156,8 @@ async def test_within_the_round_trip_of_the_invite_thousands_of_times(proxy, sid
             loop.call_later(again, resend, impatient, call.call_id, "INVITE", invite)
         await asyncio.sleep(0.002 if rng.random() < 0.5 else 0)
         answer_lines(line)
-    limit = loop.time() + 10
-    while len(impatient.finals) < 4000 and loop.time() < limit:
+    limit = loop.time() + 30
+    while len(impatient.finals) < 2000 and loop.time() < limit:
         await asyncio.sleep(0.02)
         answer_lines(line)
     impatient.transport.close()

@@ -134,7 +134,7 @@ class Impatient(asyncio.DatagramProtocol):
 
 @pytest.mark.parametrize("most_us", [0, 300, 1500, 6000])
 async def test_within_the_round_trip_of_the_invite_thousands_of_times(proxy, sidecar, agent, most_us):
-    """Callers see exactly one final reply to INVITE and to CANCEL, whatever overtakes what; at most one is left without."""
+    """Callers see exactly one final reply to INVITE and CANCEL, whatever overtakes what; at most one sees none."""
     maker, line = await agent(), await agent()
     rng = random.Random(most_us)
     sidecar.decide = lambda question: (

@@ -35,12 +35,12 @@ CALLED, CALLED_ANCHORED = "4001234567", "4001234568"
 RATES = (500, 1000, 1500, 2000)
 CLEAN_UP_TO = 1500
 ROUNDS = 3
-RUN_S = 8.0
+RUN_S = 5.0
 DELAY_RATE = 500
-DELAY_ROUNDS = 3
-SEARCH_START, SEARCH_STEP, SEARCH_END = 1000.0, 1.15, 9000.0
-SEARCH_RUN_S = 5.0
-SEARCH_TRIES = 3
+DELAY_ROUNDS = 2
+SEARCH_START, SEARCH_STEP, SEARCH_END = 1500.0, 1.2, 9000.0
+SEARCH_RUN_S = 4.0
+SEARCH_TRIES = 2
 MEDIA_RATE = 300
 SETTLE_S = 0.5
 
@@ -125,6 +125,7 @@ class Bench:
         self._console.print(
             f"  {variant:7} {rate:6.0f}/s {calls:6} calls failed {run.failed} retransmitted {again:3} ms/call: {parts}",
             highlight=False,
+            soft_wrap=True,
         )
         return run
 

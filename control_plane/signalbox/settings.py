@@ -180,11 +180,11 @@ class KamailioSettings(Section):
     event_dir: Path = Field(default=Path("var/kamailio/events"), description="Where the proxy writes call events.")
     udp_workers: int = Field(default=4, ge=1, le=256, description="Worker processes per UDP socket.")
     decision_workers: int = Field(
-        default=1,
+        default=4,
         ge=1,
         le=64,
-        description="Worker processes that take decisions over. One answers many decisions a wake-up; each waits for "
-        "rtpengine while it makes an offer, so a proxy that anchors over 1,000 calls/s wants more.",
+        description="Worker processes that take decisions over. Each waits for rtpengine while it makes an offer; a "
+        "proxy that anchors no media spends least with one.",
     )
     tcp_workers: int = Field(default=2, ge=1, le=256, description="Worker processes for TCP.")
     shared_memory_mb: int = Field(

@@ -44,6 +44,9 @@ SEARCH_TRIES = 2
 MEDIA_RATE = 300
 SETTLE_S = 0.5
 
+# What a proxy without media is advised to have: docs/design/asking.md.
+ONE_DECISION_WORKER = {"edge": {"edge": {"kamailio": {"decision_workers": 1}}}}
+
 STATIC, ROUTED = "static", "routed"
 
 
@@ -216,7 +219,9 @@ async def bench(directory: Path, console: Console) -> dict[str, object]:
             directory / STATIC,
             Options(name=STATIC, replicas=1, proxies=1, media_nodes=0, static_destination=f"sip:{HOST}:{port}"),
         ),
-        ROUTED: Cluster(directory / ROUTED, Options(name=ROUTED, replicas=2, proxies=1, media_nodes=1)),
+        ROUTED: Cluster(
+            directory / ROUTED, Options(name=ROUTED, replicas=2, proxies=1, media_nodes=1, settings=ONE_DECISION_WORKER)
+        ),
     }
     with contextlib.ExitStack() as stack:
         for cluster in clusters.values():

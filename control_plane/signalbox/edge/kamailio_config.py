@@ -7,13 +7,12 @@ secrets, so it is written with mode 0600.
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from signalbox.errors import ConfigurationError
+from signalbox.files import write_atomically
 
 if TYPE_CHECKING:
     from signalbox.settings import EdgeSettings
@@ -106,9 +105,9 @@ def write(settings: EdgeSettings, *, token: str, cluster_key: str, static_destin
     for name, (header, rows) in TABLES.items():
         if name == "version" or not (tables / name).exists():
             body = "".join(f"{number}:{row}\n" for number, row in enumerate(rows.split()))
-            _write_atomically(tables / name, f"{header}\n{body}")
+            write_atomically(tables / name, f"{header}\n{body}".encode())
     path = runtime / CONFIG_FILE
-    _write_atomically(path, text)
+    write_atomically(path, text.encode())
     return path
 
 
@@ -125,19 +124,6 @@ def command(settings: EdgeSettings, config: Path) -> list[str]:
 
 def _script() -> Path:
     return Path(__file__).resolve().parents[3] / "kamailio" / "kamailio.cfg"
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # created with mode 0600
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def _address(name: str, text: str) -> tuple[str, int]:

@@ -104,7 +104,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError("no space")
 
-    monkeypatch.setattr(kamailio_config.os, "replace", fail)
+    monkeypatch.setattr("os.replace", fail)
     with pytest.raises(OSError, match="no space"):
         kamailio_config.write(settings(tmp_path, udp_workers=9), token=TOKEN, cluster_key=KEY)
     assert path.read_text() == before

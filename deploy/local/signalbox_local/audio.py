@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from signalbox_local.capture import Endpoint
+
 Party = Literal["caller", "line"]
 
 DIGITS = 14
@@ -120,7 +122,7 @@ async def audio_call(call: AudioCall) -> AudioReport:
         )
         stay_ms = {party: length_ms + 300 + (0 if call.hang_up == party else STAY_MS) for party in ("caller", "line")}
         line = await _answer(stack, call, "line", call.line, SCENARIOS / "uas_audio.xml", stay_ms["line"])
-        capture = stack.enter_context(rtp.Capture.open())
+        capture = stack.enter_context(rtp.capture())
         caller = await stack.enter_async_context(await Sipp.start(_caller_options(call, stay_ms["caller"])))
         caller_result = await caller.wait()
         line_result = await line.stop()
@@ -184,7 +186,7 @@ def _report(
     return AudioReport(by_line, by_caller, hung_up_by, caller_result, line_result, busy_result, tuple(problems))
 
 
-def media_endpoint(log: list[TracedMessage]) -> rtp.Endpoint | None:
+def media_endpoint(log: list[TracedMessage]) -> Endpoint | None:
     """Where a side takes RTP, from the first SDP (RFC 8866) that it sent; None if it sent none."""
     for message in log:
         address = re.search(r"^c=IN IP4 (\S+)$", message.text, re.MULTILINE)
@@ -194,7 +196,7 @@ def media_endpoint(log: list[TracedMessage]) -> rtp.Endpoint | None:
     return None
 
 
-def _heard(said: str, streams: list[rtp.Stream], listener: rtp.Endpoint | None, speaker: rtp.Endpoint | None) -> Heard:
+def _heard(said: str, streams: list[rtp.Stream], listener: Endpoint | None, speaker: Endpoint | None) -> Heard:
     arrived = [stream for stream in streams if stream.destination == listener]
     found = [tone for stream in arrived for tone in tones.detect(g711.decode(stream.audio))]
     return Heard(

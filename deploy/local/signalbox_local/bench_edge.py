@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
+from signalbox.address import split
 
-from signalbox_local import interrupts
+from signalbox_local import interrupts, setup_delay
 from signalbox_local.bench import Spread, machine, percentile, write_json
 from signalbox_local.cluster import Cluster
 from signalbox_local.layout import Options
 from signalbox_local.rules import Rules
 from signalbox_local.sipp import SCENARIOS, Sipp, SippOptions, free_port
-from signalbox_local.sipp_logs import read_messages, ring_delays_ms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,7 +95,7 @@ class Bench:
         self.runs: list[Run] = []
 
     async def run(
-        self, variant: str, purpose: str, rate: float, seconds: float, *, called: str = CALLED, trace: bool = False
+        self, variant: str, purpose: str, rate: float, seconds: float, *, called: str = CALLED, timed: bool = False
     ) -> Run:
         """Make ``rate * seconds`` calls through one variant and keep what was seen."""
         cluster = self._clusters[variant]
@@ -109,11 +109,14 @@ class Bench:
         options = SippOptions(
             SCENARIOS / "uac_load.xml", self._workdir, f"callers-{variant}", host=HOST,
             target=cluster.address("kamailio-1", "sip"), service=called, rate=rate, calls=round(rate * seconds),
-            hold_ms=0, max_open=20_000, timeout_s=seconds + 30, keys={"caller": "13800001234"}, trace_messages=trace,
+            hold_ms=0, max_open=20_000, timeout_s=seconds + 30, keys={"caller": "13800001234"},
         )  # fmt: skip
-        async with await Sipp.start(options) as callers:
-            result = await callers.wait()
-            delays = tuple(ring_delays_ms(read_messages(callers.messages_file))) if trace else ()
+        with setup_delay.capture() if timed else contextlib.nullcontext() as invites:
+            async with await Sipp.start(options) as callers:
+                result = await callers.wait()
+        delays: tuple[float, ...] = ()
+        if invites:
+            delays = tuple(setup_delay.delays_ms(invites.packets, split(cluster.address("kamailio-1", "sip"))))
         # The line's statistics are written once a second.
         await asyncio.sleep(1.0 + SETTLE_S)
         calls = max(1, result.statistics.calls)
@@ -132,11 +135,11 @@ class Bench:
         )
         return run
 
-    async def in_turns(self, purpose: str, rate: float, seconds: float, rounds: int, *, trace: bool = False) -> None:
+    async def in_turns(self, purpose: str, rate: float, seconds: float, rounds: int, *, timed: bool = False) -> None:
         """Both variants in turns, the one that begins changing from round to round."""
         for n in range(rounds):
             for variant in (STATIC, ROUTED) if n % 2 == 0 else (ROUTED, STATIC):
-                await self.run(variant, purpose, rate, seconds, trace=trace)
+                await self.run(variant, purpose, rate, seconds, timed=timed)
 
     async def highest_clean_rates(self) -> dict[str, float]:
         """By variant: the highest rate at which at least one of SEARCH_TRIES runs was clean, calls per second."""
@@ -241,7 +244,7 @@ async def bench(directory: Path, console: Console) -> dict[str, object]:
             await runner.in_turns("warm-up", 200, 2.0, 1)
             for rate in RATES:
                 await runner.in_turns("load", rate, RUN_S, ROUNDS)
-            await runner.in_turns("delay", DELAY_RATE, RUN_S, DELAY_ROUNDS, trace=True)
+            await runner.in_turns("delay", DELAY_RATE, RUN_S, DELAY_ROUNDS, timed=True)
             best = await runner.highest_clean_rates()
             await runner.run(ROUTED, "with rtpengine", MEDIA_RATE, RUN_S, called=CALLED_ANCHORED)
         figures = summary(runner.runs, best)

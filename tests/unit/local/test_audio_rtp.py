@@ -8,7 +8,7 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from signalbox_local import rtp
+from signalbox_local import capture, rtp
 from support.wait import until
 
 SILENCE = 0xD5
@@ -100,13 +100,13 @@ async def test_the_capture_hears_a_law_and_nothing_else() -> None:
     with (
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver,
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
-        rtp.Capture.open() as capture,
+        rtp.capture() as heard,
     ):
         receiver.bind(("127.0.0.1", 0))
         sender.connect(receiver.getsockname())
 
         def mine() -> list[rtp.Packet]:
-            return [p for p in capture.packets if p.destination == receiver.getsockname()]
+            return [p for p in heard.packets if p.destination == receiver.getsockname()]
 
         for n in range(50):
             sender.send(b"OPTIONS sip:x SIP/2.0")
@@ -121,6 +121,6 @@ async def test_a_capture_that_is_not_allowed_says_what_is_needed(monkeypatch: py
     def refuse(*_arguments: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr(rtp.socket, "socket", refuse)
-    with pytest.raises(rtp.CaptureError, match="CAP_NET_RAW"):
-        rtp.Capture.open()
+    monkeypatch.setattr(capture.socket, "socket", refuse)
+    with pytest.raises(capture.CaptureError, match="CAP_NET_RAW"):
+        rtp.capture()

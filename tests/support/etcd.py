@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
 import time
 import urllib.error
@@ -25,6 +24,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.ports import free_port
 from support.process import ServerProcess
 
 if TYPE_CHECKING:
@@ -32,14 +32,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 START_TIMEOUT_S = 20.0
-START_ATTEMPTS = 3
-
-
-def free_port() -> int:
-    """A loopback TCP port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass(frozen=True)
@@ -78,11 +70,10 @@ class EtcdServer(ServerProcess):
     quota_bytes: int = 0
     peers: dict[str, int] | None = None
     extra: Sequence[str] = ()
-    port: int = 0
+    port: int = field(default_factory=free_port)
     pid: int = field(default=0, init=False)
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
-    _peer_port: int = field(default=0, init=False, repr=False)
-    _health_port: int = field(default=0, init=False, repr=False)
+    _health_port: int = field(default_factory=free_port, init=False, repr=False)
 
     @property
     def endpoint(self) -> str:
@@ -96,32 +87,18 @@ class EtcdServer(ServerProcess):
 
     def start(self, *, wait: bool = True) -> EtcdServer:
         """Start, and wait until it serves unless told otherwise (a member of a cluster serves once it has a quorum)."""
-        fresh = self.port == 0
-        for attempt in range(START_ATTEMPTS):
-            if fresh:
-                self.port, self._health_port = free_port(), free_port()
-                if self.peers is None:
-                    self._peer_port = free_port()
-            self._launch()
-            if not wait:
-                return self
+        self._launch()
+        if wait:
             try:
                 self.wait_healthy()
-            except ChildProcessError:
-                # Somebody else took a port between our look and etcd's bind.
-                if not fresh or attempt + 1 == START_ATTEMPTS or not self.port_was_taken():
-                    raise
             except TimeoutError:
                 self.kill()
                 raise
-            else:
-                return self
-        raise AssertionError("unreachable")
+        return self
 
     def _launch(self) -> None:
         self.data_dir.parent.mkdir(parents=True, exist_ok=True)
-        self._health_port = self._health_port or free_port()
-        peers = self.peers or {self.name: self._peer_port}
+        self.peers = self.peers or {self.name: free_port()}
         scheme = "https" if self.tls else "http"
         command = [
             shutil.which("etcd") or "/usr/bin/etcd",
@@ -129,13 +106,13 @@ class EtcdServer(ServerProcess):
             f"--data-dir={self.data_dir}",
             f"--listen-client-urls={scheme}://{self.endpoint}",
             f"--advertise-client-urls={scheme}://{self.endpoint}",
-            f"--listen-peer-urls=http://127.0.0.1:{peers[self.name]}",
-            f"--initial-advertise-peer-urls=http://127.0.0.1:{peers[self.name]}",
-            "--initial-cluster=" + ",".join(f"{name}=http://127.0.0.1:{port}" for name, port in peers.items()),
+            f"--listen-peer-urls=http://127.0.0.1:{self.peers[self.name]}",
+            f"--initial-advertise-peer-urls=http://127.0.0.1:{self.peers[self.name]}",
+            "--initial-cluster=" + ",".join(f"{name}=http://127.0.0.1:{port}" for name, port in self.peers.items()),
             f"--initial-cluster-token={self.data_dir.parent}",
             f"--listen-metrics-urls=http://127.0.0.1:{self._health_port}",
             "--heartbeat-interval=50",
-            f"--election-timeout={250 if len(peers) == 1 else 500}",
+            f"--election-timeout={250 if len(self.peers) == 1 else 500}",
             f"--quota-backend-bytes={self.quota_bytes}",
             "--logger=zap",
             "--log-outputs=stderr",
@@ -165,10 +142,6 @@ class EtcdServer(ServerProcess):
             time.sleep(0.02)
         raise TimeoutError(f"etcd {self.name} is not healthy: {self._log_end()}")
 
-    def port_was_taken(self) -> bool:
-        """True if it could not start because another process had one of its ports."""
-        return "address already in use" in self.log.read_text(errors="replace")
-
     def _log_end(self) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-5:])
 
@@ -190,22 +163,18 @@ class EtcdServer(ServerProcess):
 
 def start_cluster(directory: Path, members: int = 3) -> list[EtcdServer]:
     """A cluster with a quorum. The caller stops each member."""
-    for attempt in range(START_ATTEMPTS):
-        peers = {f"m{n}": free_port() for n in range(1, members + 1)}
-        servers = [EtcdServer(directory / f"{attempt}" / name, name=name, peers=peers) for name in peers]
-        try:
-            for server in servers:
-                server.start(wait=False)
-            for server in servers:
-                server.wait_healthy()
-        except (ChildProcessError, TimeoutError):
-            for server in servers:
-                server.kill()
-            if attempt + 1 == START_ATTEMPTS or not any(server.port_was_taken() for server in servers):
-                raise
-        else:
-            return servers
-    raise AssertionError("unreachable")
+    peers = {f"m{n}": free_port() for n in range(1, members + 1)}
+    servers = [EtcdServer(directory / name, name=name, peers=peers) for name in peers]
+    try:
+        for server in servers:
+            server.start(wait=False)
+        for server in servers:
+            server.wait_healthy()
+    except BaseException:
+        for server in servers:
+            server.kill()
+        raise
+    return servers
 
 
 @pytest.fixture(scope="module")

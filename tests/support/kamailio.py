@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 from signalbox.edge import eventrow, kamailio_config
 from signalbox.settings import EdgeSettings, KamailioSettings
 
+from support.ports import free_port
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -35,20 +37,6 @@ SDP = (
     "m=audio 40000 RTP/AVP 8 101\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:101 telephone-event/8000\r\n"
 )
 _numbers = itertools.count(1)
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    """A port that is free for UDP and TCP now."""
-    while True:
-        with (
-            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
-            socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
-        ):
-            udp.bind((host, 0))
-            port: int = udp.getsockname()[1]
-            with contextlib.suppress(OSError):
-                tcp.bind((host, port))
-                return port
 
 
 class Kamailio:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from signalbox.media.bencode import Encodable, decode, encode
 
+from support.ports import free_port
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
@@ -32,9 +34,9 @@ class FakeNg(asyncio.DatagramProtocol):
     @classmethod
     @contextlib.asynccontextmanager
     async def open(cls, port: int = 0) -> AsyncIterator[FakeNg]:
-        """Listen on loopback."""
+        """Listen on loopback; on a port of one that was closed, or a free one."""
         loop = asyncio.get_running_loop()
-        transport, fake = await loop.create_datagram_endpoint(cls, local_addr=("127.0.0.1", port))
+        transport, fake = await loop.create_datagram_endpoint(cls, local_addr=("127.0.0.1", port or free_port()))
         try:
             yield fake
         finally:

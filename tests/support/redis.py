@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.ports import free_port
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -23,7 +25,7 @@ class RedisServer:
     """Keeps nothing on disk."""
 
     directory: Path
-    port: int = 0
+    port: int = field(default_factory=free_port)
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
 
     @property
@@ -34,10 +36,6 @@ class RedisServer:
     def start(self) -> RedisServer:
         """Start, and wait until it answers."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        if not self.port:
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                self.port = probe.getsockname()[1]
         binary = shutil.which("redis-server") or shutil.which("valkey-server")
         assert binary is not None
         options = ["--bind", "127.0.0.1", "--port", str(self.port), "--save", "", "--dir", str(self.directory)]

@@ -21,6 +21,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from signalbox.api.routing.v1 import routing_pb2 as pb
 from signalbox.api.routing.v1 import routing_pb2_grpc
 
+from support.ports import free_address
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
@@ -54,8 +56,8 @@ class Behaviour:
 class RoutingFake(routing_pb2_grpc.RoutingServiceServicer):
     """One replica on a free loopback port."""
 
-    def __init__(self, address: str = "127.0.0.1:0") -> None:
-        self.address = address
+    def __init__(self) -> None:
+        self.address = free_address()
         self.behaviour = Behaviour()
         self.questions: list[pb.Question] = []
         self.messages = 0
@@ -82,8 +84,7 @@ class RoutingFake(routing_pb2_grpc.RoutingServiceServicer):
         routing_pb2_grpc.add_RoutingServiceServicer_to_server(self, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
-        host, _, _ = self.address.rpartition(":")
-        self.address = f"{host}:{self._server.add_insecure_port(self.address)}"
+        self._server.add_insecure_port(self.address)
         await self._server.start()
 
     async def stop(self) -> None:

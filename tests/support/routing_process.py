@@ -13,7 +13,7 @@ import urllib.request
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from support.etcd import free_port
+from support.ports import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path

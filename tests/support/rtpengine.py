@@ -27,6 +27,7 @@ import pytest
 from signalbox.media.ng import NgClient
 from signalbox.media.rtpengine_config import RtpengineOptions, render
 
+from support.ports import free_port
 from support.process import ServerProcess
 
 if TYPE_CHECKING:
@@ -37,13 +38,6 @@ START_TIMEOUT_S = 20.0
 
 STRICT = ["strict source"]
 """Flags of every offer and answer, as the proxies give them."""
-
-
-def free_udp_port() -> int:
-    """A loopback UDP port that nobody has now."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def own_loopback_address() -> str:
@@ -60,7 +54,7 @@ class Rtpengine(ServerProcess):
     redis: str = ""
     interface: str = field(default_factory=own_loopback_address)
     port_min: int = 30_000
-    port: int = 0
+    port: int = field(default_factory=free_port)
     pid: int = field(default=0, init=False)
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
 
@@ -77,7 +71,6 @@ class Rtpengine(ServerProcess):
     def start(self) -> Rtpengine:
         """Start, and wait until it answers a ping."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        self.port = self.port or free_udp_port()
         options = RtpengineOptions(
             control=self.control,
             interface=self.interface,

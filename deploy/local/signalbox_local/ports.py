@@ -72,15 +72,16 @@ def reserve() -> PortBlock:
     raise NoFreePortsError(f"no block of {BLOCK_SIZE} free ports from {FIRST_PORT} up")
 
 
-def is_free(port: int) -> bool:
-    """True if nobody is bound to the port on loopback, neither UDP nor TCP."""
+def is_free(port: int, host: str = HOST) -> bool:
+    """True if nobody is bound to the port of the address, neither UDP nor TCP."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
-        with socket.socket(socket.AF_INET, kind) as probe:
+        with socket.socket(family, kind) as probe:
             if kind == socket.SOCK_STREAM:
                 # Connections that have just ended must not count.
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind((HOST, port))
+                probe.bind((host, port))
             except OSError:
                 return False
     return True

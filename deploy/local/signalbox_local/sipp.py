@@ -10,11 +10,11 @@ import asyncio
 import contextlib
 import random
 import signal
-import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from signalbox_local.ports import is_free
 from signalbox_local.sipp_logs import SippStatistics, read_statistics
 
 if TYPE_CHECKING:
@@ -36,20 +36,9 @@ def free_port(host: str = "127.0.0.1", span: int = 1) -> int:
     """First of ``span`` consecutive ports that are free on UDP and TCP at this moment."""
     for _ in range(1000):
         port = random.choice(_PORTS[::2])
-        if all(_is_free(host, p) for p in range(port, port + span)):
+        if all(is_free(p, host) for p in range(port, port + span)):
             return port
     raise SippError(f"no {span} free ports on {host}")
-
-
-def _is_free(host: str, port: int) -> bool:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
-        with socket.socket(family, kind) as probe:
-            try:
-                probe.bind((host, port))
-            except OSError:
-                return False
-    return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from signalbox.edge.listener import loopback_address
 from signalbox.errors import ConfigurationError
 from signalbox.settings import EdgeSettings
 from support.kamailio_fake import RouteSocket, question
+from support.ports import free_port
 from support.wait import until
 
 if TYPE_CHECKING:
@@ -154,9 +154,7 @@ async def test_sigterm_ends_the_process_with_0_after_the_answers(
     for fake in replicas:
         fake.behaviour.delay_s = 0.05
     proxy = await RouteSocket.open()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        ask = probe.getsockname()
+    ask = ("127.0.0.1", free_port())
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from support.kamailio import SDP, branch, dial, free_port, stage, until
+from support.kamailio import SDP, branch, dial, stage, until
+from support.ports import free_port
 
 MOST_LINES = 16
 """Branches of one transaction, less the one that stood for the question (README.md, "Limits")."""

@@ -22,6 +22,7 @@ from signalbox_local.layout import Options
 from signalbox_local.rules import Rules, existing_is_fine
 from signalbox_local.runner import Runner
 from support.cluster import cluster, own_cluster
+from support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -156,11 +157,9 @@ def test_settings_can_be_added_for_a_kind_and_for_one_process(own_cluster: Calla
 
 
 def test_preferred_sip_ports_are_used_if_they_are_free(own_cluster: Callable[..., Cluster]) -> None:
-    with socket.socket() as free, socket.socket() as taken:
-        for each in (free, taken):
-            each.bind(("127.0.0.1", 0))
-        ports = (free.getsockname()[1], taken.getsockname()[1])
-        free.close()
+    ports = (free_port(), free_port())
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", ports[1]))
         cluster = own_cluster(replicas=1, proxies=2, media_nodes=0, sip_ports=ports)
         assert cluster.address("kamailio-1", "sip") == f"127.0.0.1:{ports[0]}"
         assert cluster.address("kamailio-2", "sip") != f"127.0.0.1:{ports[1]}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from signalbox_local.audio import AudioCall, Party, audio_call
-from signalbox_local.sipp import free_port
+from support.ports import free_port
 from support.rtpengine import Rtpengine, SipRelay, ng_client, rtpengine
 
 if TYPE_CHECKING:

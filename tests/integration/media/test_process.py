@@ -18,7 +18,8 @@ from signalbox.media.ng import NgClient
 from signalbox.settings import EtcdSettings
 from signalbox.store import keys
 from signalbox.store.etcd import EtcdStore
-from support.etcd import EtcdServer, etcd_server, free_port, own_etcd
+from support.etcd import EtcdServer, etcd_server, own_etcd
+from support.ports import free_port
 from support.rtpengine import Rtpengine, rtpengine, sdp
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 from signalbox import pki
-from support.etcd import etcd_server, free_port, own_etcd  # noqa: F401  (fixtures)
+from support.etcd import etcd_server, own_etcd  # noqa: F401  (fixtures)
+from support.ports import free_port
 from support.provisioning import Stub
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from support.etcd import free_port
+from support.ports import free_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +25,7 @@ DEADLINE_S = 20.0
 def directory(provisioning: ProvisioningProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A directory with the cluster file of the provisioning service and a routing replica."""
     directory = tmp_path_factory.mktemp("cluster")
-    routing = f"127.0.0.1:{free_port()}"
+    routing = free_address()
     config = directory / "routing.toml"
     config.write_text(f"""
         [etcd]

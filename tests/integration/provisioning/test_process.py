@@ -16,7 +16,7 @@ from grpc_status import rpc_status
 from signalbox import pki
 from signalbox.api.provisioning.v1 import provisioning_pb2 as pb
 from signalbox.api.types.v1 import types_pb2
-from support.etcd import EtcdServer, free_port
+from support.etcd import EtcdServer
 from support.provisioning import Refusal, Stub
 
 from .conftest import ProvisioningProcess
@@ -148,13 +148,12 @@ def test_many_writers_while_etcd_is_silent_all_end_in_time(own: ProvisioningProc
 
 
 def test_etcd_away_at_the_start(tmp_path: Path) -> None:
-    etcd = EtcdServer(tmp_path / "m1", port=free_port())
+    etcd = EtcdServer(tmp_path / "m1")
     process = ProvisioningProcess(tmp_path, etcd.endpoint, request_timeout_s=REQUEST_TIMEOUT_S)
     try:
         process.start()
         told = process.wait_until(ready=False)
         assert told["store_reachable"] is False
-        etcd.port = int(process.etcd.rpartition(":")[2])
         etcd.start()
         process.wait_until(ready=True)
     finally:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,8 @@ from signalbox.errors import StoreUnavailableError
 from signalbox.settings import EtcdSettings
 from signalbox.store.etcd import EtcdStore
 from support import routing
-from support.etcd import EtcdServer, free_port, own_etcd
+from support.etcd import EtcdServer, own_etcd
+from support.ports import free_address, free_port
 from support.routing import call, put, questions
 from support.routing_process import RoutingProcess
 from support.stores import until
@@ -51,15 +51,6 @@ async def serving(process: RoutingProcess, *workers: int) -> AsyncIterator[routi
             yield routing_pb2_grpc.RoutingServiceStub(channel)
     finally:
         await asyncio.to_thread(process.stop)
-
-
-def two_ports() -> int:
-    """The first of two neighbouring free ports, for the side doors of two workers."""
-    while True:
-        port = free_port()
-        with suppress(OSError), socket.socket() as probe:
-            probe.bind(("127.0.0.1", port + 1))
-            return port
 
 
 async def put_when_back(store: EtcdStore, message: Object) -> None:
@@ -121,7 +112,7 @@ async def test_etcd_killed_while_calls_run_stops_no_call(
 
 async def test_a_damaged_snapshot_is_no_rules_and_not_ready(tmp_path: Path) -> None:
     (tmp_path / "rules.snapshot").write_bytes(b"SBXRULES but not really")
-    process = RoutingProcess(tmp_path, f"127.0.0.1:{free_port()}").start()
+    process = RoutingProcess(tmp_path, free_address()).start()
     try:
         await until(lambda: process.log.exists() and process.events("no_rules_yet"))
         facts = process.facts()
@@ -160,7 +151,7 @@ async def test_sigterm_is_told_to_streams_and_health_before_the_process_ends(
 async def test_workers_share_the_port_and_a_dead_one_is_started_again(
     own_etcd: EtcdServer, rules: EtcdStore, tmp_path: Path
 ) -> None:
-    process = RoutingProcess(tmp_path, own_etcd.endpoint, {"ROUTING__WORKERS": 2}, metrics_port=two_ports())
+    process = RoutingProcess(tmp_path, own_etcd.endpoint, {"ROUTING__WORKERS": 2}, metrics_port=free_port(span=2))
     async with serving(process, 0, 1) as stub:
         first, second = process.children()
         os.kill(second, signal.SIGKILL)
@@ -184,7 +175,7 @@ async def test_workers_share_the_port_and_a_dead_one_is_started_again(
 
 
 async def test_workers_end_with_their_parent(own_etcd: EtcdServer, rules: EtcdStore, tmp_path: Path) -> None:
-    process = RoutingProcess(tmp_path, own_etcd.endpoint, {"ROUTING__WORKERS": 2}, metrics_port=two_ports())
+    process = RoutingProcess(tmp_path, own_etcd.endpoint, {"ROUTING__WORKERS": 2}, metrics_port=free_port(span=2))
     async with serving(process, 0, 1):
         workers = process.children()
         os.kill(process.pid, signal.SIGKILL)
@@ -215,7 +206,7 @@ async def test_a_port_that_is_taken_ends_the_process_with_the_code_for_wrong_set
 
 async def test_workers_that_cannot_start_with_their_settings_are_not_started_again(tmp_path: Path) -> None:
     missing = {f"ROUTING__TLS__{name}_FILE": tmp_path / "missing.pem" for name in ("CA", "CERT", "KEY")}
-    process = RoutingProcess(tmp_path, f"127.0.0.1:{free_port()}", {"ROUTING__WORKERS": 2, **missing}).start()
+    process = RoutingProcess(tmp_path, free_address(), {"ROUTING__WORKERS": 2, **missing}).start()
     assert await asyncio.to_thread(process.wait) == 1
     assert "can't start with these settings" in process.log.read_text()
     assert not process.events("worker_died")

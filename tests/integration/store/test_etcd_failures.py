@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from signalbox.errors import StoreFullError, StoreUnavailableError
 from signalbox.store.base import CompactedError, Delete, Put
-from support.etcd import free_port
+from support.ports import free_port
 from support.stores import DEADLINE_S, open_etcd, until, watch_until
 from support.tcp import Relay
 

@@ -7,7 +7,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.etcd import free_port
+from support.ports import free_address
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,16 +48,16 @@ def test_where_the_cluster_file_is(
 
 def test_the_first_address_that_takes_a_connection_is_used(bare: Shell, elsewhere: Path, service: Service) -> None:
     file = elsewhere / "cluster.json"
-    file.write_text(json.dumps(cluster(grpc={"routing": [f"127.0.0.1:{free_port()}", service.address]})))
+    file.write_text(json.dumps(cluster(grpc={"routing": [free_address(), service.address]})))
     bare(f"explain 404 --from 1 --cluster {file}")
 
 
 def test_nobody_there(bare: Shell, elsewhere: Path) -> None:
-    one, two = free_port(), free_port()
+    one, two = free_address(), free_address()
     file = elsewhere / "cluster.json"
-    file.write_text(json.dumps(cluster(grpc={"routing": [f"127.0.0.1:{one}", f"127.0.0.1:{two}"]})))
+    file.write_text(json.dumps(cluster(grpc={"routing": [one, two]})))
     failed = bare(f"explain 404 --from 1 --cluster {file}", code=3)
-    assert failed.stderr == f"Error: no connection to 127.0.0.1:{one} or 127.0.0.1:{two}\n"
+    assert failed.stderr == f"Error: no connection to {one} or {two}\n"
 
 
 def test_somebody_there_who_says_nothing(bare: Shell) -> None:

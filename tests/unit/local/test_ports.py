@@ -6,6 +6,7 @@ import socket
 
 import pytest
 from signalbox_local import ports
+from support.ports import BLOCKS, free_port
 
 
 def test_two_clusters_get_different_blocks() -> None:
@@ -64,3 +65,23 @@ def test_an_exhausted_block_says_so() -> None:
             block.take()
     finally:
         block.release()
+
+
+def test_tests_are_given_a_port_again_only_after_many_others() -> None:
+    given = [free_port() for _ in range(3 * ports.BLOCK_SIZE)]
+    assert len(set(given)) == len(given)
+    given += [free_port() for _ in range(2 * BLOCKS * ports.BLOCK_SIZE)]
+    assert len(set(given)) <= BLOCKS * ports.BLOCK_SIZE
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.9"])
+def test_tests_are_given_no_port_that_somebody_has(host: str) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind((host, free_port(host)))
+        assert other.getsockname()[1] not in [free_port(host) for _ in range(BLOCKS * ports.BLOCK_SIZE)]
+
+
+def test_tests_are_given_ports_that_lie_together() -> None:
+    for _ in range(ports.BLOCK_SIZE):
+        first = free_port(span=4)
+        assert all(ports.is_free(port) for port in range(first, first + 4))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from signalbox_local import probes
 from signalbox_local.probes import NotReadyError
+from support.ports import free_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -59,9 +60,7 @@ def udp(answer: Callable[[bytes], bytes]) -> Iterator[str]:
 @pytest.fixture
 def nobody() -> str:
     """An address where nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return "{}:{}".format(*probe.getsockname())
+    return free_address()
 
 
 def test_a_ready_process_tells_its_facts() -> None:

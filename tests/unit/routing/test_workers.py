@@ -13,7 +13,7 @@ from signalbox.routing.worker import Role, Worker, start_line
 from signalbox.routing.workers import Workers
 from signalbox.settings import MetricsSettings, RoutingSettings, Settings
 from signalbox.store.memory import MemoryStore
-from support.etcd import free_port
+from support.ports import free_port
 
 
 def test_a_worker_is_told_its_role_and_all_settings() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from support.decisions import PROXY, decide, open_question, open_questions
-from support.kamailio import reject
+from support.sidecar_fake import reject
 from support.site import CALLER_HOST, STRANGER_HOST, eventually, kinds
 from support.wire import connect
 

@@ -6,7 +6,7 @@ import socket
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from support.kamailio import route_request
+from support.sidecar_fake import route_request
 from support.site import eventually, split
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.kamailio import Agent, Call, Message
+from support.sip_agent import Agent, Call, Message
 from support.site import CALLER_HOST, LINE_HOST, Site, split
 
 if TYPE_CHECKING:

@@ -6,7 +6,9 @@ import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
-from support.kamailio import SDP, Agent, Call, FakeSidecar, Kamailio, Message, branch, dial, reject, stage
+from support.kamailio import Kamailio
+from support.sidecar_fake import FakeSidecar, branch, dial, reject, stage
+from support.sip_agent import SDP, Agent, Call, Message
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator

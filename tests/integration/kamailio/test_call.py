@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 
 from signalbox.api.events.v1 import events_pb2
-from support.kamailio import SDP, Kamailio, branch, dial, reject, stage, until
+from support.kamailio import Kamailio
+from support.sidecar_fake import branch, dial, reject, stage
+from support.sip_agent import SDP
+from support.wait import until
 
 
 async def test_an_answered_call_is_set_up_and_ended(proxy, sidecar, agent):

@@ -6,7 +6,9 @@ import asyncio
 import random
 
 import pytest
-from support.kamailio import SDP, branch, dial, reject, stage, until
+from support.sidecar_fake import branch, dial, reject, stage
+from support.sip_agent import SDP
+from support.wait import until
 
 
 async def cancelled(proxy, caller, call):
@@ -171,7 +173,7 @@ async def test_within_the_round_trip_of_the_invite_thousands_of_times(proxy, sid
     # once in 8,000 races (kamailio/README.md, "CANCEL").
     assert len(wrong) <= 1, wrong
     assert all(replies is None for replies in wrong.values()), wrong
-    await until(lambda: answer_lines(line) or proxy.transactions() == 0, within=15)
+    await until(lambda: answer_lines(line) or proxy.transactions() == 0, timeout_s=15)
     rung = {message.get("Via") for message in line.seen if message.first.startswith("INVITE")}
     assert rung == {message.get("Via") for message in line.seen if message.first.startswith("CANCEL")}
 

@@ -8,7 +8,9 @@ import json
 import socket
 
 import pytest
-from support.kamailio import TOKEN, branch, dial, reject, route_request, stage, until
+from support.kamailio import TOKEN
+from support.sidecar_fake import branch, dial, reject, route_request, stage
+from support.wait import until
 
 
 async def hold(sidecar, caller):

@@ -7,7 +7,10 @@ import hmac
 import time
 
 import pytest
-from support.kamailio import CLUSTER_KEY, SDP, FakeSidecar, Kamailio, branch, dial, record_route, stage, until
+from support.kamailio import CLUSTER_KEY, Kamailio
+from support.sidecar_fake import FakeSidecar, branch, dial, stage
+from support.sip_agent import SDP, record_route
+from support.wait import until
 
 
 @pytest.mark.parametrize("method", ["INVITE", "UPDATE", "INFO", "PRACK", "MESSAGE"])

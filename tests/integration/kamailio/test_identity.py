@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from support.kamailio import SDP, branch, dial, stage
+from support.sidecar_fake import branch, dial, stage
+from support.sip_agent import SDP
 
 
 async def invite_with(sidecar, agent, headers, flags="-"):

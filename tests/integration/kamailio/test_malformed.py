@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 from support.corpus import MESSAGES, needs_corpus
-from support.kamailio import SDP, branch, dial, stage, until
+from support.sidecar_fake import branch, dial, stage
+from support.sip_agent import SDP
+from support.wait import until
 
 
 def changed(caller, what, by):
@@ -118,6 +120,6 @@ async def test_the_torture_corpus_leaves_the_proxy_alive_and_its_events_readable
         caller.send(caller.request(caller.call(), "REGISTER"))
         await caller.expect(405, method="REGISTER")
     assert proxy.pids() == pids
-    await until(lambda: proxy.transactions() == 0, within=15)
+    await until(lambda: proxy.transactions() == 0, timeout_s=15)
     for row in proxy.rows():
         assert row.count("|") >= 9

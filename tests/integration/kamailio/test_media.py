@@ -7,8 +7,11 @@ import time
 
 import pytest
 from signalbox.media.ng import NgClient, NgRefusedError
-from support.kamailio import SDP, FakeSidecar, Kamailio, branch, dial, stage, until
+from support.kamailio import Kamailio
 from support.rtpengine import Rtpengine
+from support.sidecar_fake import FakeSidecar, branch, dial, stage
+from support.sip_agent import SDP
+from support.wait import until
 
 pytestmark = pytest.mark.usefixtures("sidecar")
 OTHER_SDP = SDP.replace("40000", "41000")
@@ -354,7 +357,7 @@ async def test_a_node_that_appears_in_the_table_is_used_after_a_reload(nodes, ag
         proxy.table("rtpengine", [f"1:1:{url}:1:0:0"])
         caller, line = await agent(proxy), await agent(proxy)
         sidecar.decide = lambda question: dial(stage(branch(line.port)), media="anchor", n1=1)
-        await until(lambda: reloaded(proxy), within=15)
+        await until(lambda: reloaded(proxy), timeout_s=15)
         for _ in range(20):  # other workers learn of it with their next call
             call = caller.call()
             caller.invite(call)

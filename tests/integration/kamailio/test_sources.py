@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import time
 
-from support.kamailio import FakeSidecar, Kamailio, reject, until
+from support.kamailio import Kamailio
+from support.sidecar_fake import FakeSidecar, reject
+from support.wait import until
 
 
 async def test_strangers_hear_nothing_and_are_counted(proxy, sidecar, agent):

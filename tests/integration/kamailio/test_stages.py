@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from support.kamailio import SDP, branch, dial, stage, until
 from support.ports import free_port
+from support.sidecar_fake import branch, dial, stage
+from support.sip_agent import SDP
+from support.wait import until
 
 MOST_LINES = 16
 """Branches of one transaction, less the one that stood for the question (README.md, "Limits")."""

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 
 import pytest
-from support.kamailio import SDP, Agent, Message, branch, dial, record_route, stage, until
+from support.sidecar_fake import branch, dial, stage
+from support.sip_agent import SDP, Agent, Message, record_route
+from support.wait import until
 
 
 class TcpAgent(Agent):

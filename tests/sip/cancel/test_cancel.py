@@ -11,7 +11,7 @@ from support.scenario import RINGS, Part, play
 from support.site import LINE_HOST, kinds
 
 if TYPE_CHECKING:
-    from support.kamailio import Call, Message
+    from support.sip_agent import Call, Message
     from support.wire import Phone
 
 CANCELS = Part(Path(__file__).parent / "uac_cancels.xml")

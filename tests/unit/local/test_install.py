@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
+ENV = shutil.which("env") or "env"
 TIMEOUT_S = 30.0
 
 # Stand-ins write what they were asked to $WORLD/calls. Packages are files in $WORLD/installed.
@@ -270,9 +271,9 @@ def test_another_system_than_debian_is_told_so(world: World) -> None:
 def _interrupt(world: World, number: signal.Signals) -> None:
     """Run until apt is at work, then send the signal to the whole group, as a terminal does."""
     world.put("slow")
-    with subprocess.Popen(
-        world.command, env=world.environment, stderr=subprocess.DEVNULL, start_new_session=True
-    ) as process:
+    # Whoever runs the tests may ignore SIGHUP (nohup), and a shell cannot trap what it was born to ignore.
+    command = [ENV, f"--default-signal={number.name.removeprefix('SIG')}", *world.command]
+    with subprocess.Popen(command, env=world.environment, stderr=subprocess.DEVNULL, start_new_session=True) as process:
         deadline = time.monotonic() + TIMEOUT_S
         while not (world.directory / "apt-runs").exists():
             assert time.monotonic() < deadline, "apt was not run"

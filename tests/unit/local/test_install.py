@@ -272,7 +272,7 @@ def _interrupt(world: World, number: signal.Signals) -> None:
     """Run until apt is at work, then send the signal to the whole group, as a terminal does."""
     world.put("slow")
     # Whoever runs the tests may ignore SIGHUP (nohup), and a shell cannot trap what it was born to ignore.
-    command = [ENV, f"--default-signal={number.name.removeprefix('SIG')}", *world.command]
+    command = [ENV, "--default-signal=HUP,INT,TERM", *world.command]
     with subprocess.Popen(command, env=world.environment, stderr=subprocess.DEVNULL, start_new_session=True) as process:
         deadline = time.monotonic() + TIMEOUT_S
         while not (world.directory / "apt-runs").exists():

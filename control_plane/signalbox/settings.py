@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from signalbox import address
 from signalbox.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -33,11 +34,7 @@ class Section(BaseModel):
 
 def _address(text: str) -> str:
     """host:port, an IPv6 host in brackets."""
-    host, _, port = text.rpartition(":")
-    if not host or (":" in host) != (host.startswith("[") and host.endswith("]")):
-        raise ValueError("must be host:port, an IPv6 host in brackets")
-    if not port.isascii() or not port.isdigit() or int(port) > 65_535:
-        raise ValueError("must end in a port, 0 to 65535")
+    address.split(text)
     return text
 
 

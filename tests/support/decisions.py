@@ -6,8 +6,10 @@ import socket
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from signalbox.address import split
+
 from support.sidecar_fake import route_request
-from support.site import eventually, split
+from support.site import eventually
 
 if TYPE_CHECKING:
     from support.site import Site

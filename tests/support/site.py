@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf import duration_pb2
 from prometheus_client.parser import text_string_to_metric_families
+from signalbox.address import split
 from signalbox.api.provisioning.v1 import provisioning_pb2, provisioning_pb2_grpc
 from signalbox.api.types.v1 import types_pb2
 from signalbox.commands.journals import JournalReader
@@ -223,9 +224,3 @@ async def eventually(
 def kinds(events: Sequence[events_pb2.CallEvent]) -> list[str]:
     """The kinds of events, in order."""
     return [event.WhichOneof("event") or "" for event in events]
-
-
-def split(address: str) -> tuple[str, int]:
-    """``host:port`` as a pair."""
-    host, _, port = address.rpartition(":")
-    return host, int(port)

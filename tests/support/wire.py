@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
+from signalbox.address import split
 
 from support.sip_agent import Agent, Call, Message
-from support.site import CALLER_HOST, LINE_HOST, Site, split
+from support.site import CALLER_HOST, LINE_HOST, Site
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -6,11 +6,11 @@ secrets, so it is written with mode 0600.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from signalbox import address
 from signalbox.errors import ConfigurationError
 from signalbox.files import write_atomically
 
@@ -42,23 +42,25 @@ def render(settings: EdgeSettings, *, token: str, cluster_key: str, static_desti
     for name, secret in (("token", token), ("cluster key", cluster_key)):
         if not _SECRET.fullmatch(secret):
             raise ConfigurationError(f"{name}: 16 to 128 of A-Z a-z 0-9 _ - are wanted")
-    listen = [_address("edge.kamailio.listen", text) for text in kamailio.listen]
+    listen = [address.setting("edge.kamailio.listen", text) for text in kamailio.listen]
     if not listen:
         raise ConfigurationError("edge.kamailio.listen: at least one address is wanted")
-    host, port = _address("edge.kamailio.advertise", kamailio.advertise) if kamailio.advertise else listen[0]
-    route_host, route_port = _loopback("edge.kamailio.route_listen", kamailio.route_listen)
-    ask_host, ask_port = _loopback("edge.ask_listen", settings.ask_listen)
+    advertised = listen[0]
+    if kamailio.advertise:
+        advertised = address.setting("edge.kamailio.advertise", kamailio.advertise)
+    route = address.setting("edge.kamailio.route_listen", kamailio.route_listen, loopback=True)
+    ask = address.setting("edge.ask_listen", settings.ask_listen, loopback=True)
     names = {
         "EDGE_ID": settings.id,
         "ROUTE_TOKEN": token,
         "CLUSTER_KEY": cluster_key,
         "RUNTIME_DIR": _path("edge.kamailio.runtime_dir", kamailio.runtime_dir),
         "EVENT_DIR": _path("edge.kamailio.event_dir", kamailio.event_dir),
-        "ADVERTISE_HOST": host,
-        "ADVERTISE_PORT": port,
-        "ROUTE_HOST": route_host,
-        "ROUTE_PORT": route_port,
-        "ASK_ADDRESS": f"{ask_host}:{ask_port}",
+        "ADVERTISE_HOST": address.bracketed(advertised[0]),
+        "ADVERTISE_PORT": advertised[1],
+        "ROUTE_HOST": address.bracketed(route[0]),
+        "ROUTE_PORT": route[1],
+        "ASK_ADDRESS": address.join(*ask),
         # Rounded down to the 1/16 s of tm's timers, so that the caller has the 503 in time.
         "DECISION_TIMEOUT_MS": kamailio.decision_timeout_ms * 16 // 1000 * 1000 // 16,
         "CONNECT_TIMEOUT_MS": kamailio.connect_timeout_ms,
@@ -83,11 +85,11 @@ def render(settings: EdgeSettings, *, token: str, cluster_key: str, static_desti
         f"tcp_children={kamailio.tcp_workers}",
         "# Decisions of the sidecar. First, because of loopback sockets the last is what requests are sent from.",
         f"socket_workers={kamailio.decision_workers}",
-        f"listen=udp:{route_host}:{route_port}",
+        f"listen=udp:{address.join(*route)}",
     ]
-    for bind_host, bind_port in listen:
-        advertise = "" if (bind_host, bind_port) == (host, port) else f" advertise {host}:{port}"
-        lines += [f"listen={proto}:{bind_host}:{bind_port}{advertise}" for proto in ("udp", "tcp")]
+    for bind in listen:
+        advertise = "" if bind == advertised else f" advertise {address.join(*advertised)}"
+        lines += [f"listen={proto}:{address.join(*bind)}{advertise}" for proto in ("udp", "tcp")]
     lines += [f'include_file "{_script()}"', ""]
     return "\n".join(lines)
 
@@ -124,26 +126,6 @@ def command(settings: EdgeSettings, config: Path) -> list[str]:
 
 def _script() -> Path:
     return Path(__file__).resolve().parents[3] / "kamailio" / "kamailio.cfg"
-
-
-def _address(name: str, text: str) -> tuple[str, int]:
-    """Host (an address, IPv6 in brackets) and port of ``host:port``."""
-    host, _, port = text.rpartition(":")
-    try:
-        address = ipaddress.ip_address(host.strip("[]"))
-        number = int(port)
-    except ValueError as error:
-        raise ConfigurationError(f"{name}: {text!r} is not address:port") from error
-    if not 0 < number < 65536:
-        raise ConfigurationError(f"{name}: {text!r} has no port from 1 to 65535")
-    return (f"[{address}]" if address.version == 6 else str(address)), number
-
-
-def _loopback(name: str, text: str) -> tuple[str, int]:
-    host, port = _address(name, text)
-    if not ipaddress.ip_address(host.strip("[]")).is_loopback:
-        raise ConfigurationError(f"{name}: {text!r} is not on loopback")
-    return host, port
 
 
 def _path(name: str, path: Path) -> str:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import socket
 from typing import TYPE_CHECKING
 
+from signalbox import address
 from signalbox.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -22,18 +22,6 @@ RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024
 MAX_DATAGRAM = 65_535
 MAX_PER_WAKEUP = 128
 """So many datagrams are read before answers get their turn."""
-
-
-def loopback_address(setting: str, value: str) -> tuple[str, int]:
-    """Split ``host:port`` of a loopback IPv4 or IPv6 address. Raises ConfigurationError that names the setting."""
-    host, _, port = value.rpartition(":")
-    try:
-        address = ipaddress.ip_address(host.strip("[]"))
-    except ValueError as error:
-        raise ConfigurationError(f"{setting}: {value!r} is not address:port") from error
-    if not address.is_loopback:
-        raise ConfigurationError(f"{setting}: {value!r} is not a loopback address")
-    return str(address), int(port)
 
 
 class Listener:
@@ -59,7 +47,7 @@ class Listener:
         try:
             self._socket.bind(self._ask)
         except OSError as error:
-            raise ConfigurationError(f"edge.ask_listen: {self._ask[0]}:{self._ask[1]}: {error}") from error
+            raise ConfigurationError(f"edge.ask_listen: {address.join(*self._ask)}: {error}") from error
         self._take = take
         asyncio.get_running_loop().add_reader(self._socket.fileno(), self._read)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 from prometheus_client import REGISTRY, CollectorRegistry
 
-from signalbox import process
+from signalbox import address, process
 from signalbox.api.routing.v1.routing_pb2 import Edge
 from signalbox.edge import secrets
 from signalbox.edge.applier import Applier
@@ -19,7 +19,7 @@ from signalbox.edge.control import Control
 from signalbox.edge.follower import Follower
 from signalbox.edge.journal import Journal
 from signalbox.edge.lastgood import LastGood
-from signalbox.edge.listener import Listener, loopback_address
+from signalbox.edge.listener import Listener
 from signalbox.edge.nodes import MediaNodes
 from signalbox.edge.pool import Pool
 from signalbox.edge.replica import State
@@ -58,13 +58,13 @@ class Sidecar:
 
     def __init__(self, settings: EdgeSettings, registry: CollectorRegistry = REGISTRY) -> None:
         kamailio = settings.kamailio
-        ask = loopback_address("edge.ask_listen", settings.ask_listen)
-        route = loopback_address("edge.kamailio.route_listen", kamailio.route_listen)
+        ask, ask_port = address.setting("edge.ask_listen", settings.ask_listen, loopback=True, least_port=0)
+        route, route_port = address.setting("edge.kamailio.route_listen", kamailio.route_listen, loopback=True)
         writer = ReplyWriter(secrets.token(settings), settings.ask_listen, kamailio.route_listen)
         self.stats = Stats()
         self.nodes = MediaNodes()
         self.last_good = LastGood(settings.last_good_max_age_s)
-        self.listener = Listener(ask, route, self.stats)
+        self.listener = Listener((str(ask), ask_port), (str(route), route_port), self.stats)
         self.pool = Pool(settings)
         self.asker = Asker(
             settings, self.pool, self.nodes, self.last_good, writer, self.listener.send, self.stats

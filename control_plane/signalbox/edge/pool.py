@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import grpc
 import structlog
 
+from signalbox import address
 from signalbox.edge.replica import LATE_LIMIT, Receiver, Replica, State
 from signalbox.errors import ConfigurationError
 from signalbox.rpc import KEEPALIVE_MS, KEEPALIVE_TIMEOUT_MS, MAX_MESSAGE_BYTES
@@ -167,14 +168,14 @@ class Pool:
         found: dict[str, str | None] = {}
         for host, port, follow in self._entries:
             if not follow:
-                found[f"[{host}]:{port}" if ":" in host else f"{host}:{port}"] = None
+                found[address.join(host, port)] = None
                 continue
             try:
                 infos = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
             except OSError as error:
                 logger.warning("replica_name_unresolved", name=host, reason=str(error))
             else:
-                self._resolved[host, port] = [_target(str(address[0]), port) for *_, address in infos]
+                self._resolved[host, port] = [_target(str(peer[0]), port) for *_, peer in infos]
             found |= dict.fromkeys(self._resolved.get((host, port), ()), host)
         return found
 
@@ -184,16 +185,15 @@ def _name(target: str, number: int) -> str:
     return target if number == 1 else f"{target}#{number}"
 
 
-def _target(address: str, port: int) -> str:
-    ip = ipaddress.ip_address(address)
-    return f"ipv4:{ip}:{port}" if ip.version == 4 else f"ipv6:[{ip}]:{port}"
+def _target(host: str, port: int) -> str:
+    ip = ipaddress.ip_address(host)
+    return f"ipv{ip.version}:{address.join(ip, port)}"
 
 
 def _parse_entry(entry: str) -> tuple[str, int, bool]:
     """``host:port`` or ``dns:name:port`` as (host, port, follow all addresses)."""
     rest = entry.removeprefix("dns:")
-    host, _, port = rest.rpartition(":")
-    return host.strip("[]"), int(port), rest != entry
+    return *address.split(rest), rest != entry
 
 
 def _credentials(tls: ClientTlsSettings) -> grpc.ChannelCredentials | None:

@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from signalbox import address
 from signalbox.edge.kamailio_config import TABLES
 from signalbox.errors import FieldViolation, InvalidFieldError
 from signalbox.files import write_atomically
@@ -69,7 +70,11 @@ def contents(snapshot: WatchEdgeResponse) -> Contents:
     }
     bans: dict[str, float] = {}
     for number, ban in enumerate(snapshot.bans):
-        bans[str(_address(ban.address, f"bans[{number}].address"))] = ban.expire_time.ToMilliseconds() / 1000
+        try:
+            source = ipaddress.ip_address(ban.address)
+        except ValueError as error:
+            raise _invalid(f"bans[{number}].address", str(error)) from error
+        bans[str(source)] = ban.expire_time.ToMilliseconds() / 1000
     return Contents(snapshot.version, snapshot.revision, files, nodes, bans)
 
 
@@ -138,11 +143,12 @@ def _hosts(snapshot: WatchEdgeResponse) -> list[str]:
     hosts: dict[str, None] = {}
     for number, peer in enumerate(snapshot.peers):
         for position, text in enumerate(peer.advertised_addresses):
-            host = text.rpartition(":")[0].strip("[]")
-            address = _address(host, f"peers[{number}].advertised_addresses[{position}]")
-            hosts[str(address)] = None
-            if address.version == 6:
-                hosts[f"[{address}]"] = None
+            try:
+                host, _ = address.endpoint(text)
+            except ValueError as error:
+                raise _invalid(f"peers[{number}].advertised_addresses[{position}]", str(error)) from error
+            hosts[str(host)] = None
+            hosts[address.bracketed(host)] = None
     return list(hosts)
 
 
@@ -157,13 +163,6 @@ def _nodes(snapshot: WatchEdgeResponse) -> tuple[Node, ...]:
         takes_calls = node.healthy and not node.draining
         nodes[node.number] = Node(node.number, node.control_address, node.healthy, takes_calls)
     return tuple(nodes.values())
-
-
-def _address(text: str, field: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    try:
-        return ipaddress.ip_address(text)
-    except ValueError as error:
-        raise _invalid(field, str(error)) from error
 
 
 def _invalid(field: str, reason: str) -> InvalidFieldError:

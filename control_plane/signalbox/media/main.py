@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import random
 from typing import TYPE_CHECKING
 
 import structlog
 
-from signalbox import process
+from signalbox import address, process
 from signalbox.api.routing.v1 import routing_pb2
 from signalbox.errors import ConfigurationError, SignalboxError, StoreUnavailableError
 from signalbox.media import number
@@ -140,16 +139,11 @@ def control_address(settings: MediaSettings) -> str:
 
     Raises ConfigurationError for a name (no DNS in SIP workers), an address of no host, or a wrong port.
     """
-    address = settings.advertise_control or settings.control
-    host, _, port = address.rpartition(":")
-    try:
-        ip = ipaddress.ip_address(host.strip("[]"))
-        valid = not ip.is_unspecified and 0 < int(port) < 65_536
-    except ValueError as error:
-        raise ConfigurationError(f"media.advertise_control: {address!r} is no IP address with a port") from error
-    if not valid:
-        raise ConfigurationError(f"media.advertise_control: proxies cannot send to {address!r}")
-    return f"udp:[{ip}]:{port}" if ip.version == 6 else f"udp:{ip}:{port}"
+    text = settings.advertise_control or settings.control
+    ip, port = address.setting("media.advertise_control", text)
+    if ip.is_unspecified:
+        raise ConfigurationError(f"media.advertise_control: proxies cannot send to {text!r}")
+    return f"udp:{address.join(ip, port)}"
 
 
 def serve(settings: Settings) -> None:

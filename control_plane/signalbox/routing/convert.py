@@ -12,6 +12,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
+from signalbox.address import endpoint
 from signalbox.api.routing.v1 import routing_pb2
 from signalbox.api.types.v1 import types_pb2
 from signalbox.domain.decision import Decision, Reject, Stage
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 ID = re.compile(r"[a-z][a-z0-9-]{0,62}")
 MAX_ADDRESSES = 16
 
-_PORT = re.compile(r"[1-9][0-9]{0,4}")
 _SIP_USER = re.compile(r"[A-Za-z0-9\-_.!~*'()&=+$,]{1,64}")
 _DIGITS = re.compile(r"[0-9]{3,15}")
 
@@ -80,7 +80,7 @@ def media_node(message: routing_pb2.MediaNode) -> routing_pb2.MediaNode:
     """A live media node as it is registered."""
     _expect(1 <= message.number <= 65535, message, f"number {message.number}")
     kind, _, address = message.control_address.partition(":")
-    good = kind in ("udp", "udp6") and is_endpoint(address) and address == address.lower()
+    good = kind in ("udp", "udp6") and _accepts(endpoint, address) and address == address.lower()
     _expect(good, message, f"control address {message.control_address!r}")
     return message
 
@@ -99,19 +99,9 @@ def check_edge(edge: routing_pb2.Edge) -> FieldViolation | None:
     if not 1 <= len(edge.advertised_addresses) <= MAX_ADDRESSES:
         return FieldViolation("edge.advertised_addresses", f"must be 1 to {MAX_ADDRESSES}")
     for position, address in enumerate(edge.advertised_addresses):
-        if not is_endpoint(address):
+        if not _accepts(endpoint, address):
             return FieldViolation(f"edge.advertised_addresses[{position}]", "must be address:port")
     return None
-
-
-def is_endpoint(text: str) -> bool:
-    """True for an IPv4 address or an IPv6 address in brackets, then a colon and a port."""
-    host, _, port = text.rpartition(":")
-    if not _PORT.fullmatch(port) or int(port) > 65535:
-        return False
-    if host.startswith("[") and host.endswith("]"):
-        return _accepts(ipaddress.IPv6Address, host[1:-1])
-    return _accepts(ipaddress.IPv4Address, host)
 
 
 def decision_message(decision: Decision) -> routing_pb2.Decision:

@@ -18,7 +18,7 @@ import grpc
 import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector
 
-from signalbox import process, rpc
+from signalbox import address, process, rpc
 from signalbox.api.routing.v1 import routing_pb2_grpc
 from signalbox.metrics import SideDoor
 from signalbox.routing import service
@@ -165,8 +165,8 @@ def _hear_parent(supervisor: Supervisor) -> None:
 
 def _shifted(listen: str, by: int) -> str:
     """The address, its port ``by`` further; port 0 stays."""
-    host, _, port = listen.rpartition(":")
-    return f"{host}:{int(port) + by}" if int(port) else listen
+    host, port = address.split(listen)
+    return address.join(host, port + by) if port else listen
 
 
 def _main() -> None:

@@ -13,6 +13,7 @@ import grpc
 import structlog
 from grpc import StatusCode
 
+from signalbox import address
 from signalbox.errors import ConfigurationError, SignalboxError, StoreFullError, StoreUnavailableError
 from signalbox.store.base import CompactedError, LeaseLostError
 from signalbox.store.etcdpb import rpc_pb2, rpc_pb2_grpc
@@ -98,11 +99,12 @@ def targets(endpoints: Sequence[str], *, one_name: bool) -> list[str]:
     families: dict[str, list[str]] = {}
     found: list[str] = []
     for endpoint in endpoints:
-        host, _, port = endpoint.rpartition(":")
-        if not host or not port.isdecimal() or "/" in host:
-            raise ConfigurationError(f"etcd.endpoints: {endpoint} is not host:port")
         try:
-            family = f"ipv{ipaddress.ip_address(host.strip('[]')).version}"
+            host, _ = address.split(endpoint)
+        except ValueError as error:
+            raise ConfigurationError(f"etcd.endpoints: {endpoint!r} {error}") from error
+        try:
+            family = f"ipv{ipaddress.ip_address(host).version}"
         except ValueError:
             found.append(f"dns:///{endpoint}")
             continue

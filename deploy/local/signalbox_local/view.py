@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from rich.table import Table
+from signalbox.address import split
 
 from signalbox_local.sipp import SCENARIOS
 
@@ -41,7 +42,7 @@ def show_how_to_call(console: Console, cluster: Cluster) -> None:
     proxies = [cluster.address(name, "sip") for name in cluster.names("kamailio")]
     proxy, others = proxies[0], " ".join(proxies[1:])
     scenarios = os.path.relpath(SCENARIOS)
-    answer = f"sipp -sf {scenarios}/uas_load.xml -i 127.0.0.1 -p {SAMPLE_LINE.rpartition(':')[2]}"
+    answer = f"sipp -sf {scenarios}/uas_load.xml -i 127.0.0.1 -p {split(SAMPLE_LINE)[1]}"
     call = f"sipp -sf {scenarios}/uac_load.xml -i 127.0.0.1 -s {SAMPLE_NUMBER} -key caller 13800001234 -m 1 {proxy}"
     console.print(
         f"""

@@ -112,7 +112,9 @@ class Asker:
             question = parse(datagram)
         except MalformedError as error:
             self._stats.malformed += 1
-            logger.debug("question_malformed", field=error.field)
+            # Of what is malformed nothing goes into the log but its length.
+            which = {"call_id": error.call_id} if error.call_id else {"length": len(datagram)}
+            logger.debug("question_malformed", field=error.field, **which)
             self._send(self._message(self._next_id, error.index, error.label, _MALFORMED.end(0, 0)))
             return
         except UnreadableError:

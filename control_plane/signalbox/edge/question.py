@@ -31,13 +31,17 @@ class UnreadableError(Exception):
 
 
 class MalformedError(Exception):
-    """A value may not go further. The transaction is known, so the call can be refused."""
+    """A value may not go further. The transaction is known, so the call can be refused.
 
-    def __init__(self, index: int, label: int, field: str) -> None:
+    ``call_id`` is empty if there is none that is well formed.
+    """
+
+    def __init__(self, index: int, label: int, field: str, call_id: str) -> None:
         super().__init__(field)
         self.index = index
         self.label = label
         self.field = field
+        self.call_id = call_id
 
 
 class Question:
@@ -87,7 +91,7 @@ def parse(datagram: bytes) -> Question:
             field = "to"
             raise ValueError
     except (ValueError, TypeError, KeyError) as error:
-        raise MalformedError(index, label, field) from error
+        raise MalformedError(index, label, field, _call_id(fields)) from error
     return Question(index, label, request)
 
 
@@ -99,6 +103,14 @@ def _user(encoded: str) -> str:
     if len(text) > MAX_USER or not text.isprintable():
         raise ValueError
     return text
+
+
+def _call_id(fields: dict[str, Any]) -> str:
+    """The id of a call whose question is malformed; empty if that is malformed, too."""
+    try:
+        return _plain(fields.get("id"), MAX_CALL_ID)
+    except ValueError:
+        return ""
 
 
 def _plain(text: Any, limit: int) -> str:

@@ -11,6 +11,7 @@ import pytest
 from signalbox.api.routing.v1.routing_pb2 import DecideRequest, Decision, MediaAssignment, Reject
 from signalbox.api.types.v1 import types_pb2
 from signalbox.edge.asker import BATCH_ENOUGH
+from structlog.testing import capture_logs
 from support.kamailio_fake import b64, question
 from support.routing_fake import dial
 from support.wait import until
@@ -360,6 +361,18 @@ async def test_malformed_questions_get_400_and_never_reach_routing(
     assert edge.stats.unreadable == 4
     assert edge.stats.malformed == 1
     assert sum(len(fake.questions) for fake in replicas) == 1
+
+
+async def test_the_log_names_the_call_of_a_malformed_question_and_nothing_malformed(start_edge: Start) -> None:
+    edge = await start_edge()
+    nameless = question(3, 4, id="a\r\nb")
+    with capture_logs() as logs:
+        await edge.answer(question(1, 2, to=b64("400\r\n")))
+        await edge.answer(nameless)
+    assert [entry for entry in logs if entry["event"] == "question_malformed"] == [
+        {"event": "question_malformed", "log_level": "debug", "field": "to", "call_id": "edge-1-65a1b2c3-1-2"},
+        {"event": "question_malformed", "log_level": "debug", "field": "id", "length": len(nameless)},
+    ]
 
 
 async def test_at_the_end_every_question_taken_is_answered(start_edge: Start, replicas: list[RoutingFake]) -> None:

@@ -61,6 +61,19 @@ def test_a_malformed_value_names_the_transaction_and_the_field(field: str, value
     assert (caught.value.index, caught.value.label, caught.value.field) == (11, 22, field)
 
 
+def test_the_call_of_a_malformed_question_is_named_if_its_id_is_well_formed() -> None:
+    for changes, call_id in (
+        ({"to": ""}, "edge-1-65a1b2c3-7-9"),
+        ({"v": 2}, "edge-1-65a1b2c3-7-9"),
+        ({"id": "a\nb"}, ""),
+        ({"v": 2, "id": ["x"]}, ""),
+        ({"id": "x" * 129, "dv": -1}, ""),
+    ):
+        with pytest.raises(MalformedError) as caught:
+            parse(question(7, 9, **changes))
+        assert caught.value.call_id == call_id
+
+
 @pytest.mark.parametrize("field", ["v", "id", "tr", "to", "fr", "pa", "src", "dv"])
 def test_a_missing_value_is_malformed(field: str) -> None:
     fields = json.loads(question())

@@ -8,12 +8,12 @@ from support.sidecar_fake import reject
 from support.site import CALLER_HOST, STRANGER_HOST, eventually, kinds
 from support.wire import connect
 
+METHODS = ("BYE", "INVITE", "INFO", "ACK")
 REFUSAL = reject(480, "Temporarily Unavailable")
 
 
 @pytest.mark.parametrize("source", [CALLER_HOST, STRANGER_HOST])
-@pytest.mark.parametrize("method", ["BYE", "INVITE", "INFO", "ACK"])
-async def test_an_in_dialog_request_without_our_signature_is_dropped(site, caller, line, phone, source, method):
+async def test_in_dialog_requests_without_our_signature_are_dropped(site, caller, line, phone, source):
     running = await connect(caller, line, site.number([line.address]))
     forger = await phone(source)
     arrived, before = len(line.seen), site.counter(1, "forged_in_dialog")
@@ -25,20 +25,22 @@ async def test_an_in_dialog_request_without_our_signature_is_dropped(site, calle
         [genuine.replace(";sb=", ";sb=x", 1)],
         [genuine.replace(";mn=0.0", ";mn=9.9", 1)],
     ]
-    for routes in forged:
-        call = forger.call()
-        call.call_id, call.local, call.remote = running.call.call_id, running.call.local, running.call.remote
-        call.target, call.routes = running.call.target, routes
-        forger.send(forger.in_dialog(call, method), site.sip())
-    # The signature of one dialog is worth nothing in another.
-    other = forger.call()
-    other.remote, other.target, other.routes = running.call.remote, running.call.target, [genuine]
-    forger.send(forger.in_dialog(other, method), site.sip())
-    expected = before + len(forged) + 1 - (method == "ACK")  # an ACK without Route may be for a refusal of ours
-    await eventually(lambda: site.counter(1, "forged_in_dialog") >= expected, "forged requests counted")
+    for method in METHODS:
+        for routes in forged:
+            call = forger.call()
+            call.call_id, call.local, call.remote = running.call.call_id, running.call.local, running.call.remote
+            call.target, call.routes = running.call.target, routes
+            forger.send(forger.in_dialog(call, method), site.sip())
+        # The signature of one dialog is worth nothing in another.
+        other = forger.call()
+        other.remote, other.target, other.routes = running.call.remote, running.call.target, [genuine]
+        forger.send(forger.in_dialog(other, method), site.sip())
+    expected = before + len(METHODS) * (len(forged) + 1) - 1  # an ACK without Route may be for a refusal of ours
+    await eventually(lambda: site.counter(1, "forged_in_dialog") == expected, "forged requests counted")
     assert len(line.seen) == arrived
     assert not forger.seen
     await running.hang_up()
+    await site.no_transactions()
 
 
 async def test_decisions_from_elsewhere_or_without_the_token_or_for_no_question_are_dropped(site, phone, line):
@@ -56,9 +58,16 @@ async def test_decisions_from_elsewhere_or_without_the_token_or_for_no_question_
         await eventually(lambda: site.counter(PROXY, "forged_decisions") == forged + 3, "forged decisions counted")
         await eventually(lambda: site.counter(PROXY, "late_decisions") == late + 1, "decisions for no question counted")
         assert open_questions(site) == [question]
-    assert (await line.expect("INVITE")).uri
+    invite = await line.expect("INVITE")
+    line.send(line.reply(invite, 180))
+    await caller.expect(180)
     caller.send(caller.request(call, "CANCEL"))
     await caller.expect(200, method="CANCEL")
+    cancel = await line.expect("CANCEL")
+    line.send(line.reply(cancel, 200))
+    line.send(line.reply(invite, 487))
+    caller.ack_failure(call, await caller.expect(487))
+    await site.no_transactions()
 
 
 async def test_the_first_decision_counts_and_every_other_is_dropped(site, phone, line):

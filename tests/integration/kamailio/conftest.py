@@ -9,6 +9,7 @@ import pytest
 from support.kamailio import Kamailio
 from support.sidecar_fake import FakeSidecar, branch, dial, reject, stage
 from support.sip_agent import SDP, Agent, Call, Message
+from support.sip_agent_tcp import TcpAgent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -61,3 +62,16 @@ def answered(
         return caller, line, call, invite
 
     return make
+
+
+@pytest.fixture(params=["udp", "tcp"])
+async def forger(request: pytest.FixtureRequest, proxy: Kamailio) -> AsyncIterator[Agent]:
+    """An agent for requests that must be dropped, over UDP and over TCP."""
+    if request.param == "udp":
+        agent = await Agent((proxy.host, proxy.port)).start()
+        yield agent
+        agent.close()
+    else:
+        agent = await (await TcpAgent((proxy.host, proxy.port)).start()).connect()
+        yield agent
+        await agent.stop()

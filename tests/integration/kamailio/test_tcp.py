@@ -2,62 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-
 import pytest
 from support.sidecar_fake import branch, dial, stage
-from support.sip_agent import SDP, Agent, Message, record_route
+from support.sip_agent import SDP, Agent, record_route
+from support.sip_agent_tcp import TcpAgent
 from support.wait import until
-
-
-class TcpAgent(Agent):
-    """An agent on one TCP connection, or listening for the proxy's."""
-
-    async def start(self, host="127.0.0.1"):
-        self._server = await asyncio.start_server(self._serve, host, 0)
-        self.host, self.port = self._server.sockets[0].getsockname()
-        self._writers = []
-        self._tasks = set()
-        return self
-
-    async def connect(self):
-        reader, writer = await asyncio.open_connection(*self.proxy)
-        self._writers.append(writer)
-        task = asyncio.create_task(self._read(reader))
-        self._tasks.add(task)
-        return self
-
-    async def _serve(self, reader, writer):
-        self._writers.append(writer)
-        self._tasks.add(asyncio.current_task())
-        await self._read(reader)
-
-    async def _read(self, reader):
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                length = int(Message(head).get("Content-Length"))
-                self.datagram_received(head + await reader.readexactly(length), self.proxy)
-
-    def send(self, text, to=None):
-        self._writers[-1].write(text.encode())
-
-    def request(self, call, method, **more):
-        text = super().request(call, method, **more).replace("SIP/2.0/UDP", "SIP/2.0/TCP", 1)
-        return text.replace(f":{self.port}>\r\nMax", f":{self.port};transport=tcp>\r\nMax")
-
-    def reply(self, request, code, phrase="-", **more):
-        text = super().reply(request, code, phrase, **more)
-        return text.replace(f"<sip:line@{self.host}:{self.port}>", f"<sip:line@{self.host}:{self.port};transport=tcp>")
-
-    async def stop(self):
-        self._server.close()
-        for writer in self._writers:
-            writer.close()
-            with contextlib.suppress(ConnectionError):
-                await writer.wait_closed()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
 @pytest.mark.parametrize(("caller_tcp", "line_tcp"), [(True, True), (True, False), (False, True)])

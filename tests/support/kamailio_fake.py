@@ -52,6 +52,7 @@ class RouteSocket(asyncio.DatagramProtocol):
 
     def __init__(self) -> None:
         self.routes: list[Route] = []
+        self.messages = 0
         self._transport: asyncio.DatagramTransport | None = None
         self._news = asyncio.Event()
 
@@ -75,7 +76,8 @@ class RouteSocket(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, address: tuple[str, int]) -> None:
         """Part of asyncio's protocol."""
-        self.routes.append(parse_route(data))
+        self.messages += 1
+        self.routes.extend(parse_routes(data))
         self._news.set()
 
     def ask(self, edge: tuple[str, int], datagram: bytes) -> None:
@@ -97,15 +99,19 @@ class RouteSocket(asyncio.DatagramProtocol):
         self._transport.close()
 
 
-def parse_route(message: bytes) -> Route:
-    """Read a ROUTE request; asserts that it is well-formed."""
+def parse_routes(message: bytes) -> list[Route]:
+    """Read a ROUTE request, one for each decision in it; asserts that it is well-formed."""
     head, _, body = message.partition(b"\r\n\r\n")
     request_line, *lines = head.decode().split("\r\n")
     headers = dict(line.split(": ", 1) for line in lines)
     assert int(headers["Content-Length"]) == len(body)
-    index = headers["From"].removeprefix("<sip:").partition("@")[0]
-    label = headers["To"].removeprefix("<sip:").partition("@")[0]
-    return Route(int(index), int(label), headers, request_line, json.loads(body))
+    assert body.endswith(b"\n")
+    opened, decisions = body.splitlines()[::2], body.splitlines()[1::2]
+    routes = []
+    for open_, decision in zip(opened, decisions, strict=True):
+        index, label = map(int, open_.split(b" "))
+        routes.append(Route(index, label, headers, request_line, json.loads(decision)))
+    return routes
 
 
 @dataclass

@@ -91,13 +91,24 @@ class FakeSidecar(asyncio.DatagramProtocol):
 def route_request(
     index: int, label: int, decision: dict[str, Any] | bytes, proxy: Kamailio, *, token: str = TOKEN
 ) -> bytes:
-    """The ROUTE request of the wire contract."""
-    body = decision if isinstance(decision, bytes) else json.dumps(decision).encode()
+    """The ROUTE request of the wire contract with one decision."""
+    return route_requests([(index, label, decision)], proxy, token=token)
+
+
+def route_requests(
+    decisions: list[tuple[int, int, dict[str, Any] | bytes]], proxy: Kamailio, *, token: str = TOKEN
+) -> bytes:
+    """The ROUTE request of the wire contract with several decisions."""
+    body = b"".join(
+        b"%d %d\n%b\n" % (index, label, decision if isinstance(decision, bytes) else json.dumps(decision).encode())
+        for index, label, decision in decisions
+    )
     nonce = f"n{next(_numbers)}"
     head = (
         f"ROUTE sip:{token}@127.0.0.1:{proxy.route_port} SIP/2.0\r\n"
         f"Via: SIP/2.0/UDP 127.0.0.1:{proxy.ask_port};branch=z9hG4bK{nonce}\r\n"
-        f"From: <sip:{index}@edge>;tag={nonce}\r\nTo: <sip:{label}@kamailio>\r\nCall-ID: {nonce}\r\n"
-        f"CSeq: 1 ROUTE\r\nMax-Forwards: 1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"From: <sip:edge@127.0.0.1:{proxy.ask_port}>;tag={nonce}\r\nTo: <sip:127.0.0.1:{proxy.route_port}>\r\n"
+        f"Call-ID: {nonce}\r\nCSeq: 1 ROUTE\r\nMax-Forwards: 1\r\nContent-Type: text/plain\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body

@@ -1,4 +1,6 @@
-"""From question to answer: micro-batches, a deadline for each question, a second replica when the first is late.
+"""From question to answer: a deadline for each question, a second replica when the first is late.
+
+Questions that were read together are asked together, and decisions that are ready together are sent together.
 
 No task and no timer belongs to one question. Open questions stand in two queues in the order of their arrival:
 ``_fresh`` until ``hedge_after_ms``, then ``_late`` until ``decide_timeout_ms``; one timer serves the heads of both.
@@ -15,10 +17,19 @@ import structlog
 
 from signalbox.api.types.v1.types_pb2 import DRAINING, INVALID_FIELD, RULES_NOT_LOADED, STORE_UNAVAILABLE, ErrorReason
 from signalbox.edge.question import MalformedError, Question, UnreadableError, parse
-from signalbox.edge.reply import DecisionCache, Rendered, ReplyWriter, UnusableDecisionError, reject, unusable
+from signalbox.edge.reply import (
+    MAX_TOGETHER,
+    DecisionCache,
+    Rendered,
+    ReplyWriter,
+    UnusableDecisionError,
+    answer,
+    reject,
+    unusable,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from signalbox.api.routing.v1.routing_pb2 import Answer, DecideStreamResponse
     from signalbox.edge.lastgood import LastGood
@@ -30,17 +41,8 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger(__name__)
 
-BATCH_ENOUGH = 32
-"""A batch of so many questions is sent without waiting for more."""
-
-FULL_WINDOW_RATE = 1250.0
-"""Questions per second from which on they wait the whole ``batch_window_ms`` for company; below, in proportion less.
-
-What a message on the stream costs is the same for one question or for ten: under load waiting buys processor time, and
-without load it would only delay calls."""
-
-RATE_INTERVAL_S = 0.1
-"""The rate of questions is measured over so long."""
+MAX_BATCH = 32
+"""Questions put to one replica at a time: what is read after a stall is spread over the replicas."""
 
 TICK_S = 0.005
 """Least time between two looks at the queues."""
@@ -74,10 +76,6 @@ class Asker:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._time = self._loop.time
-        self._longest_window_s = settings.batch_window_ms / 1000
-        self._window_s = 0.0
-        self._counted = 0
-        self._counting_since = self._time()
         self._hedge_s = settings.hedge_after_ms / 1000
         self._timeout_s = settings.decide_timeout_ms / 1000
         self._limit = settings.queue_limit
@@ -90,12 +88,11 @@ class Asker:
         self._decisions = DecisionCache()
         self._next_id = 0
         self._open: dict[int, Question] = {}
-        self._batch: list[Question] = []
+        self._ready: list[bytes] = []
         self._parked: list[Question] = []
         self._fresh: deque[Question] = deque()
         self._late: deque[Question] = deque()
         self._idle = asyncio.Event()
-        self._flush_timer: asyncio.TimerHandle | None = None
         self._tick_timer: asyncio.TimerHandle | None = None
         self._tick_due = _NEVER
 
@@ -104,10 +101,31 @@ class Asker:
         """Questions without an answer."""
         return len(self._open)
 
-    def take(self, datagram: bytes) -> None:
-        """A datagram of the proxy."""
+    def take(self, datagrams: Sequence[bytes]) -> None:
+        """Datagrams of the proxy that were read together."""
+        now = self._time()
+        batch: list[Question] = []
+        for datagram in datagrams:
+            question = self._read(datagram)
+            if question is None:
+                continue
+            if len(self._open) >= self._limit:
+                self._stats.shed += 1
+                self._reply(question, _OVERLOAD)
+                continue
+            question.asked_at = now
+            self._open[question.id] = question
+            batch.append(question)
+        self._fresh.extend(batch)
+        for start in range(0, len(batch), MAX_BATCH):
+            self._ask(batch[start : start + MAX_BATCH])
+        if self._fresh and self._fresh[0].asked_at + self._hedge_s < self._tick_due:
+            self._arm()
+        self._send_ready()
+
+    def _read(self, datagram: bytes) -> Question | None:
+        """The question in a datagram; None if it can be put to nobody."""
         self._stats.questions += 1
-        self._next_id += 1
         try:
             question = parse(datagram)
         except MalformedError as error:
@@ -115,43 +133,13 @@ class Asker:
             # Of what is malformed nothing goes into the log but its length.
             which = {"call_id": error.call_id} if error.call_id else {"length": len(datagram)}
             logger.debug("question_malformed", field=error.field, **which)
-            self._send(self._message(self._next_id, error.index, error.label, _MALFORMED.end(0, 0)))
-            return
+            self._ready.append(answer(error.index, error.label, _MALFORMED.text()))
+            return None
         except UnreadableError:
             self._stats.unreadable += 1
-            return
-        question.id = self._next_id
-        if len(self._open) >= self._limit:
-            self._stats.shed += 1
-            self._reply(question, _OVERLOAD)
-            return
-        question.asked_at = self._time()
-        self._open[question.id] = question
-        self._fresh.append(question)
-        self._batch.append(question)
-        if len(self._batch) >= BATCH_ENOUGH:
-            self._flush()
-        elif self._flush_timer is None:
-            self._flush_timer = self._loop.call_later(self._window_s, self._flush)
-
-    def _flush(self) -> None:
-        if self._flush_timer is not None:
-            self._flush_timer.cancel()
-            self._flush_timer = None
-        batch, self._batch = self._batch, []
-        self._ask(batch)
-        self._adapt_window(len(batch))
-        if self._fresh and self._fresh[0].asked_at + self._hedge_s < self._tick_due:
-            self._arm()
-
-    def _adapt_window(self, asked: int) -> None:
-        self._counted += asked
-        elapsed = self._time() - self._counting_since
-        if elapsed >= RATE_INTERVAL_S:
-            rate = self._counted / elapsed
-            self._window_s = self._longest_window_s * min(1.0, rate / FULL_WINDOW_RATE)
-            self._counted = 0
-            self._counting_since += elapsed
+            return None
+        self._next_id = question.id = self._next_id + 1
+        return question
 
     def _ask(self, batch: list[Question]) -> None:
         """Put questions to one replica; park them if there is none."""
@@ -206,6 +194,7 @@ class Asker:
                 self._stats.timeouts += 1
                 self._give_up(question, now)
         self._arm()
+        self._send_ready()
 
     def _unpark(self) -> None:
         parked = [question for question in self._parked if question.open]
@@ -240,19 +229,20 @@ class Asker:
         if response.draining:
             replica.drain()
         now = self._time()
-        for answer in response.answers:
-            question = self._open.get(answer.id)
+        for reply in response.answers:
+            question = self._open.get(reply.id)
             if question is None or (question.first is not replica and question.second is not replica):
-                if not replica.end_trial(answer.id, now):
+                if not replica.end_trial(reply.id, now):
                     self._stats.late_answers += 1
-            elif answer.error:
-                self._failed(question, replica, answer)
+            elif reply.error:
+                self._failed(question, replica, reply)
             else:
-                self._answered(question, replica, answer, now)
+                self._answered(question, replica, reply, now)
+        self._send_ready()
 
-    def _answered(self, question: Question, replica: Replica, answer: Answer, now: float) -> None:
+    def _answered(self, question: Question, replica: Replica, reply: Answer, now: float) -> None:
         stats = self._stats
-        decision = answer.decision
+        decision = reply.decision
         try:
             rendered = self._decisions.get(decision)
         except UnusableDecisionError as error:
@@ -275,29 +265,27 @@ class Asker:
         stats.observe(waited)
         self._last_good.keep(question.request, rendered, now)
         if rendered.anchored:
-            media = answer.media
-            node, spare = self._nodes.fit(media.node, media.spare)
-            end = rendered.end(node, spare)
+            media = reply.media
+            self._deliver(question, rendered, *self._nodes.fit(media.node, media.spare))
         else:
-            end = rendered.end(0, 0)
-        self._send(self._message(question.id, question.index, question.label, end))
+            self._deliver(question, rendered, 0, 0)
 
-    def _failed(self, question: Question, replica: Replica, answer: Answer) -> None:
+    def _failed(self, question: Question, replica: Replica, reply: Answer) -> None:
         """The replica could not decide: another may, unless it is the question's fault or ours."""
-        if answer.error in _TRY_ANOTHER:
+        if reply.error in _TRY_ANOTHER:
             replica.refuse()
             self._release(question, replica)
             if question.first is None:
                 self._move([question])
             return
         self._close(question)
-        if answer.error == INVALID_FIELD:
+        if reply.error == INVALID_FIELD:
             self._stats.malformed += 1
-            logger.warning("question_refused", call_id=question.request.call_id, reason=answer.error_message)
+            logger.warning("question_refused", call_id=question.request.call_id, reason=reply.error_message)
             self._reply(question, _MALFORMED)
             return
         self._stats.errors += 1
-        logger.error("question_failed", call_id=question.request.call_id, reason=_name(answer.error))
+        logger.error("question_failed", call_id=question.request.call_id, reason=_name(reply.error))
         self._reply(question, _ERROR)
 
     def on_lost(self, replica: Replica) -> None:
@@ -311,11 +299,13 @@ class Asker:
         replica.outstanding = 0
         if orphans:
             self._move(orphans)
+        self._send_ready()
 
     def on_ready(self) -> None:
         """A replica can be asked (again)."""
         if self._parked:
             self._unpark()
+        self._send_ready()
 
     def _move(self, questions: list[Question]) -> None:
         self._stats.moved += len(questions)
@@ -363,12 +353,24 @@ class Asker:
 
     def _reply(self, question: Question, rendered: Rendered) -> None:
         node, spare = self._nodes.choose() if rendered.anchored else (0, 0)
-        self._send(self._message(question.id, question.index, question.label, rendered.end(node, spare)))
+        self._deliver(question, rendered, node, spare)
+
+    def _deliver(self, question: Question, rendered: Rendered, node: int, spare: int) -> None:
+        """Send the decision with others, soon; or alone and at once if the proxy will wait for rtpengine."""
+        decision = answer(question.index, question.label, rendered.text(node, spare))
+        if rendered.anchored:
+            self._send(self._message([decision]))
+        else:
+            self._ready.append(decision)
+
+    def _send_ready(self) -> None:
+        """Every entry to this object ends here."""
+        while self._ready:
+            self._send(self._message(self._ready[:MAX_TOGETHER]))
+            del self._ready[:MAX_TOGETHER]
 
     async def drain(self) -> None:
         """Wait until every question taken has its answer; at most ``decide_timeout_ms``."""
-        if self._batch:
-            self._flush()
         if self._open:
             self._idle.clear()
             with contextlib.suppress(TimeoutError):

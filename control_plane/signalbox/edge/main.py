@@ -64,7 +64,8 @@ class Sidecar:
         self.stats = Stats()
         self.nodes = MediaNodes()
         self.last_good = LastGood(settings.last_good_max_age_s)
-        self.listener = Listener((str(ask), ask_port), (str(route), route_port), self.stats)
+        window_s = settings.batch_window_ms / 1000
+        self.listener = Listener((str(ask), ask_port), (str(route), route_port), window_s, self.stats)
         self.pool = Pool(settings)
         self.asker = Asker(
             settings, self.pool, self.nodes, self.last_good, writer, self.listener.send, self.stats

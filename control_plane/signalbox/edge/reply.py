@@ -1,7 +1,8 @@
-"""Decisions as the proxy takes them: one SIP request of method ROUTE per question (RFC 3261 framing, never answered).
+"""Decisions as the proxy takes them: SIP requests of method ROUTE (RFC 3261 framing, never answered).
 
 The wire contract is in ``kamailio/README.md``, section 2. What is alike for all calls with one decision is rendered
-once and kept under the decision's fingerprint; a call costs one bytes format.
+once and kept under the decision's fingerprint; a call costs one bytes format. Decisions that are ready together travel
+together; one that anchors media travels alone, for the proxy's worker waits for rtpengine before it takes the next.
 """
 
 from __future__ import annotations
@@ -37,7 +38,10 @@ CACHED_DECISIONS = 20_000
 """Rendered decisions kept; one of two stages takes about 2 KiB."""
 
 CACHED_NODE_PAIRS = 64
-"""Ends of messages kept per decision, one for each pair of media nodes seen."""
+"""Texts kept per decision, one for each pair of media nodes seen."""
+
+MAX_TOGETHER = 16
+"""Decisions in one message: about 40 KiB if all of them ring as many lines as there can be."""
 
 
 class UnusableDecisionError(Exception):
@@ -50,24 +54,24 @@ class Rendered:
     ``anchored``: media nodes go into it. ``reusable``: the edge may use it again for the number.
     """
 
-    __slots__ = ("_ends", "_reused", "anchored", "fields", "reusable")
+    __slots__ = ("_reused", "_texts", "anchored", "fields", "reusable")
 
     def __init__(self, fields: dict[str, object], anchored: bool, reusable: bool) -> None:
         self.fields = fields
         self.anchored = anchored
         self.reusable = reusable
-        self._ends: dict[tuple[int, int], bytes] = {}
+        self._texts: dict[tuple[int, int], bytes] = {}
         self._reused: Rendered | None = None
 
-    def end(self, node: int, spare: int) -> bytes:
-        """The message from CSeq on, for these media nodes."""
-        end = self._ends.get((node, spare))
-        if end is None:
-            end = self._render(node, spare)
-            if len(self._ends) >= CACHED_NODE_PAIRS:
-                self._ends.clear()
-            self._ends[node, spare] = end
-        return end
+    def text(self, node: int = 0, spare: int = 0) -> bytes:
+        """The JSON object, for these media nodes."""
+        text = self._texts.get((node, spare))
+        if text is None:
+            text = self._render(node, spare)
+            if len(self._texts) >= CACHED_NODE_PAIRS:
+                self._texts.clear()
+            self._texts[node, spare] = text
+        return text
 
     def last_good(self) -> Rendered:
         """The same decision, marked as one used again."""
@@ -79,11 +83,7 @@ class Rendered:
         fields = dict(self.fields)
         if "n1" in fields:
             fields |= {"n1": node, "n2": spare}
-        body = json.dumps(fields, separators=(",", ":")).encode()
-        return b"CSeq: 1 ROUTE\r\nMax-Forwards: 1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (
-            len(body),
-            body,
-        )
+        return json.dumps(fields, separators=(",", ":")).encode()
 
 
 def reject(code: int, phrase: str, why: str, retry_after: int = 0, tenant: str = "", number: str = "") -> Rendered:
@@ -185,14 +185,26 @@ class ReplyWriter:
 
     def __init__(self, token: str, ask_listen: str, route_listen: str) -> None:
         nonce = secrets.token_hex(8) + "-"
+        self._written = 0
         self._template = (
             f"ROUTE sip:{token}@{route_listen} SIP/2.0\r\n"
             f"Via: SIP/2.0/UDP {ask_listen};branch=z9hG4bK{nonce}%x\r\n"
-            f"From: <sip:%d@edge>;tag={nonce}%x\r\n"
-            "To: <sip:%d@kamailio>\r\n"
-            f"Call-ID: {nonce}%x\r\n%b"
+            f"From: <sip:edge@{ask_listen}>;tag={nonce}%x\r\n"
+            f"To: <sip:{route_listen}>\r\n"
+            f"Call-ID: {nonce}%x\r\n"
+            "CSeq: 1 ROUTE\r\n"
+            "Max-Forwards: 1\r\n"
+            "Content-Type: text/plain\r\n"
+            "Content-Length: %d\r\n\r\n%b"
         ).encode()
 
-    def message(self, number: int, index: int, label: int, end: bytes) -> bytes:
-        """One ROUTE request; ``number`` must not repeat while the process lives."""
-        return self._template % (number, index, number, label, number, end)
+    def message(self, decisions: Sequence[bytes]) -> bytes:
+        """One ROUTE request with the decisions of some questions, each as :func:`answer` gives it."""
+        self._written = number = self._written + 1
+        body = b"".join(decisions)
+        return self._template % (number, number, number, len(body), body)
+
+
+def answer(index: int, label: int, text: bytes) -> bytes:
+    """A decision with the question that it is for."""
+    return b"%d %d\n%b\n" % (index, label, text)

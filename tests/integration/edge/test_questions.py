@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import statistics
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 from signalbox.api.routing.v1.routing_pb2 import DecideRequest, Decision, MediaAssignment, Reject
 from signalbox.api.types.v1 import types_pb2
-from signalbox.edge.asker import BATCH_ENOUGH
+from signalbox.edge.listener import RATE_INTERVAL_S
+from signalbox.edge.reply import MAX_TOGETHER
 from structlog.testing import capture_logs
 from support.kamailio_fake import b64, question
 from support.routing_fake import dial
@@ -68,19 +70,56 @@ async def test_no_media_node_is_told_as_none_and_the_call_stays_anchored(
 
 
 async def test_questions_that_arrive_together_travel_together(start_edge: Start, replicas: list[RoutingFake]) -> None:
-    edge = await start_edge(batch_window_ms=50)
+    edge = await start_edge()
     edge.ask(*(question(number, number) for number in range(20)))
     await edge.proxy.wait(20)
     assert sum(fake.messages for fake in replicas) == 1
     assert {route.index for route in edge.proxy.routes} == set(range(20))
 
 
-async def test_a_full_batch_does_not_wait_for_company(start_edge: Start) -> None:
-    edge = await start_edge(batch_window_ms=1000)
-    edge.ask(*(question(number, number) for number in range(BATCH_ENOUGH)))
+async def test_decisions_that_are_ready_together_travel_together(
+    start_edge: Start, replicas: list[RoutingFake]
+) -> None:
+    edge = await start_edge()
+    for fake in replicas:
+        fake.behaviour.decide = lambda request: Decision(
+            reject=Reject(code=404, phrase="Not Found"), why="number_unknown", fingerprint=9
+        )
+    edge.ask(*(question(number, number) for number in range(MAX_TOGETHER + 1)))
+    await edge.proxy.wait(MAX_TOGETHER + 1)
+    assert edge.proxy.messages == 2
+
+
+async def test_a_decision_that_anchors_media_travels_alone(start_edge: Start) -> None:
+    edge = await start_edge()
+    edge.ask(*(question(number, number) for number in range(5)))
+    await edge.proxy.wait(5)
+    assert edge.proxy.messages == 5
+
+
+async def test_under_load_questions_wait_for_company_and_in_calm_none_waits(
+    start_edge: Start, replicas: list[RoutingFake]
+) -> None:
+    window_s = 0.02
+    edge = await start_edge(batch_window_ms=window_s * 1000)
     begun = time.monotonic()
-    await edge.proxy.wait(BATCH_ENOUGH)
-    assert time.monotonic() - begun < 0.5
+    number = 0
+    while time.monotonic() - begun < 1.0:
+        # 2,000 a second, one by one.
+        while number < (time.monotonic() - begun) * 2000:
+            number += 1
+            edge.ask(question(number, number))
+        await asyncio.sleep(0.001)
+    await edge.proxy.wait(number)
+    assert sum(fake.messages for fake in replicas) < number / 8
+    await asyncio.sleep(2 * RATE_INTERVAL_S)
+    await edge.answer(question(number + 1, 1))
+    delays = []
+    for again in range(9):
+        begun = time.monotonic()
+        await edge.answer(question(number + 2 + again, 1))
+        delays.append(time.monotonic() - begun)
+    assert statistics.median(delays) < window_s
 
 
 async def test_questions_are_spread_over_the_replicas(start_edge: Start, replicas: list[RoutingFake]) -> None:
@@ -376,7 +415,7 @@ async def test_the_log_names_the_call_of_a_malformed_question_and_nothing_malfor
 
 
 async def test_at_the_end_every_question_taken_is_answered(start_edge: Start, replicas: list[RoutingFake]) -> None:
-    edge = await start_edge(batch_window_ms=20)
+    edge = await start_edge()
     for fake in replicas:
         fake.behaviour.delay_s = 0.03
     edge.ask(*(question(number, number) for number in range(50)))

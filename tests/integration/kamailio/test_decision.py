@@ -9,17 +9,18 @@ import socket
 
 import pytest
 from support.kamailio import TOKEN
-from support.sidecar_fake import branch, dial, reject, route_request, stage
+from support.sidecar_fake import branch, dial, reject, route_request, route_requests, stage
 from support.wait import until
 
 
 async def hold(sidecar, caller):
     """A call whose question is open."""
     sidecar.decide = lambda question: None
+    asked = len(sidecar.questions)
     call = caller.call()
     caller.invite(call)
     await caller.expect(100)
-    await until(lambda: bool(sidecar.questions))
+    await until(lambda: len(sidecar.questions) > asked)
     return call, sidecar.questions[-1]
 
 
@@ -67,12 +68,44 @@ async def test_a_decision_for_another_index_or_with_a_wrong_token_is_dropped(pro
         route_request(index, label, reject(404, "x"), proxy, token="wrong"),
         route_request(index, label, reject(404, "x"), proxy, token=TOKEN[:-1]),
         route_request(index, label, reject(404, "x"), proxy).replace(b"ROUTE", b"INVITE"),
-        route_request(index, label, reject(404, "x"), proxy).replace(f"sip:{index}@".encode(), b"sip:x@"),
+        route_request(index, label, reject(404, "x"), proxy).replace(f"\n{index} ".encode(), b"\nx "),
     ):
         caller.send(data, ("127.0.0.1", proxy.route_port))
     await until(lambda: proxy.counter("forged_decisions") + proxy.counter("late_decisions") >= late + forged + 7)
     caller.ack_failure(call, await caller.expect(503))
     await until(lambda: proxy.transactions() == 0)
+
+
+async def test_decisions_that_travel_together_are_each_for_their_own_call(proxy, sidecar, agent):
+    caller, line = await agent(), await agent()
+    late = proxy.counter("late_decisions")
+    held = [await hold(sidecar, caller) for _ in range(5)]
+    dialled, unusable, gone, repeated, refused = (call for call, _ in held)
+    decisions = [
+        dial(stage(branch(line.port))), b"{", reject(410, "Gone"), reject(404, "Once"), reject(403, "Forbidden")
+    ]  # fmt: skip
+    questions = [question.raw for _, question in held]
+    parts = [(raw["i"], raw["l"], decision) for raw, decision in zip(questions, decisions, strict=True)]
+    parts.insert(4, (*parts[3][:2], reject(405, "Twice")))
+    caller.send(route_requests(parts, proxy), ("127.0.0.1", proxy.route_port))
+    invite = await line.expect("INVITE")
+    assert invite.get("Call-ID") == dialled.call_id
+    line.send(line.reply(invite, 486))
+    for call, code in ((dialled, 486), (unusable, 500), (gone, 410), (repeated, 404), (refused, 403)):
+        reply = await caller.expect(code)
+        assert reply.get("Call-ID") == call.call_id
+        caller.ack_failure(call, reply)
+    await until(lambda: proxy.transactions() == 0)
+    assert proxy.counter("late_decisions") == late + 1
+
+
+@pytest.mark.parametrize("body", [b"", b"\n", b"x", b"1\n{}\n", b"1 2 3\n{}\n", b"-1 5\n{}\n", b"\0 1\n{}\n"])
+async def test_a_body_that_is_no_list_of_decisions_is_dropped(proxy, sidecar, agent, body):
+    caller = await agent()
+    forged = proxy.counter("forged_decisions")
+    request = route_requests([], proxy).replace(b"Content-Length: 0", b"Content-Length: %d" % len(body)) + body
+    caller.send(request, ("127.0.0.1", proxy.route_port))
+    await until(lambda: proxy.counter("forged_decisions") == forged + 1)
 
 
 async def test_a_decision_on_the_public_socket_is_dropped(proxy, sidecar, agent, forger):

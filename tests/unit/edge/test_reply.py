@@ -8,13 +8,13 @@ import json
 import pytest
 from signalbox.api.routing.v1.routing_pb2 import Branch, Decision, Dial, Reject, Stage
 from signalbox.edge import reply
-from signalbox.edge.reply import DecisionCache, ReplyWriter, UnusableDecisionError, reject, render
-from support.kamailio_fake import parse_route
+from signalbox.edge.reply import DecisionCache, ReplyWriter, UnusableDecisionError, answer, reject, render
+from support.kamailio_fake import parse_routes
 from support.routing_fake import dial
 
 
-def body(end: bytes) -> dict[str, object]:
-    return json.loads(end.partition(b"\r\n\r\n")[2])
+def body(text: bytes) -> dict[str, object]:
+    return json.loads(text)
 
 
 def branch(**changes: object) -> Branch:
@@ -28,7 +28,7 @@ def test_a_dial_decision_has_every_key_of_the_contract() -> None:
         Stage(branches=[branch(line="c")], ring_time_ms=180_000),
     ]
     decision = dial(dial=Dial(stages=stages, media=2))
-    assert body(render(decision).end(0, 0)) == {
+    assert body(render(decision).text()) == {
         "v": 1, "do": "dial", "by": "routing", "why": "dial", "tn": "acme", "nu": "4001234567", "md": "bypass",
         "n1": 0, "n2": 0,
         "st": [
@@ -41,33 +41,33 @@ def test_a_dial_decision_has_every_key_of_the_contract() -> None:
 
 def test_media_nodes_are_the_calls_own() -> None:
     rendered = render(dial())
-    assert [body(rendered.end(*pair)) | {"st": 0} for pair in ((1, 2), (65_535, 0))] == [
-        body(rendered.end(0, 0)) | {"n1": 1, "n2": 2, "st": 0},
-        body(rendered.end(0, 0)) | {"n1": 65_535, "n2": 0, "st": 0},
+    assert [body(rendered.text(*pair)) | {"st": 0} for pair in ((1, 2), (65_535, 0))] == [
+        body(rendered.text()) | {"n1": 1, "n2": 2, "st": 0},
+        body(rendered.text()) | {"n1": 65_535, "n2": 0, "st": 0},
     ]
 
 
 def test_many_node_pairs_do_not_pile_up() -> None:
     rendered = render(dial())
     for node in range(1, 10 * reply.CACHED_NODE_PAIRS):
-        assert body(rendered.end(node, 0))["n1"] == node
-    assert len(rendered._ends) <= reply.CACHED_NODE_PAIRS
+        assert body(rendered.text(node, 0))["n1"] == node
+    assert len(rendered._texts) <= reply.CACHED_NODE_PAIRS
 
 
 def test_a_rejection_has_code_phrase_and_retry_after() -> None:
     decision = Decision(reject=Reject(code=404, phrase="Not Found"), why="number_unknown", fingerprint=9)
-    assert body(render(decision).end(0, 0)) == {
+    assert body(render(decision).text()) == {
         "v": 1, "do": "reject", "by": "routing", "why": "number_unknown", "tn": "", "nu": "",
         "code": 404, "ph": "Not Found", "ra": 0,
     }  # fmt: skip
-    assert body(reject(503, "Service Unavailable", "overload", 2).end(0, 0))["ra"] == 2
+    assert body(reject(503, "Service Unavailable", "overload", 2).text())["ra"] == 2
 
 
 def test_a_decision_used_again_says_so() -> None:
     rendered = render(dial())
     assert rendered.reusable
     again = rendered.last_good()
-    assert body(again.end(1, 2)) == body(rendered.end(1, 2)) | {"by": "last_good"}
+    assert body(again.text(1, 2)) == body(rendered.text(1, 2)) | {"by": "last_good"}
     assert rendered.last_good() is again
 
 
@@ -105,7 +105,7 @@ def test_what_the_proxy_could_not_use_is_refused(decision: Decision) -> None:
 
 @pytest.mark.parametrize("line", ["a|b", "号" * 2_000])
 def test_a_refusal_for_what_could_not_be_used_carries_it_cut_to_measure(line: str) -> None:
-    body = json.loads(reply.unusable(dial(line=line)).end(0, 0).partition(b"\r\n\r\n")[2])
+    body = json.loads(reply.unusable(dial(line=line)).text())
     assert (body["do"], body["code"], body["by"], body["why"]) == ("reject", 500, "edge", "decision_unusable")
     assert len(body["x"]) <= 2_000
     assert "ring_time_ms" in base64.b64decode(body["x"]).decode() or len(line) > 100
@@ -124,20 +124,21 @@ def test_a_decision_is_rendered_once_per_fingerprint() -> None:
 
 def test_the_request_is_the_contracts() -> None:
     writer = ReplyWriter("secret_token-1", "127.0.0.1:9007", "127.0.0.1:5066")
-    route = parse_route(writer.message(26, 12_345, 4_294_967_295, render(dial()).end(1, 2)))
-    assert route.request_line == "ROUTE sip:secret_token-1@127.0.0.1:5066 SIP/2.0"
-    assert (route.index, route.label) == (12_345, 4_294_967_295)
-    assert list(route.headers) == [
+    for _ in range(25):
+        writer.message([])
+    decisions = [answer(12_345, 4_294_967_295, render(dial()).text(1, 2)), answer(1, 2, render(dial()).text(3, 4))]
+    first, second = parse_routes(writer.message(decisions))
+    assert first.request_line == "ROUTE sip:secret_token-1@127.0.0.1:5066 SIP/2.0"
+    assert (first.index, first.label, first.body["n1"]) == (12_345, 4_294_967_295, 1)
+    assert (second.index, second.label, second.body["n1"]) == (1, 2, 3)
+    assert list(first.headers) == [
         "Via", "From", "To", "Call-ID", "CSeq", "Max-Forwards", "Content-Type", "Content-Length",
     ]  # fmt: skip
-    nonce = route.headers["Call-ID"]
+    nonce = first.headers["Call-ID"]
     assert nonce.endswith("-1a")
-    assert route.headers["Via"] == f"SIP/2.0/UDP 127.0.0.1:9007;branch=z9hG4bK{nonce}"
-    assert route.headers["From"] == f"<sip:12345@edge>;tag={nonce}"
-    assert route.headers["To"] == "<sip:4294967295@kamailio>"
-    assert (route.headers["CSeq"], route.headers["Max-Forwards"]) == ("1 ROUTE", "1")
-    other = ReplyWriter("secret_token-1", "127.0.0.1:9007", "127.0.0.1:5066")
-    assert (
-        parse_route(other.message(26, 1, 1, b"CSeq: 1 ROUTE\r\nContent-Length: 2\r\n\r\n{}")).headers["Call-ID"]
-        != nonce
-    )
+    assert first.headers["Via"] == f"SIP/2.0/UDP 127.0.0.1:9007;branch=z9hG4bK{nonce}"
+    assert first.headers["From"] == f"<sip:edge@127.0.0.1:9007>;tag={nonce}"
+    assert first.headers["To"] == "<sip:127.0.0.1:5066>"
+    assert (first.headers["CSeq"], first.headers["Max-Forwards"]) == ("1 ROUTE", "1")
+    (other,) = parse_routes(ReplyWriter("secret_token-1", "127.0.0.1:9007", "127.0.0.1:5066").message(decisions[:1]))
+    assert other.headers["Call-ID"].partition("-")[0] != nonce.partition("-")[0]

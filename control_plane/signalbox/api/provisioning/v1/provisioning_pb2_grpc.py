@@ -5,6 +5,10 @@ import warnings
 
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from signalbox.api.provisioning.v1 import provisioning_pb2 as signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2
+from signalbox.api.routing.v1 import routing_pb2 as signalbox_dot_api_dot_routing_dot_v1_dot_routing__pb2
+from signalbox.api.types.v1 import flows_pb2 as signalbox_dot_api_dot_types_dot_v1_dot_flows__pb2
+from signalbox.api.types.v1 import schedules_pb2 as signalbox_dot_api_dot_types_dot_v1_dot_schedules__pb2
+from signalbox.api.types.v1 import screening_pb2 as signalbox_dot_api_dot_types_dot_v1_dot_screening__pb2
 from signalbox.api.types.v1 import types_pb2 as signalbox_dot_api_dot_types_dot_v1_dot_types__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -138,6 +142,276 @@ class ProvisioningServiceStub:
                 '/signalbox.api.provisioning.v1.ProvisioningService/DeleteNumber',
                 request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.DeleteNumberRequest.SerializeToString,
                 response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.CreateTrunkGroup = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/CreateTrunkGroup',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.CreateTrunkGroupRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_types_dot_v1_dot_types__pb2.TrunkGroup.FromString,
+                _registered_method=True)
+        self.GetTrunkGroup = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/GetTrunkGroup',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.GetTrunkGroupRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_types_dot_v1_dot_types__pb2.TrunkGroup.FromString,
+                _registered_method=True)
+        self.ListTrunkGroups = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/ListTrunkGroups',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListTrunkGroupsRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListTrunkGroupsResponse.FromString,
+                _registered_method=True)
+        self.UpdateTrunkGroup = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/UpdateTrunkGroup',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.UpdateTrunkGroupRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_types_dot_v1_dot_types__pb2.TrunkGroup.FromString,
+                _registered_method=True)
+        self.DeleteTrunkGroup = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/DeleteTrunkGroup',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.DeleteTrunkGroupRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.CreateLineGroup = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/CreateLineGroup',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.CreateLineGroupRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_types_dot_v1_dot_flows__pb2.LineGroup.FromString,
+                _registered_method=True)
+        self.GetLineGroup = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/GetLineGroup',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.GetLineGroupRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_types_dot_v1_dot_flows__pb2.LineGroup.FromString,
+                _registered_method=True)
+        self.ListLineGroups = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/ListLineGroups',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListLineGroupsRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListLineGroupsResponse.FromString,
+                _registered_method=True)
+        self.UpdateLineGroup = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/UpdateLineGroup',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.UpdateLineGroupRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_types_dot_v1_dot_flows__pb2.LineGroup.FromString,
+                _registered_method=True)
+        self.DeleteLineGroup = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/DeleteLineGroup',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.DeleteLineGroupRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.CreateCalendar = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/CreateCalendar',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.CreateCalendarRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_types_dot_v1_dot_schedules__pb2.Calendar.FromString,
+                _registered_method=True)
+        self.GetCalendar = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/GetCalendar',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.GetCalendarRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_types_dot_v1_dot_schedules__pb2.Calendar.FromString,
+                _registered_method=True)
+        self.ListCalendars = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/ListCalendars',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListCalendarsRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListCalendarsResponse.FromString,
+                _registered_method=True)
+        self.UpdateCalendar = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/UpdateCalendar',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.UpdateCalendarRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_types_dot_v1_dot_schedules__pb2.Calendar.FromString,
+                _registered_method=True)
+        self.DeleteCalendar = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/DeleteCalendar',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.DeleteCalendarRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.CreateSchedule = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/CreateSchedule',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.CreateScheduleRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_types_dot_v1_dot_schedules__pb2.Schedule.FromString,
+                _registered_method=True)
+        self.GetSchedule = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/GetSchedule',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.GetScheduleRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_types_dot_v1_dot_schedules__pb2.Schedule.FromString,
+                _registered_method=True)
+        self.ListSchedules = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/ListSchedules',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListSchedulesRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListSchedulesResponse.FromString,
+                _registered_method=True)
+        self.UpdateSchedule = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/UpdateSchedule',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.UpdateScheduleRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_types_dot_v1_dot_schedules__pb2.Schedule.FromString,
+                _registered_method=True)
+        self.DeleteSchedule = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/DeleteSchedule',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.DeleteScheduleRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.ActivateSchedule = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/ActivateSchedule',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ActivateScheduleRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_types_dot_v1_dot_schedules__pb2.Schedule.FromString,
+                _registered_method=True)
+        self.RollbackSchedule = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/RollbackSchedule',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.RollbackScheduleRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_types_dot_v1_dot_schedules__pb2.Schedule.FromString,
+                _registered_method=True)
+        self.CreateRegionGroup = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/CreateRegionGroup',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.CreateRegionGroupRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_types_dot_v1_dot_screening__pb2.RegionGroup.FromString,
+                _registered_method=True)
+        self.GetRegionGroup = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/GetRegionGroup',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.GetRegionGroupRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_types_dot_v1_dot_screening__pb2.RegionGroup.FromString,
+                _registered_method=True)
+        self.ListRegionGroups = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/ListRegionGroups',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListRegionGroupsRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListRegionGroupsResponse.FromString,
+                _registered_method=True)
+        self.UpdateRegionGroup = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/UpdateRegionGroup',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.UpdateRegionGroupRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_types_dot_v1_dot_screening__pb2.RegionGroup.FromString,
+                _registered_method=True)
+        self.DeleteRegionGroup = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/DeleteRegionGroup',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.DeleteRegionGroupRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.CreateScreeningList = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/CreateScreeningList',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.CreateScreeningListRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_types_dot_v1_dot_screening__pb2.ScreeningList.FromString,
+                _registered_method=True)
+        self.GetScreeningList = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/GetScreeningList',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.GetScreeningListRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_types_dot_v1_dot_screening__pb2.ScreeningList.FromString,
+                _registered_method=True)
+        self.ListScreeningLists = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/ListScreeningLists',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListScreeningListsRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListScreeningListsResponse.FromString,
+                _registered_method=True)
+        self.UpdateScreeningList = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/UpdateScreeningList',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.UpdateScreeningListRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_types_dot_v1_dot_screening__pb2.ScreeningList.FromString,
+                _registered_method=True)
+        self.DeleteScreeningList = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/DeleteScreeningList',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.DeleteScreeningListRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.AddScreeningEntries = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/AddScreeningEntries',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.AddScreeningEntriesRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.AddScreeningEntriesResponse.FromString,
+                _registered_method=True)
+        self.RemoveScreeningEntries = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/RemoveScreeningEntries',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.RemoveScreeningEntriesRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.RemoveScreeningEntriesResponse.FromString,
+                _registered_method=True)
+        self.ListScreeningEntries = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/ListScreeningEntries',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListScreeningEntriesRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListScreeningEntriesResponse.FromString,
+                _registered_method=True)
+        self.CreateFlow = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/CreateFlow',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.CreateFlowRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_types_dot_v1_dot_flows__pb2.Flow.FromString,
+                _registered_method=True)
+        self.GetFlow = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/GetFlow',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.GetFlowRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_types_dot_v1_dot_flows__pb2.Flow.FromString,
+                _registered_method=True)
+        self.ListFlows = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/ListFlows',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListFlowsRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListFlowsResponse.FromString,
+                _registered_method=True)
+        self.UpdateFlow = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/UpdateFlow',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.UpdateFlowRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_types_dot_v1_dot_flows__pb2.Flow.FromString,
+                _registered_method=True)
+        self.DeleteFlow = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/DeleteFlow',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.DeleteFlowRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.ActivateFlow = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/ActivateFlow',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ActivateFlowRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_types_dot_v1_dot_flows__pb2.Flow.FromString,
+                _registered_method=True)
+        self.RollbackFlow = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/RollbackFlow',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.RollbackFlowRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_types_dot_v1_dot_flows__pb2.Flow.FromString,
+                _registered_method=True)
+        self.CreatePrompt = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/CreatePrompt',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.CreatePromptRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_types_dot_v1_dot_types__pb2.Prompt.FromString,
+                _registered_method=True)
+        self.GetPrompt = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/GetPrompt',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.GetPromptRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_types_dot_v1_dot_types__pb2.Prompt.FromString,
+                _registered_method=True)
+        self.ListPrompts = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/ListPrompts',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListPromptsRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListPromptsResponse.FromString,
+                _registered_method=True)
+        self.UpdatePrompt = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/UpdatePrompt',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.UpdatePromptRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_types_dot_v1_dot_types__pb2.Prompt.FromString,
+                _registered_method=True)
+        self.DeletePrompt = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/DeletePrompt',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.DeletePromptRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.CreateApiKey = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/CreateApiKey',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.CreateApiKeyRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.CreateApiKeyResponse.FromString,
+                _registered_method=True)
+        self.GetApiKey = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/GetApiKey',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.GetApiKeyRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_types_dot_v1_dot_types__pb2.ApiKey.FromString,
+                _registered_method=True)
+        self.ListApiKeys = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/ListApiKeys',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListApiKeysRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListApiKeysResponse.FromString,
+                _registered_method=True)
+        self.DeleteApiKey = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/DeleteApiKey',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.DeleteApiKeyRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.Apply = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/Apply',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ApplyRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ApplyResponse.FromString,
+                _registered_method=True)
+        self.Watch = channel.unary_stream(
+                '/signalbox.api.provisioning.v1.ProvisioningService/Watch',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.WatchRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.WatchResponse.FromString,
+                _registered_method=True)
+        self.Explain = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/Explain',
+                request_serializer=signalbox_dot_api_dot_routing_dot_v1_dot_routing__pb2.ExplainRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_routing_dot_v1_dot_routing__pb2.ExplainResponse.FromString,
                 _registered_method=True)
 
 
@@ -287,6 +561,391 @@ class ProvisioningServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateTrunkGroup(self, request, context):
+        """Creates a trunk group. ALREADY_EXISTS if the id is taken. NOT_FOUND if a trunk does not exist; INVALID_ARGUMENT
+        if a prefix is another group's.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTrunkGroup(self, request, context):
+        """Gets a trunk group. NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTrunkGroups(self, request, context):
+        """Lists trunk groups in order of their ids.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateTrunkGroup(self, request, context):
+        """Changes a trunk group. NOT_FOUND; ABORTED if the etag is not the stored one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteTrunkGroup(self, request, context):
+        """Deletes a trunk group. FAILED_PRECONDITION while it is referred to.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateLineGroup(self, request, context):
+        """Creates a line group. ALREADY_EXISTS if the id is taken. NOT_FOUND if there is no such tenant; INVALID_ARGUMENT
+        if a line does not exist.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetLineGroup(self, request, context):
+        """Gets a line group. NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListLineGroups(self, request, context):
+        """Lists the line groups of a tenant in order of their ids.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateLineGroup(self, request, context):
+        """Changes a line group. NOT_FOUND; ABORTED if the etag is not the stored one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteLineGroup(self, request, context):
+        """Deletes a line group. FAILED_PRECONDITION while it is referred to.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateCalendar(self, request, context):
+        """Creates a calendar. ALREADY_EXISTS if the id is taken. NOT_FOUND if there is no such tenant.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCalendar(self, request, context):
+        """Gets a calendar. NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCalendars(self, request, context):
+        """Lists the calendars of a tenant, or the operator's, in order of their ids.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateCalendar(self, request, context):
+        """Changes a calendar. NOT_FOUND; ABORTED if the etag is not the stored one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteCalendar(self, request, context):
+        """Deletes a calendar. FAILED_PRECONDITION while it is referred to.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateSchedule(self, request, context):
+        """Creates a schedule with its draft. ALREADY_EXISTS if the id is taken. NOT_FOUND if there is no such tenant. No
+        call obeys it before it is activated.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSchedule(self, request, context):
+        """Gets a schedule with its draft. NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSchedules(self, request, context):
+        """Lists the schedules of a tenant in order of their ids.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateSchedule(self, request, context):
+        """Changes a schedule with its draft. NOT_FOUND; ABORTED if the etag is not the stored one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteSchedule(self, request, context):
+        """Deletes a schedule and all of its revisions. FAILED_PRECONDITION while it is referred to.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ActivateSchedule(self, request, context):
+        """Makes the draft a revision that is in force from a time on. INVALID_ARGUMENT if the draft is not complete.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollbackSchedule(self, request, context):
+        """Puts the rules of an earlier revision in force again, as a new revision; takes back what was to come. NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateRegionGroup(self, request, context):
+        """Creates a region group. ALREADY_EXISTS if the id is taken. NOT_FOUND if there is no such tenant.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRegionGroup(self, request, context):
+        """Gets a region group. NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRegionGroups(self, request, context):
+        """Lists the region groups of a tenant, or the operator's, in order of their ids.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateRegionGroup(self, request, context):
+        """Changes a region group. NOT_FOUND; ABORTED if the etag is not the stored one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteRegionGroup(self, request, context):
+        """Deletes a region group. FAILED_PRECONDITION while it is referred to.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateScreeningList(self, request, context):
+        """Creates an empty screening list. ALREADY_EXISTS if the id is taken. NOT_FOUND if there is no such tenant.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetScreeningList(self, request, context):
+        """Gets a screening list. NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListScreeningLists(self, request, context):
+        """Lists the screening lists of a tenant, or the operator's, in order of their ids.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateScreeningList(self, request, context):
+        """Changes a screening list. NOT_FOUND; ABORTED if the etag is not the stored one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteScreeningList(self, request, context):
+        """Deletes a screening list. FAILED_PRECONDITION while it is referred to.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AddScreeningEntries(self, request, context):
+        """Adds entries to a list, all or none; those that are there stay. NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveScreeningEntries(self, request, context):
+        """Removes entries from a list, all or none; those that are not there are no error. NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListScreeningEntries(self, request, context):
+        """Lists the entries of a list, in a fixed order.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateFlow(self, request, context):
+        """Creates a call flow with its draft. ALREADY_EXISTS if the id is taken. NOT_FOUND if there is no such tenant. No
+        call obeys it before it is activated.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetFlow(self, request, context):
+        """Gets a call flow with its draft. NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListFlows(self, request, context):
+        """Lists the flows of a tenant in order of their ids.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateFlow(self, request, context):
+        """Changes a call flow with its draft. NOT_FOUND; ABORTED if the etag is not the stored one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteFlow(self, request, context):
+        """Deletes a call flow and all of its revisions. FAILED_PRECONDITION while it is referred to.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ActivateFlow(self, request, context):
+        """Makes the draft a revision that is in force from a time on. INVALID_ARGUMENT if the draft is not complete.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollbackFlow(self, request, context):
+        """Puts the graph of an earlier revision in force again, as a new revision; takes back what was to come. NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreatePrompt(self, request, context):
+        """Creates a prompt's metadata. ALREADY_EXISTS if the id is taken. NOT_FOUND if there is no such tenant.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPrompt(self, request, context):
+        """Gets a prompt's metadata. NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPrompts(self, request, context):
+        """Lists the prompts of a tenant in order of their ids.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdatePrompt(self, request, context):
+        """Changes a prompt's metadata. NOT_FOUND; ABORTED if the etag is not the stored one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeletePrompt(self, request, context):
+        """Deletes a prompt's metadata. FAILED_PRECONDITION while it is referred to.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateApiKey(self, request, context):
+        """Creates an API key. The answer alone has its secret: it is not kept.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetApiKey(self, request, context):
+        """Gets an API key, without its secret.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListApiKeys(self, request, context):
+        """Lists API keys of a tenant, or the operator's, in order of their ids.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteApiKey(self, request, context):
+        """Deletes an API key: it opens nothing from then on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Apply(self, request, context):
+        """Writes and deletes several objects in one step: all or none. At most 40.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Watch(self, request, context):
+        """Every change of the objects that the caller may see, from a cursor on. OUT_OF_RANGE (RESYNC_REQUIRED) if what came after
+        the cursor is no longer known: list again, and watch from now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Explain(self, request, context):
+        """Tells step by step what would happen to a call, now or at a time, with what is counted now or with other counts.
+        Nothing is
+        counted or written.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ProvisioningServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -389,6 +1048,276 @@ def add_ProvisioningServiceServicer_to_server(servicer, server):
                     servicer.DeleteNumber,
                     request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.DeleteNumberRequest.FromString,
                     response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'CreateTrunkGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateTrunkGroup,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.CreateTrunkGroupRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_types_dot_v1_dot_types__pb2.TrunkGroup.SerializeToString,
+            ),
+            'GetTrunkGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTrunkGroup,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.GetTrunkGroupRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_types_dot_v1_dot_types__pb2.TrunkGroup.SerializeToString,
+            ),
+            'ListTrunkGroups': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTrunkGroups,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListTrunkGroupsRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListTrunkGroupsResponse.SerializeToString,
+            ),
+            'UpdateTrunkGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateTrunkGroup,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.UpdateTrunkGroupRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_types_dot_v1_dot_types__pb2.TrunkGroup.SerializeToString,
+            ),
+            'DeleteTrunkGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteTrunkGroup,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.DeleteTrunkGroupRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'CreateLineGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateLineGroup,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.CreateLineGroupRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_types_dot_v1_dot_flows__pb2.LineGroup.SerializeToString,
+            ),
+            'GetLineGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLineGroup,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.GetLineGroupRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_types_dot_v1_dot_flows__pb2.LineGroup.SerializeToString,
+            ),
+            'ListLineGroups': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLineGroups,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListLineGroupsRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListLineGroupsResponse.SerializeToString,
+            ),
+            'UpdateLineGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateLineGroup,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.UpdateLineGroupRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_types_dot_v1_dot_flows__pb2.LineGroup.SerializeToString,
+            ),
+            'DeleteLineGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteLineGroup,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.DeleteLineGroupRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'CreateCalendar': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateCalendar,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.CreateCalendarRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_types_dot_v1_dot_schedules__pb2.Calendar.SerializeToString,
+            ),
+            'GetCalendar': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCalendar,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.GetCalendarRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_types_dot_v1_dot_schedules__pb2.Calendar.SerializeToString,
+            ),
+            'ListCalendars': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCalendars,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListCalendarsRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListCalendarsResponse.SerializeToString,
+            ),
+            'UpdateCalendar': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateCalendar,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.UpdateCalendarRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_types_dot_v1_dot_schedules__pb2.Calendar.SerializeToString,
+            ),
+            'DeleteCalendar': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteCalendar,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.DeleteCalendarRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'CreateSchedule': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateSchedule,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.CreateScheduleRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_types_dot_v1_dot_schedules__pb2.Schedule.SerializeToString,
+            ),
+            'GetSchedule': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSchedule,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.GetScheduleRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_types_dot_v1_dot_schedules__pb2.Schedule.SerializeToString,
+            ),
+            'ListSchedules': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSchedules,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListSchedulesRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListSchedulesResponse.SerializeToString,
+            ),
+            'UpdateSchedule': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateSchedule,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.UpdateScheduleRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_types_dot_v1_dot_schedules__pb2.Schedule.SerializeToString,
+            ),
+            'DeleteSchedule': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteSchedule,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.DeleteScheduleRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'ActivateSchedule': grpc.unary_unary_rpc_method_handler(
+                    servicer.ActivateSchedule,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ActivateScheduleRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_types_dot_v1_dot_schedules__pb2.Schedule.SerializeToString,
+            ),
+            'RollbackSchedule': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollbackSchedule,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.RollbackScheduleRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_types_dot_v1_dot_schedules__pb2.Schedule.SerializeToString,
+            ),
+            'CreateRegionGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateRegionGroup,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.CreateRegionGroupRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_types_dot_v1_dot_screening__pb2.RegionGroup.SerializeToString,
+            ),
+            'GetRegionGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRegionGroup,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.GetRegionGroupRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_types_dot_v1_dot_screening__pb2.RegionGroup.SerializeToString,
+            ),
+            'ListRegionGroups': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRegionGroups,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListRegionGroupsRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListRegionGroupsResponse.SerializeToString,
+            ),
+            'UpdateRegionGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateRegionGroup,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.UpdateRegionGroupRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_types_dot_v1_dot_screening__pb2.RegionGroup.SerializeToString,
+            ),
+            'DeleteRegionGroup': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteRegionGroup,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.DeleteRegionGroupRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'CreateScreeningList': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateScreeningList,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.CreateScreeningListRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_types_dot_v1_dot_screening__pb2.ScreeningList.SerializeToString,
+            ),
+            'GetScreeningList': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetScreeningList,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.GetScreeningListRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_types_dot_v1_dot_screening__pb2.ScreeningList.SerializeToString,
+            ),
+            'ListScreeningLists': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListScreeningLists,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListScreeningListsRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListScreeningListsResponse.SerializeToString,
+            ),
+            'UpdateScreeningList': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateScreeningList,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.UpdateScreeningListRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_types_dot_v1_dot_screening__pb2.ScreeningList.SerializeToString,
+            ),
+            'DeleteScreeningList': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteScreeningList,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.DeleteScreeningListRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'AddScreeningEntries': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddScreeningEntries,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.AddScreeningEntriesRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.AddScreeningEntriesResponse.SerializeToString,
+            ),
+            'RemoveScreeningEntries': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveScreeningEntries,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.RemoveScreeningEntriesRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.RemoveScreeningEntriesResponse.SerializeToString,
+            ),
+            'ListScreeningEntries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListScreeningEntries,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListScreeningEntriesRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListScreeningEntriesResponse.SerializeToString,
+            ),
+            'CreateFlow': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateFlow,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.CreateFlowRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_types_dot_v1_dot_flows__pb2.Flow.SerializeToString,
+            ),
+            'GetFlow': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetFlow,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.GetFlowRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_types_dot_v1_dot_flows__pb2.Flow.SerializeToString,
+            ),
+            'ListFlows': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFlows,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListFlowsRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListFlowsResponse.SerializeToString,
+            ),
+            'UpdateFlow': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateFlow,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.UpdateFlowRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_types_dot_v1_dot_flows__pb2.Flow.SerializeToString,
+            ),
+            'DeleteFlow': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteFlow,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.DeleteFlowRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'ActivateFlow': grpc.unary_unary_rpc_method_handler(
+                    servicer.ActivateFlow,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ActivateFlowRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_types_dot_v1_dot_flows__pb2.Flow.SerializeToString,
+            ),
+            'RollbackFlow': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollbackFlow,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.RollbackFlowRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_types_dot_v1_dot_flows__pb2.Flow.SerializeToString,
+            ),
+            'CreatePrompt': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreatePrompt,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.CreatePromptRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_types_dot_v1_dot_types__pb2.Prompt.SerializeToString,
+            ),
+            'GetPrompt': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPrompt,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.GetPromptRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_types_dot_v1_dot_types__pb2.Prompt.SerializeToString,
+            ),
+            'ListPrompts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPrompts,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListPromptsRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListPromptsResponse.SerializeToString,
+            ),
+            'UpdatePrompt': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdatePrompt,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.UpdatePromptRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_types_dot_v1_dot_types__pb2.Prompt.SerializeToString,
+            ),
+            'DeletePrompt': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeletePrompt,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.DeletePromptRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'CreateApiKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateApiKey,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.CreateApiKeyRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.CreateApiKeyResponse.SerializeToString,
+            ),
+            'GetApiKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetApiKey,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.GetApiKeyRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_types_dot_v1_dot_types__pb2.ApiKey.SerializeToString,
+            ),
+            'ListApiKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListApiKeys,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListApiKeysRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListApiKeysResponse.SerializeToString,
+            ),
+            'DeleteApiKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteApiKey,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.DeleteApiKeyRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'Apply': grpc.unary_unary_rpc_method_handler(
+                    servicer.Apply,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ApplyRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ApplyResponse.SerializeToString,
+            ),
+            'Watch': grpc.unary_stream_rpc_method_handler(
+                    servicer.Watch,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.WatchRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.WatchResponse.SerializeToString,
+            ),
+            'Explain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Explain,
+                    request_deserializer=signalbox_dot_api_dot_routing_dot_v1_dot_routing__pb2.ExplainRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_routing_dot_v1_dot_routing__pb2.ExplainResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -934,6 +1863,1464 @@ class ProvisioningService:
             '/signalbox.api.provisioning.v1.ProvisioningService/DeleteNumber',
             signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.DeleteNumberRequest.SerializeToString,
             google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateTrunkGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/CreateTrunkGroup',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.CreateTrunkGroupRequest.SerializeToString,
+            signalbox_dot_api_dot_types_dot_v1_dot_types__pb2.TrunkGroup.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTrunkGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/GetTrunkGroup',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.GetTrunkGroupRequest.SerializeToString,
+            signalbox_dot_api_dot_types_dot_v1_dot_types__pb2.TrunkGroup.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTrunkGroups(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/ListTrunkGroups',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListTrunkGroupsRequest.SerializeToString,
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListTrunkGroupsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateTrunkGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/UpdateTrunkGroup',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.UpdateTrunkGroupRequest.SerializeToString,
+            signalbox_dot_api_dot_types_dot_v1_dot_types__pb2.TrunkGroup.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteTrunkGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/DeleteTrunkGroup',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.DeleteTrunkGroupRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateLineGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/CreateLineGroup',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.CreateLineGroupRequest.SerializeToString,
+            signalbox_dot_api_dot_types_dot_v1_dot_flows__pb2.LineGroup.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLineGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/GetLineGroup',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.GetLineGroupRequest.SerializeToString,
+            signalbox_dot_api_dot_types_dot_v1_dot_flows__pb2.LineGroup.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLineGroups(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/ListLineGroups',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListLineGroupsRequest.SerializeToString,
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListLineGroupsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateLineGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/UpdateLineGroup',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.UpdateLineGroupRequest.SerializeToString,
+            signalbox_dot_api_dot_types_dot_v1_dot_flows__pb2.LineGroup.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteLineGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/DeleteLineGroup',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.DeleteLineGroupRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateCalendar(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/CreateCalendar',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.CreateCalendarRequest.SerializeToString,
+            signalbox_dot_api_dot_types_dot_v1_dot_schedules__pb2.Calendar.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCalendar(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/GetCalendar',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.GetCalendarRequest.SerializeToString,
+            signalbox_dot_api_dot_types_dot_v1_dot_schedules__pb2.Calendar.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCalendars(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/ListCalendars',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListCalendarsRequest.SerializeToString,
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListCalendarsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateCalendar(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/UpdateCalendar',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.UpdateCalendarRequest.SerializeToString,
+            signalbox_dot_api_dot_types_dot_v1_dot_schedules__pb2.Calendar.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteCalendar(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/DeleteCalendar',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.DeleteCalendarRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateSchedule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/CreateSchedule',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.CreateScheduleRequest.SerializeToString,
+            signalbox_dot_api_dot_types_dot_v1_dot_schedules__pb2.Schedule.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSchedule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/GetSchedule',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.GetScheduleRequest.SerializeToString,
+            signalbox_dot_api_dot_types_dot_v1_dot_schedules__pb2.Schedule.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSchedules(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/ListSchedules',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListSchedulesRequest.SerializeToString,
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListSchedulesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateSchedule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/UpdateSchedule',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.UpdateScheduleRequest.SerializeToString,
+            signalbox_dot_api_dot_types_dot_v1_dot_schedules__pb2.Schedule.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteSchedule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/DeleteSchedule',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.DeleteScheduleRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ActivateSchedule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/ActivateSchedule',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ActivateScheduleRequest.SerializeToString,
+            signalbox_dot_api_dot_types_dot_v1_dot_schedules__pb2.Schedule.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollbackSchedule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/RollbackSchedule',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.RollbackScheduleRequest.SerializeToString,
+            signalbox_dot_api_dot_types_dot_v1_dot_schedules__pb2.Schedule.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateRegionGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/CreateRegionGroup',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.CreateRegionGroupRequest.SerializeToString,
+            signalbox_dot_api_dot_types_dot_v1_dot_screening__pb2.RegionGroup.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRegionGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/GetRegionGroup',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.GetRegionGroupRequest.SerializeToString,
+            signalbox_dot_api_dot_types_dot_v1_dot_screening__pb2.RegionGroup.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRegionGroups(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/ListRegionGroups',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListRegionGroupsRequest.SerializeToString,
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListRegionGroupsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateRegionGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/UpdateRegionGroup',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.UpdateRegionGroupRequest.SerializeToString,
+            signalbox_dot_api_dot_types_dot_v1_dot_screening__pb2.RegionGroup.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteRegionGroup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/DeleteRegionGroup',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.DeleteRegionGroupRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateScreeningList(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/CreateScreeningList',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.CreateScreeningListRequest.SerializeToString,
+            signalbox_dot_api_dot_types_dot_v1_dot_screening__pb2.ScreeningList.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetScreeningList(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/GetScreeningList',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.GetScreeningListRequest.SerializeToString,
+            signalbox_dot_api_dot_types_dot_v1_dot_screening__pb2.ScreeningList.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListScreeningLists(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/ListScreeningLists',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListScreeningListsRequest.SerializeToString,
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListScreeningListsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateScreeningList(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/UpdateScreeningList',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.UpdateScreeningListRequest.SerializeToString,
+            signalbox_dot_api_dot_types_dot_v1_dot_screening__pb2.ScreeningList.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteScreeningList(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/DeleteScreeningList',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.DeleteScreeningListRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddScreeningEntries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/AddScreeningEntries',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.AddScreeningEntriesRequest.SerializeToString,
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.AddScreeningEntriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveScreeningEntries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/RemoveScreeningEntries',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.RemoveScreeningEntriesRequest.SerializeToString,
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.RemoveScreeningEntriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListScreeningEntries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/ListScreeningEntries',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListScreeningEntriesRequest.SerializeToString,
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListScreeningEntriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateFlow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/CreateFlow',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.CreateFlowRequest.SerializeToString,
+            signalbox_dot_api_dot_types_dot_v1_dot_flows__pb2.Flow.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetFlow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/GetFlow',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.GetFlowRequest.SerializeToString,
+            signalbox_dot_api_dot_types_dot_v1_dot_flows__pb2.Flow.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFlows(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/ListFlows',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListFlowsRequest.SerializeToString,
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListFlowsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateFlow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/UpdateFlow',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.UpdateFlowRequest.SerializeToString,
+            signalbox_dot_api_dot_types_dot_v1_dot_flows__pb2.Flow.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteFlow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/DeleteFlow',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.DeleteFlowRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ActivateFlow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/ActivateFlow',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ActivateFlowRequest.SerializeToString,
+            signalbox_dot_api_dot_types_dot_v1_dot_flows__pb2.Flow.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollbackFlow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/RollbackFlow',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.RollbackFlowRequest.SerializeToString,
+            signalbox_dot_api_dot_types_dot_v1_dot_flows__pb2.Flow.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreatePrompt(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/CreatePrompt',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.CreatePromptRequest.SerializeToString,
+            signalbox_dot_api_dot_types_dot_v1_dot_types__pb2.Prompt.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPrompt(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/GetPrompt',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.GetPromptRequest.SerializeToString,
+            signalbox_dot_api_dot_types_dot_v1_dot_types__pb2.Prompt.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPrompts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/ListPrompts',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListPromptsRequest.SerializeToString,
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListPromptsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdatePrompt(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/UpdatePrompt',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.UpdatePromptRequest.SerializeToString,
+            signalbox_dot_api_dot_types_dot_v1_dot_types__pb2.Prompt.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeletePrompt(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/DeletePrompt',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.DeletePromptRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateApiKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/CreateApiKey',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.CreateApiKeyRequest.SerializeToString,
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.CreateApiKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetApiKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/GetApiKey',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.GetApiKeyRequest.SerializeToString,
+            signalbox_dot_api_dot_types_dot_v1_dot_types__pb2.ApiKey.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListApiKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/ListApiKeys',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListApiKeysRequest.SerializeToString,
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListApiKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteApiKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/DeleteApiKey',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.DeleteApiKeyRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Apply(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/Apply',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ApplyRequest.SerializeToString,
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ApplyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Watch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/Watch',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.WatchRequest.SerializeToString,
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.WatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Explain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/Explain',
+            signalbox_dot_api_dot_routing_dot_v1_dot_routing__pb2.ExplainRequest.SerializeToString,
+            signalbox_dot_api_dot_routing_dot_v1_dot_routing__pb2.ExplainResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -9,6 +9,10 @@ from collections import abc as _abc
 from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
 from signalbox.api.provisioning.v1 import provisioning_pb2 as _provisioning_pb2
+from signalbox.api.routing.v1 import routing_pb2 as _routing_pb2
+from signalbox.api.types.v1 import flows_pb2 as _flows_pb2
+from signalbox.api.types.v1 import schedules_pb2 as _schedules_pb2
+from signalbox.api.types.v1 import screening_pb2 as _screening_pb2
 from signalbox.api.types.v1 import types_pb2 as _types_pb2
 import abc as _abc_1
 import grpc as _grpc
@@ -80,6 +84,127 @@ class ProvisioningServiceStub:
     """Changes a number. Every proxy obeys some milliseconds after the answer; calls that have been decided go on as they were."""
     DeleteNumber: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.DeleteNumberRequest, _empty_pb2.Empty]
     """Deletes a number: calls to it get 404."""
+    CreateTrunkGroup: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.CreateTrunkGroupRequest, _types_pb2.TrunkGroup]
+    """Creates a trunk group. ALREADY_EXISTS if the id is taken. NOT_FOUND if a trunk does not exist; INVALID_ARGUMENT
+    if a prefix is another group's.
+    """
+    GetTrunkGroup: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.GetTrunkGroupRequest, _types_pb2.TrunkGroup]
+    """Gets a trunk group. NOT_FOUND."""
+    ListTrunkGroups: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.ListTrunkGroupsRequest, _provisioning_pb2.ListTrunkGroupsResponse]
+    """Lists trunk groups in order of their ids."""
+    UpdateTrunkGroup: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.UpdateTrunkGroupRequest, _types_pb2.TrunkGroup]
+    """Changes a trunk group. NOT_FOUND; ABORTED if the etag is not the stored one."""
+    DeleteTrunkGroup: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.DeleteTrunkGroupRequest, _empty_pb2.Empty]
+    """Deletes a trunk group. FAILED_PRECONDITION while it is referred to."""
+    CreateLineGroup: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.CreateLineGroupRequest, _flows_pb2.LineGroup]
+    """Creates a line group. ALREADY_EXISTS if the id is taken. NOT_FOUND if there is no such tenant; INVALID_ARGUMENT
+    if a line does not exist.
+    """
+    GetLineGroup: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.GetLineGroupRequest, _flows_pb2.LineGroup]
+    """Gets a line group. NOT_FOUND."""
+    ListLineGroups: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.ListLineGroupsRequest, _provisioning_pb2.ListLineGroupsResponse]
+    """Lists the line groups of a tenant in order of their ids."""
+    UpdateLineGroup: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.UpdateLineGroupRequest, _flows_pb2.LineGroup]
+    """Changes a line group. NOT_FOUND; ABORTED if the etag is not the stored one."""
+    DeleteLineGroup: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.DeleteLineGroupRequest, _empty_pb2.Empty]
+    """Deletes a line group. FAILED_PRECONDITION while it is referred to."""
+    CreateCalendar: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.CreateCalendarRequest, _schedules_pb2.Calendar]
+    """Creates a calendar. ALREADY_EXISTS if the id is taken. NOT_FOUND if there is no such tenant."""
+    GetCalendar: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.GetCalendarRequest, _schedules_pb2.Calendar]
+    """Gets a calendar. NOT_FOUND."""
+    ListCalendars: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.ListCalendarsRequest, _provisioning_pb2.ListCalendarsResponse]
+    """Lists the calendars of a tenant, or the operator's, in order of their ids."""
+    UpdateCalendar: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.UpdateCalendarRequest, _schedules_pb2.Calendar]
+    """Changes a calendar. NOT_FOUND; ABORTED if the etag is not the stored one."""
+    DeleteCalendar: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.DeleteCalendarRequest, _empty_pb2.Empty]
+    """Deletes a calendar. FAILED_PRECONDITION while it is referred to."""
+    CreateSchedule: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.CreateScheduleRequest, _schedules_pb2.Schedule]
+    """Creates a schedule with its draft. ALREADY_EXISTS if the id is taken. NOT_FOUND if there is no such tenant. No
+    call obeys it before it is activated.
+    """
+    GetSchedule: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.GetScheduleRequest, _schedules_pb2.Schedule]
+    """Gets a schedule with its draft. NOT_FOUND."""
+    ListSchedules: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.ListSchedulesRequest, _provisioning_pb2.ListSchedulesResponse]
+    """Lists the schedules of a tenant in order of their ids."""
+    UpdateSchedule: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.UpdateScheduleRequest, _schedules_pb2.Schedule]
+    """Changes a schedule with its draft. NOT_FOUND; ABORTED if the etag is not the stored one."""
+    DeleteSchedule: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.DeleteScheduleRequest, _empty_pb2.Empty]
+    """Deletes a schedule and all of its revisions. FAILED_PRECONDITION while it is referred to."""
+    ActivateSchedule: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.ActivateScheduleRequest, _schedules_pb2.Schedule]
+    """Makes the draft a revision that is in force from a time on. INVALID_ARGUMENT if the draft is not complete."""
+    RollbackSchedule: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.RollbackScheduleRequest, _schedules_pb2.Schedule]
+    """Puts the rules of an earlier revision in force again, as a new revision; takes back what was to come. NOT_FOUND."""
+    CreateRegionGroup: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.CreateRegionGroupRequest, _screening_pb2.RegionGroup]
+    """Creates a region group. ALREADY_EXISTS if the id is taken. NOT_FOUND if there is no such tenant."""
+    GetRegionGroup: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.GetRegionGroupRequest, _screening_pb2.RegionGroup]
+    """Gets a region group. NOT_FOUND."""
+    ListRegionGroups: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.ListRegionGroupsRequest, _provisioning_pb2.ListRegionGroupsResponse]
+    """Lists the region groups of a tenant, or the operator's, in order of their ids."""
+    UpdateRegionGroup: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.UpdateRegionGroupRequest, _screening_pb2.RegionGroup]
+    """Changes a region group. NOT_FOUND; ABORTED if the etag is not the stored one."""
+    DeleteRegionGroup: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.DeleteRegionGroupRequest, _empty_pb2.Empty]
+    """Deletes a region group. FAILED_PRECONDITION while it is referred to."""
+    CreateScreeningList: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.CreateScreeningListRequest, _screening_pb2.ScreeningList]
+    """Creates an empty screening list. ALREADY_EXISTS if the id is taken. NOT_FOUND if there is no such tenant."""
+    GetScreeningList: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.GetScreeningListRequest, _screening_pb2.ScreeningList]
+    """Gets a screening list. NOT_FOUND."""
+    ListScreeningLists: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.ListScreeningListsRequest, _provisioning_pb2.ListScreeningListsResponse]
+    """Lists the screening lists of a tenant, or the operator's, in order of their ids."""
+    UpdateScreeningList: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.UpdateScreeningListRequest, _screening_pb2.ScreeningList]
+    """Changes a screening list. NOT_FOUND; ABORTED if the etag is not the stored one."""
+    DeleteScreeningList: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.DeleteScreeningListRequest, _empty_pb2.Empty]
+    """Deletes a screening list. FAILED_PRECONDITION while it is referred to."""
+    AddScreeningEntries: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.AddScreeningEntriesRequest, _provisioning_pb2.AddScreeningEntriesResponse]
+    """Adds entries to a list, all or none; those that are there stay. NOT_FOUND."""
+    RemoveScreeningEntries: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.RemoveScreeningEntriesRequest, _provisioning_pb2.RemoveScreeningEntriesResponse]
+    """Removes entries from a list, all or none; those that are not there are no error. NOT_FOUND."""
+    ListScreeningEntries: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.ListScreeningEntriesRequest, _provisioning_pb2.ListScreeningEntriesResponse]
+    """Lists the entries of a list, in a fixed order."""
+    CreateFlow: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.CreateFlowRequest, _flows_pb2.Flow]
+    """Creates a call flow with its draft. ALREADY_EXISTS if the id is taken. NOT_FOUND if there is no such tenant. No
+    call obeys it before it is activated.
+    """
+    GetFlow: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.GetFlowRequest, _flows_pb2.Flow]
+    """Gets a call flow with its draft. NOT_FOUND."""
+    ListFlows: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.ListFlowsRequest, _provisioning_pb2.ListFlowsResponse]
+    """Lists the flows of a tenant in order of their ids."""
+    UpdateFlow: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.UpdateFlowRequest, _flows_pb2.Flow]
+    """Changes a call flow with its draft. NOT_FOUND; ABORTED if the etag is not the stored one."""
+    DeleteFlow: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.DeleteFlowRequest, _empty_pb2.Empty]
+    """Deletes a call flow and all of its revisions. FAILED_PRECONDITION while it is referred to."""
+    ActivateFlow: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.ActivateFlowRequest, _flows_pb2.Flow]
+    """Makes the draft a revision that is in force from a time on. INVALID_ARGUMENT if the draft is not complete."""
+    RollbackFlow: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.RollbackFlowRequest, _flows_pb2.Flow]
+    """Puts the graph of an earlier revision in force again, as a new revision; takes back what was to come. NOT_FOUND."""
+    CreatePrompt: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.CreatePromptRequest, _types_pb2.Prompt]
+    """Creates a prompt's metadata. ALREADY_EXISTS if the id is taken. NOT_FOUND if there is no such tenant."""
+    GetPrompt: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.GetPromptRequest, _types_pb2.Prompt]
+    """Gets a prompt's metadata. NOT_FOUND."""
+    ListPrompts: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.ListPromptsRequest, _provisioning_pb2.ListPromptsResponse]
+    """Lists the prompts of a tenant in order of their ids."""
+    UpdatePrompt: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.UpdatePromptRequest, _types_pb2.Prompt]
+    """Changes a prompt's metadata. NOT_FOUND; ABORTED if the etag is not the stored one."""
+    DeletePrompt: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.DeletePromptRequest, _empty_pb2.Empty]
+    """Deletes a prompt's metadata. FAILED_PRECONDITION while it is referred to."""
+    CreateApiKey: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.CreateApiKeyRequest, _provisioning_pb2.CreateApiKeyResponse]
+    """Creates an API key. The answer alone has its secret: it is not kept."""
+    GetApiKey: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.GetApiKeyRequest, _types_pb2.ApiKey]
+    """Gets an API key, without its secret."""
+    ListApiKeys: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.ListApiKeysRequest, _provisioning_pb2.ListApiKeysResponse]
+    """Lists API keys of a tenant, or the operator's, in order of their ids."""
+    DeleteApiKey: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.DeleteApiKeyRequest, _empty_pb2.Empty]
+    """Deletes an API key: it opens nothing from then on."""
+    Apply: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.ApplyRequest, _provisioning_pb2.ApplyResponse]
+    """Writes and deletes several objects in one step: all or none. At most 40."""
+    Watch: _grpc.UnaryStreamMultiCallable[_provisioning_pb2.WatchRequest, _provisioning_pb2.WatchResponse]
+    """Every change of the objects that the caller may see, from a cursor on. OUT_OF_RANGE (RESYNC_REQUIRED) if what came after
+    the cursor is no longer known: list again, and watch from now.
+    """
+    Explain: _grpc.UnaryUnaryMultiCallable[_routing_pb2.ExplainRequest, _routing_pb2.ExplainResponse]
+    """Tells step by step what would happen to a call, now or at a time, with what is counted now or with other counts.
+    Nothing is
+    counted or written.
+    """
 
 @_typing.type_check_only
 class ProvisioningServiceAsyncStub(ProvisioningServiceStub):
@@ -129,6 +254,127 @@ class ProvisioningServiceAsyncStub(ProvisioningServiceStub):
     """Changes a number. Every proxy obeys some milliseconds after the answer; calls that have been decided go on as they were."""
     DeleteNumber: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.DeleteNumberRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a number: calls to it get 404."""
+    CreateTrunkGroup: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.CreateTrunkGroupRequest, _types_pb2.TrunkGroup]  # type: ignore[assignment]
+    """Creates a trunk group. ALREADY_EXISTS if the id is taken. NOT_FOUND if a trunk does not exist; INVALID_ARGUMENT
+    if a prefix is another group's.
+    """
+    GetTrunkGroup: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.GetTrunkGroupRequest, _types_pb2.TrunkGroup]  # type: ignore[assignment]
+    """Gets a trunk group. NOT_FOUND."""
+    ListTrunkGroups: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.ListTrunkGroupsRequest, _provisioning_pb2.ListTrunkGroupsResponse]  # type: ignore[assignment]
+    """Lists trunk groups in order of their ids."""
+    UpdateTrunkGroup: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.UpdateTrunkGroupRequest, _types_pb2.TrunkGroup]  # type: ignore[assignment]
+    """Changes a trunk group. NOT_FOUND; ABORTED if the etag is not the stored one."""
+    DeleteTrunkGroup: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.DeleteTrunkGroupRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """Deletes a trunk group. FAILED_PRECONDITION while it is referred to."""
+    CreateLineGroup: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.CreateLineGroupRequest, _flows_pb2.LineGroup]  # type: ignore[assignment]
+    """Creates a line group. ALREADY_EXISTS if the id is taken. NOT_FOUND if there is no such tenant; INVALID_ARGUMENT
+    if a line does not exist.
+    """
+    GetLineGroup: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.GetLineGroupRequest, _flows_pb2.LineGroup]  # type: ignore[assignment]
+    """Gets a line group. NOT_FOUND."""
+    ListLineGroups: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.ListLineGroupsRequest, _provisioning_pb2.ListLineGroupsResponse]  # type: ignore[assignment]
+    """Lists the line groups of a tenant in order of their ids."""
+    UpdateLineGroup: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.UpdateLineGroupRequest, _flows_pb2.LineGroup]  # type: ignore[assignment]
+    """Changes a line group. NOT_FOUND; ABORTED if the etag is not the stored one."""
+    DeleteLineGroup: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.DeleteLineGroupRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """Deletes a line group. FAILED_PRECONDITION while it is referred to."""
+    CreateCalendar: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.CreateCalendarRequest, _schedules_pb2.Calendar]  # type: ignore[assignment]
+    """Creates a calendar. ALREADY_EXISTS if the id is taken. NOT_FOUND if there is no such tenant."""
+    GetCalendar: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.GetCalendarRequest, _schedules_pb2.Calendar]  # type: ignore[assignment]
+    """Gets a calendar. NOT_FOUND."""
+    ListCalendars: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.ListCalendarsRequest, _provisioning_pb2.ListCalendarsResponse]  # type: ignore[assignment]
+    """Lists the calendars of a tenant, or the operator's, in order of their ids."""
+    UpdateCalendar: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.UpdateCalendarRequest, _schedules_pb2.Calendar]  # type: ignore[assignment]
+    """Changes a calendar. NOT_FOUND; ABORTED if the etag is not the stored one."""
+    DeleteCalendar: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.DeleteCalendarRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """Deletes a calendar. FAILED_PRECONDITION while it is referred to."""
+    CreateSchedule: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.CreateScheduleRequest, _schedules_pb2.Schedule]  # type: ignore[assignment]
+    """Creates a schedule with its draft. ALREADY_EXISTS if the id is taken. NOT_FOUND if there is no such tenant. No
+    call obeys it before it is activated.
+    """
+    GetSchedule: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.GetScheduleRequest, _schedules_pb2.Schedule]  # type: ignore[assignment]
+    """Gets a schedule with its draft. NOT_FOUND."""
+    ListSchedules: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.ListSchedulesRequest, _provisioning_pb2.ListSchedulesResponse]  # type: ignore[assignment]
+    """Lists the schedules of a tenant in order of their ids."""
+    UpdateSchedule: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.UpdateScheduleRequest, _schedules_pb2.Schedule]  # type: ignore[assignment]
+    """Changes a schedule with its draft. NOT_FOUND; ABORTED if the etag is not the stored one."""
+    DeleteSchedule: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.DeleteScheduleRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """Deletes a schedule and all of its revisions. FAILED_PRECONDITION while it is referred to."""
+    ActivateSchedule: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.ActivateScheduleRequest, _schedules_pb2.Schedule]  # type: ignore[assignment]
+    """Makes the draft a revision that is in force from a time on. INVALID_ARGUMENT if the draft is not complete."""
+    RollbackSchedule: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.RollbackScheduleRequest, _schedules_pb2.Schedule]  # type: ignore[assignment]
+    """Puts the rules of an earlier revision in force again, as a new revision; takes back what was to come. NOT_FOUND."""
+    CreateRegionGroup: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.CreateRegionGroupRequest, _screening_pb2.RegionGroup]  # type: ignore[assignment]
+    """Creates a region group. ALREADY_EXISTS if the id is taken. NOT_FOUND if there is no such tenant."""
+    GetRegionGroup: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.GetRegionGroupRequest, _screening_pb2.RegionGroup]  # type: ignore[assignment]
+    """Gets a region group. NOT_FOUND."""
+    ListRegionGroups: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.ListRegionGroupsRequest, _provisioning_pb2.ListRegionGroupsResponse]  # type: ignore[assignment]
+    """Lists the region groups of a tenant, or the operator's, in order of their ids."""
+    UpdateRegionGroup: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.UpdateRegionGroupRequest, _screening_pb2.RegionGroup]  # type: ignore[assignment]
+    """Changes a region group. NOT_FOUND; ABORTED if the etag is not the stored one."""
+    DeleteRegionGroup: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.DeleteRegionGroupRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """Deletes a region group. FAILED_PRECONDITION while it is referred to."""
+    CreateScreeningList: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.CreateScreeningListRequest, _screening_pb2.ScreeningList]  # type: ignore[assignment]
+    """Creates an empty screening list. ALREADY_EXISTS if the id is taken. NOT_FOUND if there is no such tenant."""
+    GetScreeningList: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.GetScreeningListRequest, _screening_pb2.ScreeningList]  # type: ignore[assignment]
+    """Gets a screening list. NOT_FOUND."""
+    ListScreeningLists: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.ListScreeningListsRequest, _provisioning_pb2.ListScreeningListsResponse]  # type: ignore[assignment]
+    """Lists the screening lists of a tenant, or the operator's, in order of their ids."""
+    UpdateScreeningList: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.UpdateScreeningListRequest, _screening_pb2.ScreeningList]  # type: ignore[assignment]
+    """Changes a screening list. NOT_FOUND; ABORTED if the etag is not the stored one."""
+    DeleteScreeningList: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.DeleteScreeningListRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """Deletes a screening list. FAILED_PRECONDITION while it is referred to."""
+    AddScreeningEntries: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.AddScreeningEntriesRequest, _provisioning_pb2.AddScreeningEntriesResponse]  # type: ignore[assignment]
+    """Adds entries to a list, all or none; those that are there stay. NOT_FOUND."""
+    RemoveScreeningEntries: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.RemoveScreeningEntriesRequest, _provisioning_pb2.RemoveScreeningEntriesResponse]  # type: ignore[assignment]
+    """Removes entries from a list, all or none; those that are not there are no error. NOT_FOUND."""
+    ListScreeningEntries: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.ListScreeningEntriesRequest, _provisioning_pb2.ListScreeningEntriesResponse]  # type: ignore[assignment]
+    """Lists the entries of a list, in a fixed order."""
+    CreateFlow: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.CreateFlowRequest, _flows_pb2.Flow]  # type: ignore[assignment]
+    """Creates a call flow with its draft. ALREADY_EXISTS if the id is taken. NOT_FOUND if there is no such tenant. No
+    call obeys it before it is activated.
+    """
+    GetFlow: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.GetFlowRequest, _flows_pb2.Flow]  # type: ignore[assignment]
+    """Gets a call flow with its draft. NOT_FOUND."""
+    ListFlows: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.ListFlowsRequest, _provisioning_pb2.ListFlowsResponse]  # type: ignore[assignment]
+    """Lists the flows of a tenant in order of their ids."""
+    UpdateFlow: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.UpdateFlowRequest, _flows_pb2.Flow]  # type: ignore[assignment]
+    """Changes a call flow with its draft. NOT_FOUND; ABORTED if the etag is not the stored one."""
+    DeleteFlow: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.DeleteFlowRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """Deletes a call flow and all of its revisions. FAILED_PRECONDITION while it is referred to."""
+    ActivateFlow: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.ActivateFlowRequest, _flows_pb2.Flow]  # type: ignore[assignment]
+    """Makes the draft a revision that is in force from a time on. INVALID_ARGUMENT if the draft is not complete."""
+    RollbackFlow: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.RollbackFlowRequest, _flows_pb2.Flow]  # type: ignore[assignment]
+    """Puts the graph of an earlier revision in force again, as a new revision; takes back what was to come. NOT_FOUND."""
+    CreatePrompt: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.CreatePromptRequest, _types_pb2.Prompt]  # type: ignore[assignment]
+    """Creates a prompt's metadata. ALREADY_EXISTS if the id is taken. NOT_FOUND if there is no such tenant."""
+    GetPrompt: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.GetPromptRequest, _types_pb2.Prompt]  # type: ignore[assignment]
+    """Gets a prompt's metadata. NOT_FOUND."""
+    ListPrompts: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.ListPromptsRequest, _provisioning_pb2.ListPromptsResponse]  # type: ignore[assignment]
+    """Lists the prompts of a tenant in order of their ids."""
+    UpdatePrompt: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.UpdatePromptRequest, _types_pb2.Prompt]  # type: ignore[assignment]
+    """Changes a prompt's metadata. NOT_FOUND; ABORTED if the etag is not the stored one."""
+    DeletePrompt: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.DeletePromptRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """Deletes a prompt's metadata. FAILED_PRECONDITION while it is referred to."""
+    CreateApiKey: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.CreateApiKeyRequest, _provisioning_pb2.CreateApiKeyResponse]  # type: ignore[assignment]
+    """Creates an API key. The answer alone has its secret: it is not kept."""
+    GetApiKey: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.GetApiKeyRequest, _types_pb2.ApiKey]  # type: ignore[assignment]
+    """Gets an API key, without its secret."""
+    ListApiKeys: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.ListApiKeysRequest, _provisioning_pb2.ListApiKeysResponse]  # type: ignore[assignment]
+    """Lists API keys of a tenant, or the operator's, in order of their ids."""
+    DeleteApiKey: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.DeleteApiKeyRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """Deletes an API key: it opens nothing from then on."""
+    Apply: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.ApplyRequest, _provisioning_pb2.ApplyResponse]  # type: ignore[assignment]
+    """Writes and deletes several objects in one step: all or none. At most 40."""
+    Watch: _aio.UnaryStreamMultiCallable[_provisioning_pb2.WatchRequest, _provisioning_pb2.WatchResponse]  # type: ignore[assignment]
+    """Every change of the objects that the caller may see, from a cursor on. OUT_OF_RANGE (RESYNC_REQUIRED) if what came after
+    the cursor is no longer known: list again, and watch from now.
+    """
+    Explain: _aio.UnaryUnaryMultiCallable[_routing_pb2.ExplainRequest, _routing_pb2.ExplainResponse]  # type: ignore[assignment]
+    """Tells step by step what would happen to a call, now or at a time, with what is counted now or with other counts.
+    Nothing is
+    counted or written.
+    """
 
 class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
     """The provisioning service. Every error carries google.rpc.ErrorInfo (domain "signalbox", reason a types.v1.ErrorReason);
@@ -295,5 +541,450 @@ class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
         """Deletes a number: calls to it get 404."""
+
+    @_abc_1.abstractmethod
+    def CreateTrunkGroup(
+        self,
+        request: _provisioning_pb2.CreateTrunkGroupRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_types_pb2.TrunkGroup, _abc.Awaitable[_types_pb2.TrunkGroup]]:
+        """Creates a trunk group. ALREADY_EXISTS if the id is taken. NOT_FOUND if a trunk does not exist; INVALID_ARGUMENT
+        if a prefix is another group's.
+        """
+
+    @_abc_1.abstractmethod
+    def GetTrunkGroup(
+        self,
+        request: _provisioning_pb2.GetTrunkGroupRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_types_pb2.TrunkGroup, _abc.Awaitable[_types_pb2.TrunkGroup]]:
+        """Gets a trunk group. NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListTrunkGroups(
+        self,
+        request: _provisioning_pb2.ListTrunkGroupsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_provisioning_pb2.ListTrunkGroupsResponse, _abc.Awaitable[_provisioning_pb2.ListTrunkGroupsResponse]]:
+        """Lists trunk groups in order of their ids."""
+
+    @_abc_1.abstractmethod
+    def UpdateTrunkGroup(
+        self,
+        request: _provisioning_pb2.UpdateTrunkGroupRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_types_pb2.TrunkGroup, _abc.Awaitable[_types_pb2.TrunkGroup]]:
+        """Changes a trunk group. NOT_FOUND; ABORTED if the etag is not the stored one."""
+
+    @_abc_1.abstractmethod
+    def DeleteTrunkGroup(
+        self,
+        request: _provisioning_pb2.DeleteTrunkGroupRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """Deletes a trunk group. FAILED_PRECONDITION while it is referred to."""
+
+    @_abc_1.abstractmethod
+    def CreateLineGroup(
+        self,
+        request: _provisioning_pb2.CreateLineGroupRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_flows_pb2.LineGroup, _abc.Awaitable[_flows_pb2.LineGroup]]:
+        """Creates a line group. ALREADY_EXISTS if the id is taken. NOT_FOUND if there is no such tenant; INVALID_ARGUMENT
+        if a line does not exist.
+        """
+
+    @_abc_1.abstractmethod
+    def GetLineGroup(
+        self,
+        request: _provisioning_pb2.GetLineGroupRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_flows_pb2.LineGroup, _abc.Awaitable[_flows_pb2.LineGroup]]:
+        """Gets a line group. NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListLineGroups(
+        self,
+        request: _provisioning_pb2.ListLineGroupsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_provisioning_pb2.ListLineGroupsResponse, _abc.Awaitable[_provisioning_pb2.ListLineGroupsResponse]]:
+        """Lists the line groups of a tenant in order of their ids."""
+
+    @_abc_1.abstractmethod
+    def UpdateLineGroup(
+        self,
+        request: _provisioning_pb2.UpdateLineGroupRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_flows_pb2.LineGroup, _abc.Awaitable[_flows_pb2.LineGroup]]:
+        """Changes a line group. NOT_FOUND; ABORTED if the etag is not the stored one."""
+
+    @_abc_1.abstractmethod
+    def DeleteLineGroup(
+        self,
+        request: _provisioning_pb2.DeleteLineGroupRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """Deletes a line group. FAILED_PRECONDITION while it is referred to."""
+
+    @_abc_1.abstractmethod
+    def CreateCalendar(
+        self,
+        request: _provisioning_pb2.CreateCalendarRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_schedules_pb2.Calendar, _abc.Awaitable[_schedules_pb2.Calendar]]:
+        """Creates a calendar. ALREADY_EXISTS if the id is taken. NOT_FOUND if there is no such tenant."""
+
+    @_abc_1.abstractmethod
+    def GetCalendar(
+        self,
+        request: _provisioning_pb2.GetCalendarRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_schedules_pb2.Calendar, _abc.Awaitable[_schedules_pb2.Calendar]]:
+        """Gets a calendar. NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListCalendars(
+        self,
+        request: _provisioning_pb2.ListCalendarsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_provisioning_pb2.ListCalendarsResponse, _abc.Awaitable[_provisioning_pb2.ListCalendarsResponse]]:
+        """Lists the calendars of a tenant, or the operator's, in order of their ids."""
+
+    @_abc_1.abstractmethod
+    def UpdateCalendar(
+        self,
+        request: _provisioning_pb2.UpdateCalendarRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_schedules_pb2.Calendar, _abc.Awaitable[_schedules_pb2.Calendar]]:
+        """Changes a calendar. NOT_FOUND; ABORTED if the etag is not the stored one."""
+
+    @_abc_1.abstractmethod
+    def DeleteCalendar(
+        self,
+        request: _provisioning_pb2.DeleteCalendarRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """Deletes a calendar. FAILED_PRECONDITION while it is referred to."""
+
+    @_abc_1.abstractmethod
+    def CreateSchedule(
+        self,
+        request: _provisioning_pb2.CreateScheduleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_schedules_pb2.Schedule, _abc.Awaitable[_schedules_pb2.Schedule]]:
+        """Creates a schedule with its draft. ALREADY_EXISTS if the id is taken. NOT_FOUND if there is no such tenant. No
+        call obeys it before it is activated.
+        """
+
+    @_abc_1.abstractmethod
+    def GetSchedule(
+        self,
+        request: _provisioning_pb2.GetScheduleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_schedules_pb2.Schedule, _abc.Awaitable[_schedules_pb2.Schedule]]:
+        """Gets a schedule with its draft. NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListSchedules(
+        self,
+        request: _provisioning_pb2.ListSchedulesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_provisioning_pb2.ListSchedulesResponse, _abc.Awaitable[_provisioning_pb2.ListSchedulesResponse]]:
+        """Lists the schedules of a tenant in order of their ids."""
+
+    @_abc_1.abstractmethod
+    def UpdateSchedule(
+        self,
+        request: _provisioning_pb2.UpdateScheduleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_schedules_pb2.Schedule, _abc.Awaitable[_schedules_pb2.Schedule]]:
+        """Changes a schedule with its draft. NOT_FOUND; ABORTED if the etag is not the stored one."""
+
+    @_abc_1.abstractmethod
+    def DeleteSchedule(
+        self,
+        request: _provisioning_pb2.DeleteScheduleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """Deletes a schedule and all of its revisions. FAILED_PRECONDITION while it is referred to."""
+
+    @_abc_1.abstractmethod
+    def ActivateSchedule(
+        self,
+        request: _provisioning_pb2.ActivateScheduleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_schedules_pb2.Schedule, _abc.Awaitable[_schedules_pb2.Schedule]]:
+        """Makes the draft a revision that is in force from a time on. INVALID_ARGUMENT if the draft is not complete."""
+
+    @_abc_1.abstractmethod
+    def RollbackSchedule(
+        self,
+        request: _provisioning_pb2.RollbackScheduleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_schedules_pb2.Schedule, _abc.Awaitable[_schedules_pb2.Schedule]]:
+        """Puts the rules of an earlier revision in force again, as a new revision; takes back what was to come. NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def CreateRegionGroup(
+        self,
+        request: _provisioning_pb2.CreateRegionGroupRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_screening_pb2.RegionGroup, _abc.Awaitable[_screening_pb2.RegionGroup]]:
+        """Creates a region group. ALREADY_EXISTS if the id is taken. NOT_FOUND if there is no such tenant."""
+
+    @_abc_1.abstractmethod
+    def GetRegionGroup(
+        self,
+        request: _provisioning_pb2.GetRegionGroupRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_screening_pb2.RegionGroup, _abc.Awaitable[_screening_pb2.RegionGroup]]:
+        """Gets a region group. NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListRegionGroups(
+        self,
+        request: _provisioning_pb2.ListRegionGroupsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_provisioning_pb2.ListRegionGroupsResponse, _abc.Awaitable[_provisioning_pb2.ListRegionGroupsResponse]]:
+        """Lists the region groups of a tenant, or the operator's, in order of their ids."""
+
+    @_abc_1.abstractmethod
+    def UpdateRegionGroup(
+        self,
+        request: _provisioning_pb2.UpdateRegionGroupRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_screening_pb2.RegionGroup, _abc.Awaitable[_screening_pb2.RegionGroup]]:
+        """Changes a region group. NOT_FOUND; ABORTED if the etag is not the stored one."""
+
+    @_abc_1.abstractmethod
+    def DeleteRegionGroup(
+        self,
+        request: _provisioning_pb2.DeleteRegionGroupRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """Deletes a region group. FAILED_PRECONDITION while it is referred to."""
+
+    @_abc_1.abstractmethod
+    def CreateScreeningList(
+        self,
+        request: _provisioning_pb2.CreateScreeningListRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_screening_pb2.ScreeningList, _abc.Awaitable[_screening_pb2.ScreeningList]]:
+        """Creates an empty screening list. ALREADY_EXISTS if the id is taken. NOT_FOUND if there is no such tenant."""
+
+    @_abc_1.abstractmethod
+    def GetScreeningList(
+        self,
+        request: _provisioning_pb2.GetScreeningListRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_screening_pb2.ScreeningList, _abc.Awaitable[_screening_pb2.ScreeningList]]:
+        """Gets a screening list. NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListScreeningLists(
+        self,
+        request: _provisioning_pb2.ListScreeningListsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_provisioning_pb2.ListScreeningListsResponse, _abc.Awaitable[_provisioning_pb2.ListScreeningListsResponse]]:
+        """Lists the screening lists of a tenant, or the operator's, in order of their ids."""
+
+    @_abc_1.abstractmethod
+    def UpdateScreeningList(
+        self,
+        request: _provisioning_pb2.UpdateScreeningListRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_screening_pb2.ScreeningList, _abc.Awaitable[_screening_pb2.ScreeningList]]:
+        """Changes a screening list. NOT_FOUND; ABORTED if the etag is not the stored one."""
+
+    @_abc_1.abstractmethod
+    def DeleteScreeningList(
+        self,
+        request: _provisioning_pb2.DeleteScreeningListRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """Deletes a screening list. FAILED_PRECONDITION while it is referred to."""
+
+    @_abc_1.abstractmethod
+    def AddScreeningEntries(
+        self,
+        request: _provisioning_pb2.AddScreeningEntriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_provisioning_pb2.AddScreeningEntriesResponse, _abc.Awaitable[_provisioning_pb2.AddScreeningEntriesResponse]]:
+        """Adds entries to a list, all or none; those that are there stay. NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def RemoveScreeningEntries(
+        self,
+        request: _provisioning_pb2.RemoveScreeningEntriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_provisioning_pb2.RemoveScreeningEntriesResponse, _abc.Awaitable[_provisioning_pb2.RemoveScreeningEntriesResponse]]:
+        """Removes entries from a list, all or none; those that are not there are no error. NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListScreeningEntries(
+        self,
+        request: _provisioning_pb2.ListScreeningEntriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_provisioning_pb2.ListScreeningEntriesResponse, _abc.Awaitable[_provisioning_pb2.ListScreeningEntriesResponse]]:
+        """Lists the entries of a list, in a fixed order."""
+
+    @_abc_1.abstractmethod
+    def CreateFlow(
+        self,
+        request: _provisioning_pb2.CreateFlowRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_flows_pb2.Flow, _abc.Awaitable[_flows_pb2.Flow]]:
+        """Creates a call flow with its draft. ALREADY_EXISTS if the id is taken. NOT_FOUND if there is no such tenant. No
+        call obeys it before it is activated.
+        """
+
+    @_abc_1.abstractmethod
+    def GetFlow(
+        self,
+        request: _provisioning_pb2.GetFlowRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_flows_pb2.Flow, _abc.Awaitable[_flows_pb2.Flow]]:
+        """Gets a call flow with its draft. NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListFlows(
+        self,
+        request: _provisioning_pb2.ListFlowsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_provisioning_pb2.ListFlowsResponse, _abc.Awaitable[_provisioning_pb2.ListFlowsResponse]]:
+        """Lists the flows of a tenant in order of their ids."""
+
+    @_abc_1.abstractmethod
+    def UpdateFlow(
+        self,
+        request: _provisioning_pb2.UpdateFlowRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_flows_pb2.Flow, _abc.Awaitable[_flows_pb2.Flow]]:
+        """Changes a call flow with its draft. NOT_FOUND; ABORTED if the etag is not the stored one."""
+
+    @_abc_1.abstractmethod
+    def DeleteFlow(
+        self,
+        request: _provisioning_pb2.DeleteFlowRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """Deletes a call flow and all of its revisions. FAILED_PRECONDITION while it is referred to."""
+
+    @_abc_1.abstractmethod
+    def ActivateFlow(
+        self,
+        request: _provisioning_pb2.ActivateFlowRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_flows_pb2.Flow, _abc.Awaitable[_flows_pb2.Flow]]:
+        """Makes the draft a revision that is in force from a time on. INVALID_ARGUMENT if the draft is not complete."""
+
+    @_abc_1.abstractmethod
+    def RollbackFlow(
+        self,
+        request: _provisioning_pb2.RollbackFlowRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_flows_pb2.Flow, _abc.Awaitable[_flows_pb2.Flow]]:
+        """Puts the graph of an earlier revision in force again, as a new revision; takes back what was to come. NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def CreatePrompt(
+        self,
+        request: _provisioning_pb2.CreatePromptRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_types_pb2.Prompt, _abc.Awaitable[_types_pb2.Prompt]]:
+        """Creates a prompt's metadata. ALREADY_EXISTS if the id is taken. NOT_FOUND if there is no such tenant."""
+
+    @_abc_1.abstractmethod
+    def GetPrompt(
+        self,
+        request: _provisioning_pb2.GetPromptRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_types_pb2.Prompt, _abc.Awaitable[_types_pb2.Prompt]]:
+        """Gets a prompt's metadata. NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListPrompts(
+        self,
+        request: _provisioning_pb2.ListPromptsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_provisioning_pb2.ListPromptsResponse, _abc.Awaitable[_provisioning_pb2.ListPromptsResponse]]:
+        """Lists the prompts of a tenant in order of their ids."""
+
+    @_abc_1.abstractmethod
+    def UpdatePrompt(
+        self,
+        request: _provisioning_pb2.UpdatePromptRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_types_pb2.Prompt, _abc.Awaitable[_types_pb2.Prompt]]:
+        """Changes a prompt's metadata. NOT_FOUND; ABORTED if the etag is not the stored one."""
+
+    @_abc_1.abstractmethod
+    def DeletePrompt(
+        self,
+        request: _provisioning_pb2.DeletePromptRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """Deletes a prompt's metadata. FAILED_PRECONDITION while it is referred to."""
+
+    @_abc_1.abstractmethod
+    def CreateApiKey(
+        self,
+        request: _provisioning_pb2.CreateApiKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_provisioning_pb2.CreateApiKeyResponse, _abc.Awaitable[_provisioning_pb2.CreateApiKeyResponse]]:
+        """Creates an API key. The answer alone has its secret: it is not kept."""
+
+    @_abc_1.abstractmethod
+    def GetApiKey(
+        self,
+        request: _provisioning_pb2.GetApiKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_types_pb2.ApiKey, _abc.Awaitable[_types_pb2.ApiKey]]:
+        """Gets an API key, without its secret."""
+
+    @_abc_1.abstractmethod
+    def ListApiKeys(
+        self,
+        request: _provisioning_pb2.ListApiKeysRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_provisioning_pb2.ListApiKeysResponse, _abc.Awaitable[_provisioning_pb2.ListApiKeysResponse]]:
+        """Lists API keys of a tenant, or the operator's, in order of their ids."""
+
+    @_abc_1.abstractmethod
+    def DeleteApiKey(
+        self,
+        request: _provisioning_pb2.DeleteApiKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """Deletes an API key: it opens nothing from then on."""
+
+    @_abc_1.abstractmethod
+    def Apply(
+        self,
+        request: _provisioning_pb2.ApplyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_provisioning_pb2.ApplyResponse, _abc.Awaitable[_provisioning_pb2.ApplyResponse]]:
+        """Writes and deletes several objects in one step: all or none. At most 40."""
+
+    @_abc_1.abstractmethod
+    def Watch(
+        self,
+        request: _provisioning_pb2.WatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_provisioning_pb2.WatchResponse], _abc.AsyncIterator[_provisioning_pb2.WatchResponse]]:
+        """Every change of the objects that the caller may see, from a cursor on. OUT_OF_RANGE (RESYNC_REQUIRED) if what came after
+        the cursor is no longer known: list again, and watch from now.
+        """
+
+    @_abc_1.abstractmethod
+    def Explain(
+        self,
+        request: _routing_pb2.ExplainRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_routing_pb2.ExplainResponse, _abc.Awaitable[_routing_pb2.ExplainResponse]]:
+        """Tells step by step what would happen to a call, now or at a time, with what is counted now or with other counts.
+        Nothing is
+        counted or written.
+        """
 
 def add_ProvisioningServiceServicer_to_server(servicer: ProvisioningServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

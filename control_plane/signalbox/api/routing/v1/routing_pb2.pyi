@@ -9,6 +9,7 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from signalbox.api.types.v1 import flows_pb2 as _flows_pb2
 from signalbox.api.types.v1 import types_pb2 as _types_pb2
 import builtins as _builtins
 import sys
@@ -79,6 +80,7 @@ class Branch(_message.Message):
     DESTINATION_FIELD_NUMBER: _builtins.int
     LINE_FIELD_NUMBER: _builtins.int
     REMOVE_IDENTITY_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
     uri: _builtins.str
     """Request URI, e.g. "sip:13900001111@192.0.2.7:5060"."""
     destination: _builtins.str
@@ -87,6 +89,10 @@ class Branch(_message.Message):
     """Id of the line, for the events."""
     remove_identity: _builtins.bool
     """True: P-Asserted-Identity and P-Preferred-Identity are taken out."""
+    cursor: _builtins.str
+    """Not empty: the destination is a worker that executes the call flow from here on; the INVITE carries this text to it.
+    At most 512 characters of base64url (RFC 4648 section 5).
+    """
     def __init__(
         self,
         *,
@@ -94,10 +100,11 @@ class Branch(_message.Message):
         destination: _builtins.str = ...,
         line: _builtins.str = ...,
         remove_identity: _builtins.bool = ...,
+        cursor: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["destination", b"destination", "line", b"line", "remove_identity", b"remove_identity", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "destination", b"destination", "line", b"line", "remove_identity", b"remove_identity", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -105,14 +112,28 @@ Global___Branch: _TypeAlias = Branch  # noqa: Y015
 
 @_typing.final
 class Stage(_message.Message):
-    """Branches that ring at the same time, with one ring time."""
+    """Branches that ring at the same time, with one ring time.
+
+    What follows when none of them took the call is told for each way of failing: 0: the call ends with what the lines
+    said; 1 to
+    16: the stage at this position; 400 to 699: the call ends with this status code.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     BRANCHES_FIELD_NUMBER: _builtins.int
     RING_TIME_MS_FIELD_NUMBER: _builtins.int
+    ON_BUSY_FIELD_NUMBER: _builtins.int
+    ON_NO_ANSWER_FIELD_NUMBER: _builtins.int
+    ON_FAILED_FIELD_NUMBER: _builtins.int
     ring_time_ms: _builtins.int
     """Ring time in milliseconds, 1,000 to 180,000."""
+    on_busy: _builtins.int
+    """One was busy (486, 600)."""
+    on_no_answer: _builtins.int
+    """None was busy and one rang in vain (408 or 480 after ringing, 487, no reply in time after a provisional one)."""
+    on_failed: _builtins.int
+    """All failed in another way."""
     @_builtins.property
     def branches(self) -> _containers.RepeatedCompositeFieldContainer[Global___Branch]:
         """1 to 8 branches."""
@@ -122,10 +143,13 @@ class Stage(_message.Message):
         *,
         branches: _abc.Iterable[Global___Branch] | None = ...,
         ring_time_ms: _builtins.int = ...,
+        on_busy: _builtins.int = ...,
+        on_no_answer: _builtins.int = ...,
+        on_failed: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["branches", b"branches", "ring_time_ms", b"ring_time_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["branches", b"branches", "on_busy", b"on_busy", "on_failed", b"on_failed", "on_no_answer", b"on_no_answer", "ring_time_ms", b"ring_time_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -165,8 +189,11 @@ class Dial(_message.Message):
 
     STAGES_FIELD_NUMBER: _builtins.int
     MEDIA_FIELD_NUMBER: _builtins.int
+    MAX_DURATION_S_FIELD_NUMBER: _builtins.int
     media: _types_pb2.MediaMode.ValueType
     """What happens to the media."""
+    max_duration_s: _builtins.int
+    """Longest call from its answer, seconds; 0: not limited."""
     @_builtins.property
     def stages(self) -> _containers.RepeatedCompositeFieldContainer[Global___Stage]:
         """1 to 16 stages."""
@@ -176,10 +203,11 @@ class Dial(_message.Message):
         *,
         stages: _abc.Iterable[Global___Stage] | None = ...,
         media: _types_pb2.MediaMode.ValueType = ...,
+        max_duration_s: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["media", b"media", "stages", b"stages"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_duration_s", b"max_duration_s", "media", b"media", "stages", b"stages"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -735,19 +763,53 @@ class ExplainRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class CountsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     REQUEST_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    COUNTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def request(self) -> Global___DecideRequest:
         """The call; call_id may be empty. An empty trunk stands for any trunk."""
+
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When the call comes; absent: now."""
+
+    @_builtins.property
+    def counts(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """What is counted at that time, by the names that steps of an explanation give ("number/4001234567"); absent: what is
+        counted now. Nothing is taken.
+        """
 
     def __init__(
         self,
         *,
         request: Global___DecideRequest | None = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        counts: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "request", b"request", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -822,3 +884,202 @@ class ExplainResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExplainResponse: _TypeAlias = ExplainResponse  # noqa: Y015
+
+@_typing.final
+class StepOutcome(_message.Message):
+    """How a step of a call flow ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DONE_FIELD_NUMBER: _builtins.int
+    DIGITS_FIELD_NUMBER: _builtins.int
+    NO_INPUT_FIELD_NUMBER: _builtins.int
+    NO_MATCH_FIELD_NUMBER: _builtins.int
+    BUSY_FIELD_NUMBER: _builtins.int
+    NO_ANSWER_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    LINE_LEFT_FIELD_NUMBER: _builtins.int
+    done: _builtins.bool
+    """Played to its end, recorded, or done."""
+    digits: _builtins.str
+    """What the caller keyed."""
+    no_input: _builtins.bool
+    """Nothing was keyed in time."""
+    no_match: _builtins.bool
+    """What was keyed fits no branch, after all repeats."""
+    busy: _builtins.bool
+    """No line took the call: one was busy."""
+    no_answer: _builtins.bool
+    """No line took the call: one rang in vain."""
+    failed: _builtins.bool
+    """No line took the call, in another way."""
+    line_left: _builtins.bool
+    """The line that took the call has hung up, and the caller is still there."""
+    def __init__(
+        self,
+        *,
+        done: _builtins.bool = ...,
+        digits: _builtins.str = ...,
+        no_input: _builtins.bool = ...,
+        no_match: _builtins.bool = ...,
+        busy: _builtins.bool = ...,
+        no_answer: _builtins.bool = ...,
+        failed: _builtins.bool = ...,
+        line_left: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["busy", b"busy", "digits", b"digits", "done", b"done", "failed", b"failed", "line_left", b"line_left", "no_answer", b"no_answer", "no_input", b"no_input", "no_match", b"no_match", "outcome", b"outcome"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["busy", b"busy", "digits", b"digits", "done", b"done", "failed", b"failed", "line_left", b"line_left", "no_answer", b"no_answer", "no_input", b"no_input", "no_match", b"no_match", "outcome", b"outcome"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["done", "digits", "no_input", "no_match", "busy", "no_answer", "failed", "line_left"]  # noqa: Y015
+    _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
+
+Global___StepOutcome: _TypeAlias = StepOutcome  # noqa: Y015
+
+@_typing.final
+class ContinueRequest(_message.Message):
+    """Asks for the next step."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURSOR_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    cursor: _builtins.str
+    """Where the call is in its flow. Required."""
+    @_builtins.property
+    def outcome(self) -> Global___StepOutcome:
+        """How the step of the cursor ended; absent: it has not begun, and is given."""
+
+    def __init__(
+        self,
+        *,
+        cursor: _builtins.str = ...,
+        outcome: Global___StepOutcome | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "outcome", b"outcome"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ContinueRequest: _TypeAlias = ContinueRequest  # noqa: Y015
+
+@_typing.final
+class ContinueResponse(_message.Message):
+    """What the worker does next."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURSOR_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    DIAL_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    cursor: _builtins.str
+    """Where the call is now; hand it back with the outcome. Empty after an end."""
+    @_builtins.property
+    def node(self) -> _flows_pb2.FlowNode:
+        """A node that needs voice, with its parameters."""
+
+    @_builtins.property
+    def dial(self) -> Global___Dial:
+        """Ring lines, stage after stage; the stages' own ends are the outcomes busy, no_answer and failed."""
+
+    @_builtins.property
+    def end(self) -> Global___Reject:
+        """End the call."""
+
+    def __init__(
+        self,
+        *,
+        cursor: _builtins.str = ...,
+        node: _flows_pb2.FlowNode | None = ...,
+        dial: Global___Dial | None = ...,
+        end: Global___Reject | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dial", b"dial", "end", b"end", "node", b"node", "step", b"step"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "dial", b"dial", "end", b"end", "node", b"node", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_step: _TypeAlias = _typing.Literal["node", "dial", "end"]  # noqa: Y015
+    _WhichOneofArgType_step: _TypeAlias = _typing.Literal["step", b"step"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_step) -> _WhichOneofReturnType_step | None: ...
+
+Global___ContinueResponse: _TypeAlias = ContinueResponse  # noqa: Y015
+
+@_typing.final
+class CallReport(_message.Message):
+    """What became of a call."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    ANSWERED_FIELD_NUMBER: _builtins.int
+    ENDED_FIELD_NUMBER: _builtins.int
+    ALIVE_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.str
+    """The call's id. Required."""
+    answered: _builtins.str
+    """A line answered: its id."""
+    ended: _builtins.bool
+    """The call ended, answered or not."""
+    alive: _builtins.bool
+    """Its media lives."""
+    def __init__(
+        self,
+        *,
+        call_id: _builtins.str = ...,
+        answered: _builtins.str = ...,
+        ended: _builtins.bool = ...,
+        alive: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["alive", b"alive", "answered", b"answered", "ended", b"ended", "state", b"state"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alive", b"alive", "answered", b"answered", "call_id", b"call_id", "ended", b"ended", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_state: _TypeAlias = _typing.Literal["answered", "ended", "alive"]  # noqa: Y015
+    _WhichOneofArgType_state: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_state) -> _WhichOneofReturnType_state | None: ...
+
+Global___CallReport: _TypeAlias = CallReport  # noqa: Y015
+
+@_typing.final
+class ReportCallsRequest(_message.Message):
+    """Request of ReportCalls."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPORTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def reports(self) -> _containers.RepeatedCompositeFieldContainer[Global___CallReport]:
+        """At most 1,024."""
+
+    def __init__(
+        self,
+        *,
+        reports: _abc.Iterable[Global___CallReport] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reports", b"reports"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportCallsRequest: _TypeAlias = ReportCallsRequest  # noqa: Y015
+
+@_typing.final
+class ReportCallsResponse(_message.Message):
+    """Response of ReportCalls."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportCallsResponse: _TypeAlias = ReportCallsResponse  # noqa: Y015

@@ -55,6 +55,16 @@ class RoutingServiceStub:
                 request_serializer=signalbox_dot_api_dot_routing_dot_v1_dot_routing__pb2.ExplainRequest.SerializeToString,
                 response_deserializer=signalbox_dot_api_dot_routing_dot_v1_dot_routing__pb2.ExplainResponse.FromString,
                 _registered_method=True)
+        self.Continue = channel.unary_unary(
+                '/signalbox.api.routing.v1.RoutingService/Continue',
+                request_serializer=signalbox_dot_api_dot_routing_dot_v1_dot_routing__pb2.ContinueRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_routing_dot_v1_dot_routing__pb2.ContinueResponse.FromString,
+                _registered_method=True)
+        self.ReportCalls = channel.unary_unary(
+                '/signalbox.api.routing.v1.RoutingService/ReportCalls',
+                request_serializer=signalbox_dot_api_dot_routing_dot_v1_dot_routing__pb2.ReportCallsRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_routing_dot_v1_dot_routing__pb2.ReportCallsResponse.FromString,
+                _registered_method=True)
 
 
 class RoutingServiceServicer:
@@ -91,6 +101,22 @@ class RoutingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Continue(self, request, context):
+        """Gives the worker that executes a call flow its next step. The cursor is of the branch that brought the call, or
+        of the step
+        before. INVALID_ARGUMENT (CURSOR_INVALID). Asking twice gives the same answer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReportCalls(self, request, context):
+        """Tells what became of calls, so that counts are right. Telling twice counts once.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RoutingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -113,6 +139,16 @@ def add_RoutingServiceServicer_to_server(servicer, server):
                     servicer.Explain,
                     request_deserializer=signalbox_dot_api_dot_routing_dot_v1_dot_routing__pb2.ExplainRequest.FromString,
                     response_serializer=signalbox_dot_api_dot_routing_dot_v1_dot_routing__pb2.ExplainResponse.SerializeToString,
+            ),
+            'Continue': grpc.unary_unary_rpc_method_handler(
+                    servicer.Continue,
+                    request_deserializer=signalbox_dot_api_dot_routing_dot_v1_dot_routing__pb2.ContinueRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_routing_dot_v1_dot_routing__pb2.ContinueResponse.SerializeToString,
+            ),
+            'ReportCalls': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportCalls,
+                    request_deserializer=signalbox_dot_api_dot_routing_dot_v1_dot_routing__pb2.ReportCallsRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_routing_dot_v1_dot_routing__pb2.ReportCallsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -224,6 +260,60 @@ class RoutingService:
             '/signalbox.api.routing.v1.RoutingService/Explain',
             signalbox_dot_api_dot_routing_dot_v1_dot_routing__pb2.ExplainRequest.SerializeToString,
             signalbox_dot_api_dot_routing_dot_v1_dot_routing__pb2.ExplainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Continue(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.routing.v1.RoutingService/Continue',
+            signalbox_dot_api_dot_routing_dot_v1_dot_routing__pb2.ContinueRequest.SerializeToString,
+            signalbox_dot_api_dot_routing_dot_v1_dot_routing__pb2.ContinueResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportCalls(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.routing.v1.RoutingService/ReportCalls',
+            signalbox_dot_api_dot_routing_dot_v1_dot_routing__pb2.ReportCallsRequest.SerializeToString,
+            signalbox_dot_api_dot_routing_dot_v1_dot_routing__pb2.ReportCallsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -45,6 +45,13 @@ class RoutingServiceStub:
     """
     Explain: _grpc.UnaryUnaryMultiCallable[_routing_pb2.ExplainRequest, _routing_pb2.ExplainResponse]
     """Decides one call without side effects and tells step by step why."""
+    Continue: _grpc.UnaryUnaryMultiCallable[_routing_pb2.ContinueRequest, _routing_pb2.ContinueResponse]
+    """Gives the worker that executes a call flow its next step. The cursor is of the branch that brought the call, or
+    of the step
+    before. INVALID_ARGUMENT (CURSOR_INVALID). Asking twice gives the same answer.
+    """
+    ReportCalls: _grpc.UnaryUnaryMultiCallable[_routing_pb2.ReportCallsRequest, _routing_pb2.ReportCallsResponse]
+    """Tells what became of calls, so that counts are right. Telling twice counts once."""
 
 @_typing.type_check_only
 class RoutingServiceAsyncStub(RoutingServiceStub):
@@ -63,6 +70,13 @@ class RoutingServiceAsyncStub(RoutingServiceStub):
     """
     Explain: _aio.UnaryUnaryMultiCallable[_routing_pb2.ExplainRequest, _routing_pb2.ExplainResponse]  # type: ignore[assignment]
     """Decides one call without side effects and tells step by step why."""
+    Continue: _aio.UnaryUnaryMultiCallable[_routing_pb2.ContinueRequest, _routing_pb2.ContinueResponse]  # type: ignore[assignment]
+    """Gives the worker that executes a call flow its next step. The cursor is of the branch that brought the call, or
+    of the step
+    before. INVALID_ARGUMENT (CURSOR_INVALID). Asking twice gives the same answer.
+    """
+    ReportCalls: _aio.UnaryUnaryMultiCallable[_routing_pb2.ReportCallsRequest, _routing_pb2.ReportCallsResponse]  # type: ignore[assignment]
+    """Tells what became of calls, so that counts are right. Telling twice counts once."""
 
 class RoutingServiceServicer(metaclass=_abc_1.ABCMeta):
     """The routing service. Errors carry google.rpc.ErrorInfo with a types.v1.ErrorReason."""
@@ -102,5 +116,24 @@ class RoutingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_routing_pb2.ExplainResponse, _abc.Awaitable[_routing_pb2.ExplainResponse]]:
         """Decides one call without side effects and tells step by step why."""
+
+    @_abc_1.abstractmethod
+    def Continue(
+        self,
+        request: _routing_pb2.ContinueRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_routing_pb2.ContinueResponse, _abc.Awaitable[_routing_pb2.ContinueResponse]]:
+        """Gives the worker that executes a call flow its next step. The cursor is of the branch that brought the call, or
+        of the step
+        before. INVALID_ARGUMENT (CURSOR_INVALID). Asking twice gives the same answer.
+        """
+
+    @_abc_1.abstractmethod
+    def ReportCalls(
+        self,
+        request: _routing_pb2.ReportCallsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_routing_pb2.ReportCallsResponse, _abc.Awaitable[_routing_pb2.ReportCallsResponse]]:
+        """Tells what became of calls, so that counts are right. Telling twice counts once."""
 
 def add_RoutingServiceServicer_to_server(servicer: RoutingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

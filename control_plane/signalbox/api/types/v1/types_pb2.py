@@ -26,31 +26,49 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"signalbox/api/types/v1/types.proto\x12\x16signalbox.api.types.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9a\x01\n\x06Tenant\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x0f \x01(\t\x12/\n\x0b\x63reate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc5\x01\n\x05Trunk\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x18\n\x10source_addresses\x18\x03 \x03(\t\x12\x10\n\x08\x64isabled\x18\x04 \x01(\x08\x12\x0c\n\x04\x65tag\x18\x0f \x01(\t\x12/\n\x0b\x63reate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xcc\x02\n\x04Line\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x0c\n\x04user\x18\x04 \x01(\t\x12\x0c\n\x04host\x18\x05 \x01(\t\x12\x0c\n\x04port\x18\x06 \x01(\r\x12\x37\n\ttransport\x18\x07 \x01(\x0e\x32$.signalbox.api.types.v1.SipTransport\x12?\n\x0fidentity_policy\x18\x08 \x01(\x0e\x32&.signalbox.api.types.v1.IdentityPolicy\x12\x0c\n\x04\x65tag\x18\x0f \x01(\t\x12/\n\x0b\x63reate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"H\n\tDialStage\x12\r\n\x05lines\x18\x01 \x03(\t\x12,\n\tring_time\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xb1\x02\n\x06Number\x12\x0e\n\x06number\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\x32\n\x05state\x18\x03 \x01(\x0e\x32#.signalbox.api.types.v1.NumberState\x12\x31\n\x06stages\x18\x04 \x03(\x0b\x32!.signalbox.api.types.v1.DialStage\x12\x30\n\x05media\x18\x05 \x01(\x0e\x32!.signalbox.api.types.v1.MediaMode\x12\x0c\n\x04\x65tag\x18\x0f \x01(\t\x12/\n\x0b\x63reate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*[\n\x0cSipTransport\x12\x1d\n\x19SIP_TRANSPORT_UNSPECIFIED\x10\x00\x12\x15\n\x11SIP_TRANSPORT_UDP\x10\x01\x12\x15\n\x11SIP_TRANSPORT_TCP\x10\x02*g\n\x0eIdentityPolicy\x12\x1f\n\x1bIDENTITY_POLICY_UNSPECIFIED\x10\x00\x12\x18\n\x14IDENTITY_POLICY_PASS\x10\x01\x12\x1a\n\x16IDENTITY_POLICY_REMOVE\x10\x02*`\n\x0bNumberState\x12\x1c\n\x18NUMBER_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13NUMBER_STATE_ACTIVE\x10\x01\x12\x1a\n\x16NUMBER_STATE_SUSPENDED\x10\x02*U\n\tMediaMode\x12\x1a\n\x16MEDIA_MODE_UNSPECIFIED\x10\x00\x12\x15\n\x11MEDIA_MODE_ANCHOR\x10\x01\x12\x15\n\x11MEDIA_MODE_BYPASS\x10\x02*\x9b\x02\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x11\n\rINVALID_FIELD\x10\x01\x12\x16\n\x12RESOURCE_NOT_FOUND\x10\x02\x12\x13\n\x0fRESOURCE_EXISTS\x10\x03\x12\x11\n\rETAG_MISMATCH\x10\x04\x12\x13\n\x0fRESOURCE_IN_USE\x10\x05\x12\x15\n\x11STORE_UNAVAILABLE\x10\x06\x12\x0e\n\nSTORE_FULL\x10\x07\x12\x0c\n\x08\x44RAINING\x10\x08\x12\x14\n\x10RULES_NOT_LOADED\x10\t\x12\x17\n\x13\x43REDENTIALS_REFUSED\x10\n\x12\x0c\n\x08INTERNAL\x10\x0b\x12\x14\n\x10WRITE_CONTENTION\x10\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"signalbox/api/types/v1/types.proto\x12\x16signalbox.api.types.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa2\x01\n\x06Limits\x12\x1d\n\x10\x63oncurrent_calls\x18\x01 \x01(\rH\x00\x88\x01\x01\x12\x1d\n\x10\x63\x61lls_per_second\x18\x02 \x01(\rH\x01\x88\x01\x01\x12\x1c\n\x0f\x63\x61lls_per_month\x18\x03 \x01(\rH\x02\x88\x01\x01\x42\x13\n\x11_concurrent_callsB\x13\n\x11_calls_per_secondB\x12\n\x10_calls_per_month\"\xdd\x01\n\x06Tenant\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x11\n\ttime_zone\x18\x03 \x01(\t\x12.\n\x06limits\x18\x04 \x01(\x0b\x32\x1e.signalbox.api.types.v1.Limits\x12\x0c\n\x04\x65tag\x18\x0f \x01(\t\x12/\n\x0b\x63reate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"b\n\x0bTrunkTarget\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\r\x12\x37\n\ttransport\x18\x03 \x01(\x0e\x32$.signalbox.api.types.v1.SipTransport\"\xe8\x02\n\x05Trunk\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x18\n\x10source_addresses\x18\x03 \x03(\t\x12\x10\n\x08\x64isabled\x18\x04 \x01(\x08\x12\x34\n\x07targets\x18\x05 \x03(\x0b\x32#.signalbox.api.types.v1.TrunkTarget\x12;\n\rcalled_format\x18\x06 \x01(\x0e\x32$.signalbox.api.types.v1.NumberFormat\x12.\n\x06limits\x18\x08 \x01(\x0b\x32\x1e.signalbox.api.types.v1.Limits\x12\x0c\n\x04\x65tag\x18\x0f \x01(\t\x12/\n\x0b\x63reate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"C\n\x10TrunkGroupMember\x12\r\n\x05trunk\x18\x01 \x01(\t\x12\x10\n\x08priority\x18\x02 \x01(\r\x12\x0e\n\x06weight\x18\x03 \x01(\r\"\xeb\x01\n\nTrunkGroup\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x10\n\x08prefixes\x18\x03 \x03(\t\x12\x39\n\x07members\x18\x04 \x03(\x0b\x32(.signalbox.api.types.v1.TrunkGroupMember\x12\x0c\n\x04\x65tag\x18\x0f \x01(\t\x12/\n\x0b\x63reate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xe6\x02\n\x04Line\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x0c\n\x04user\x18\x04 \x01(\t\x12\x0c\n\x04host\x18\x05 \x01(\t\x12\x0c\n\x04port\x18\x06 \x01(\r\x12\x37\n\ttransport\x18\x07 \x01(\x0e\x32$.signalbox.api.types.v1.SipTransport\x12?\n\x0fidentity_policy\x18\x08 \x01(\x0e\x32&.signalbox.api.types.v1.IdentityPolicy\x12\x18\n\x10\x63oncurrent_calls\x18\t \x01(\r\x12\x0c\n\x04\x65tag\x18\x0f \x01(\t\x12/\n\x0b\x63reate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"H\n\tDialStage\x12\r\n\x05lines\x18\x01 \x03(\t\x12,\n\tring_time\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"e\n\tScreening\x12\x12\n\nblacklists\x18\x01 \x03(\t\x12\x12\n\nwhitelists\x18\x02 \x03(\t\x12\x16\n\x0ewhitelist_only\x18\x03 \x01(\x08\x12\x18\n\x10refuse_anonymous\x18\x04 \x01(\x08\"\xf4\x03\n\x06Number\x12\x0e\n\x06number\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\x32\n\x05state\x18\x03 \x01(\x0e\x32#.signalbox.api.types.v1.NumberState\x12\x31\n\x06stages\x18\x04 \x03(\x0b\x32!.signalbox.api.types.v1.DialStage\x12\x30\n\x05media\x18\x05 \x01(\x0e\x32!.signalbox.api.types.v1.MediaMode\x12\x0c\n\x04\x66low\x18\x06 \x01(\t\x12\x34\n\tscreening\x18\x07 \x01(\x0b\x32!.signalbox.api.types.v1.Screening\x12.\n\x06limits\x18\x08 \x01(\x0b\x32\x1e.signalbox.api.types.v1.Limits\x12\x17\n\x0fover_limit_flow\x18\t \x01(\t\x12\x34\n\x11max_call_duration\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04\x65tag\x18\x0f \x01(\t\x12/\n\x0b\x63reate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9c\x02\n\x06\x41piKey\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12*\n\x04role\x18\x04 \x01(\x0e\x32\x1c.signalbox.api.types.v1.Role\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bsecret_hash\x18\x06 \x01(\x0c\x12\x0c\n\x04\x65tag\x18\x0f \x01(\t\x12/\n\x0b\x63reate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xca\x01\n\x06Prompt\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x10\n\x08language\x18\x04 \x01(\t\x12\x0c\n\x04text\x18\x05 \x01(\t\x12\x0c\n\x04\x65tag\x18\x0f \x01(\t\x12/\n\x0b\x63reate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*[\n\x0cSipTransport\x12\x1d\n\x19SIP_TRANSPORT_UNSPECIFIED\x10\x00\x12\x15\n\x11SIP_TRANSPORT_UDP\x10\x01\x12\x15\n\x11SIP_TRANSPORT_TCP\x10\x02*g\n\x0eIdentityPolicy\x12\x1f\n\x1bIDENTITY_POLICY_UNSPECIFIED\x10\x00\x12\x18\n\x14IDENTITY_POLICY_PASS\x10\x01\x12\x1a\n\x16IDENTITY_POLICY_REMOVE\x10\x02*\x82\x01\n\x0cNumberFormat\x12\x1d\n\x19NUMBER_FORMAT_UNSPECIFIED\x10\x00\x12\x1a\n\x16NUMBER_FORMAT_NATIONAL\x10\x01\x12\x16\n\x12NUMBER_FORMAT_E164\x10\x02\x12\x1f\n\x1bNUMBER_FORMAT_INTERNATIONAL\x10\x03*`\n\x0bNumberState\x12\x1c\n\x18NUMBER_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13NUMBER_STATE_ACTIVE\x10\x01\x12\x1a\n\x16NUMBER_STATE_SUSPENDED\x10\x02*U\n\tMediaMode\x12\x1a\n\x16MEDIA_MODE_UNSPECIFIED\x10\x00\x12\x15\n\x11MEDIA_MODE_ANCHOR\x10\x01\x12\x15\n\x11MEDIA_MODE_BYPASS\x10\x02*f\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x11\n\rROLE_OPERATOR\x10\x01\x12\x1d\n\x19ROLE_TENANT_ADMINISTRATOR\x10\x02\x12\x16\n\x12ROLE_TENANT_READER\x10\x03*\xf3\x02\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x11\n\rINVALID_FIELD\x10\x01\x12\x16\n\x12RESOURCE_NOT_FOUND\x10\x02\x12\x13\n\x0fRESOURCE_EXISTS\x10\x03\x12\x11\n\rETAG_MISMATCH\x10\x04\x12\x13\n\x0fRESOURCE_IN_USE\x10\x05\x12\x15\n\x11STORE_UNAVAILABLE\x10\x06\x12\x0e\n\nSTORE_FULL\x10\x07\x12\x0c\n\x08\x44RAINING\x10\x08\x12\x14\n\x10RULES_NOT_LOADED\x10\t\x12\x17\n\x13\x43REDENTIALS_REFUSED\x10\n\x12\x0c\n\x08INTERNAL\x10\x0b\x12\x14\n\x10WRITE_CONTENTION\x10\x0c\x12\x16\n\x12PERMISSION_REFUSED\x10\r\x12\x15\n\x11REQUEST_ID_REUSED\x10\x0e\x12\x13\n\x0fRESYNC_REQUIRED\x10\x0f\x12\x12\n\x0e\x43URSOR_INVALID\x10\x10\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'signalbox.api.types.v1.types_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SIPTRANSPORT']._serialized_start=1201
-  _globals['_SIPTRANSPORT']._serialized_end=1292
-  _globals['_IDENTITYPOLICY']._serialized_start=1294
-  _globals['_IDENTITYPOLICY']._serialized_end=1397
-  _globals['_NUMBERSTATE']._serialized_start=1399
-  _globals['_NUMBERSTATE']._serialized_end=1495
-  _globals['_MEDIAMODE']._serialized_start=1497
-  _globals['_MEDIAMODE']._serialized_end=1582
-  _globals['_ERRORREASON']._serialized_start=1585
-  _globals['_ERRORREASON']._serialized_end=1868
-  _globals['_TENANT']._serialized_start=128
-  _globals['_TENANT']._serialized_end=282
-  _globals['_TRUNK']._serialized_start=285
-  _globals['_TRUNK']._serialized_end=482
-  _globals['_LINE']._serialized_start=485
-  _globals['_LINE']._serialized_end=817
-  _globals['_DIALSTAGE']._serialized_start=819
-  _globals['_DIALSTAGE']._serialized_end=891
-  _globals['_NUMBER']._serialized_start=894
-  _globals['_NUMBER']._serialized_end=1199
+  _globals['_SIPTRANSPORT']._serialized_start=2819
+  _globals['_SIPTRANSPORT']._serialized_end=2910
+  _globals['_IDENTITYPOLICY']._serialized_start=2912
+  _globals['_IDENTITYPOLICY']._serialized_end=3015
+  _globals['_NUMBERFORMAT']._serialized_start=3018
+  _globals['_NUMBERFORMAT']._serialized_end=3148
+  _globals['_NUMBERSTATE']._serialized_start=3150
+  _globals['_NUMBERSTATE']._serialized_end=3246
+  _globals['_MEDIAMODE']._serialized_start=3248
+  _globals['_MEDIAMODE']._serialized_end=3333
+  _globals['_ROLE']._serialized_start=3335
+  _globals['_ROLE']._serialized_end=3437
+  _globals['_ERRORREASON']._serialized_start=3440
+  _globals['_ERRORREASON']._serialized_end=3811
+  _globals['_LIMITS']._serialized_start=128
+  _globals['_LIMITS']._serialized_end=290
+  _globals['_TENANT']._serialized_start=293
+  _globals['_TENANT']._serialized_end=514
+  _globals['_TRUNKTARGET']._serialized_start=516
+  _globals['_TRUNKTARGET']._serialized_end=614
+  _globals['_TRUNK']._serialized_start=617
+  _globals['_TRUNK']._serialized_end=977
+  _globals['_TRUNKGROUPMEMBER']._serialized_start=979
+  _globals['_TRUNKGROUPMEMBER']._serialized_end=1046
+  _globals['_TRUNKGROUP']._serialized_start=1049
+  _globals['_TRUNKGROUP']._serialized_end=1284
+  _globals['_LINE']._serialized_start=1287
+  _globals['_LINE']._serialized_end=1645
+  _globals['_DIALSTAGE']._serialized_start=1647
+  _globals['_DIALSTAGE']._serialized_end=1719
+  _globals['_SCREENING']._serialized_start=1721
+  _globals['_SCREENING']._serialized_end=1822
+  _globals['_NUMBER']._serialized_start=1825
+  _globals['_NUMBER']._serialized_end=2325
+  _globals['_APIKEY']._serialized_start=2328
+  _globals['_APIKEY']._serialized_end=2612
+  _globals['_PROMPT']._serialized_start=2615
+  _globals['_PROMPT']._serialized_end=2817
 # @@protoc_insertion_point(module_scope)

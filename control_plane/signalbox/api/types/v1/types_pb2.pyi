@@ -75,6 +75,34 @@ IDENTITY_POLICY_REMOVE: IdentityPolicy.ValueType  # 2
 """
 Global___IdentityPolicy: _TypeAlias = IdentityPolicy  # noqa: Y015
 
+class _NumberFormat:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _NumberFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NumberFormat.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    NUMBER_FORMAT_UNSPECIFIED: _NumberFormat.ValueType  # 0
+    """Not given: national."""
+    NUMBER_FORMAT_NATIONAL: _NumberFormat.ValueType  # 1
+    """13800001234, 01088886666, 0044…."""
+    NUMBER_FORMAT_E164: _NumberFormat.ValueType  # 2
+    """+8613800001234 (ITU-T E.164 with RFC 3966's plus)."""
+    NUMBER_FORMAT_INTERNATIONAL: _NumberFormat.ValueType  # 3
+    """008613800001234."""
+
+class NumberFormat(_NumberFormat, metaclass=_NumberFormatEnumTypeWrapper):
+    """How a number is written to a trunk."""
+
+NUMBER_FORMAT_UNSPECIFIED: NumberFormat.ValueType  # 0
+"""Not given: national."""
+NUMBER_FORMAT_NATIONAL: NumberFormat.ValueType  # 1
+"""13800001234, 01088886666, 0044…."""
+NUMBER_FORMAT_E164: NumberFormat.ValueType  # 2
+"""+8613800001234 (ITU-T E.164 with RFC 3966's plus)."""
+NUMBER_FORMAT_INTERNATIONAL: NumberFormat.ValueType  # 3
+"""008613800001234."""
+Global___NumberFormat: _TypeAlias = NumberFormat  # noqa: Y015
+
 class _NumberState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -123,6 +151,34 @@ MEDIA_MODE_BYPASS: MediaMode.ValueType  # 2
 """RTP goes directly between the caller and the line."""
 Global___MediaMode: _TypeAlias = MediaMode  # noqa: Y015
 
+class _Role:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Role.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ROLE_UNSPECIFIED: _Role.ValueType  # 0
+    """Never valid."""
+    ROLE_OPERATOR: _Role.ValueType  # 1
+    """Everything."""
+    ROLE_TENANT_ADMINISTRATOR: _Role.ValueType  # 2
+    """Reads and writes what its tenant owns, and reads what the operator shares."""
+    ROLE_TENANT_READER: _Role.ValueType  # 3
+    """Reads what its tenant owns and what the operator shares."""
+
+class Role(_Role, metaclass=_RoleEnumTypeWrapper):
+    """What a caller of the provisioning API may do."""
+
+ROLE_UNSPECIFIED: Role.ValueType  # 0
+"""Never valid."""
+ROLE_OPERATOR: Role.ValueType  # 1
+"""Everything."""
+ROLE_TENANT_ADMINISTRATOR: Role.ValueType  # 2
+"""Reads and writes what its tenant owns, and reads what the operator shares."""
+ROLE_TENANT_READER: Role.ValueType  # 3
+"""Reads what its tenant owns and what the operator shares."""
+Global___Role: _TypeAlias = Role  # noqa: Y015
+
 class _ErrorReason:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -155,6 +211,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """A defect of ours; the log has the details. INTERNAL."""
     WRITE_CONTENTION: _ErrorReason.ValueType  # 12
     """The store was changed by others too often while the request was tried. ABORTED; try again."""
+    PERMISSION_REFUSED: _ErrorReason.ValueType  # 13
+    """The caller's role does not allow this. PERMISSION_DENIED; metadata: method."""
+    REQUEST_ID_REUSED: _ErrorReason.ValueType  # 14
+    """A request id was used before for another request. INVALID_ARGUMENT; metadata: request_id."""
+    RESYNC_REQUIRED: _ErrorReason.ValueType  # 15
+    """What was asked to be resumed is no longer known: list again. OUT_OF_RANGE."""
+    CURSOR_INVALID: _ErrorReason.ValueType  # 16
+    """A cursor of a call flow is damaged, forged or too old. INVALID_ARGUMENT."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Enumerated reason in google.rpc.ErrorInfo.reason of every error (AIP-193); the domain is "signalbox". The
@@ -187,7 +251,56 @@ INTERNAL: ErrorReason.ValueType  # 11
 """A defect of ours; the log has the details. INTERNAL."""
 WRITE_CONTENTION: ErrorReason.ValueType  # 12
 """The store was changed by others too often while the request was tried. ABORTED; try again."""
+PERMISSION_REFUSED: ErrorReason.ValueType  # 13
+"""The caller's role does not allow this. PERMISSION_DENIED; metadata: method."""
+REQUEST_ID_REUSED: ErrorReason.ValueType  # 14
+"""A request id was used before for another request. INVALID_ARGUMENT; metadata: request_id."""
+RESYNC_REQUIRED: ErrorReason.ValueType  # 15
+"""What was asked to be resumed is no longer known: list again. OUT_OF_RANGE."""
+CURSOR_INVALID: ErrorReason.ValueType  # 16
+"""A cursor of a call flow is damaged, forged or too old. INVALID_ARGUMENT."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
+
+@_typing.final
+class Limits(_message.Message):
+    """Limits of what is counted. Absent: not limited, unless said otherwise where it is used."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONCURRENT_CALLS_FIELD_NUMBER: _builtins.int
+    CALLS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    CALLS_PER_MONTH_FIELD_NUMBER: _builtins.int
+    concurrent_calls: _builtins.int
+    """Calls at once, from the decision until the end of the call; 0: none."""
+    calls_per_second: _builtins.int
+    """New calls in a second; 0: none."""
+    calls_per_month: _builtins.int
+    """Calls in a calendar month of the tenant's time zone; 0: none."""
+    def __init__(
+        self,
+        *,
+        concurrent_calls: _builtins.int | None = ...,
+        calls_per_second: _builtins.int | None = ...,
+        calls_per_month: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_calls_per_month", b"_calls_per_month", "_calls_per_second", b"_calls_per_second", "_concurrent_calls", b"_concurrent_calls", "calls_per_month", b"calls_per_month", "calls_per_second", b"calls_per_second", "concurrent_calls", b"concurrent_calls"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_calls_per_month", b"_calls_per_month", "_calls_per_second", b"_calls_per_second", "_concurrent_calls", b"_concurrent_calls", "calls_per_month", b"calls_per_month", "calls_per_second", b"calls_per_second", "concurrent_calls", b"concurrent_calls"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__calls_per_month: _TypeAlias = _typing.Literal["calls_per_month"]  # noqa: Y015
+    _WhichOneofArgType__calls_per_month: _TypeAlias = _typing.Literal["_calls_per_month", b"_calls_per_month"]  # noqa: Y015
+    _WhichOneofReturnType__calls_per_second: _TypeAlias = _typing.Literal["calls_per_second"]  # noqa: Y015
+    _WhichOneofArgType__calls_per_second: _TypeAlias = _typing.Literal["_calls_per_second", b"_calls_per_second"]  # noqa: Y015
+    _WhichOneofReturnType__concurrent_calls: _TypeAlias = _typing.Literal["concurrent_calls"]  # noqa: Y015
+    _WhichOneofArgType__concurrent_calls: _TypeAlias = _typing.Literal["_concurrent_calls", b"_concurrent_calls"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__calls_per_month) -> _WhichOneofReturnType__calls_per_month | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__calls_per_second) -> _WhichOneofReturnType__calls_per_second | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__concurrent_calls) -> _WhichOneofReturnType__concurrent_calls | None: ...
+
+Global___Limits: _TypeAlias = Limits  # noqa: Y015
 
 @_typing.final
 class Tenant(_message.Message):
@@ -197,6 +310,8 @@ class Tenant(_message.Message):
 
     ID_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
@@ -206,10 +321,16 @@ class Tenant(_message.Message):
     """
     display_name: _builtins.str
     """Name shown to people, at most 200 characters. Optional."""
+    time_zone: _builtins.str
+    """IANA name of the time zone of its schedules and months, e.g. "Asia/Shanghai"; empty: "Asia/Shanghai"."""
     etag: _builtins.str
     """Version of the stored object: etcd's mod revision in decimal (AIP-154). Output only; on update and
     delete, if not empty, it must be the stored one, else ABORTED.
     """
+    @_builtins.property
+    def limits(self) -> Global___Limits:
+        """Limits of all its numbers together."""
+
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the object was created and last changed, UTC. Output only."""
@@ -221,21 +342,53 @@ class Tenant(_message.Message):
         *,
         id: _builtins.str = ...,
         display_name: _builtins.str = ...,
+        time_zone: _builtins.str = ...,
+        limits: Global___Limits | None = ...,
         etag: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "limits", b"limits", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "id", b"id", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "id", b"id", "limits", b"limits", "time_zone", b"time_zone", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Tenant: _TypeAlias = Tenant  # noqa: Y015
 
 @_typing.final
+class TrunkTarget(_message.Message):
+    """Where calls are sent to a trunk."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_FIELD_NUMBER: _builtins.int
+    PORT_FIELD_NUMBER: _builtins.int
+    TRANSPORT_FIELD_NUMBER: _builtins.int
+    host: _builtins.str
+    """IPv4 or IPv6 address. Names are refused: no DNS in SIP workers. Required."""
+    port: _builtins.int
+    """Port, 1 to 65535; 0 means 5060."""
+    transport: Global___SipTransport.ValueType
+    """Transport."""
+    def __init__(
+        self,
+        *,
+        host: _builtins.str = ...,
+        port: _builtins.int = ...,
+        transport: Global___SipTransport.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host", b"host", "port", b"port", "transport", b"transport"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrunkTarget: _TypeAlias = TrunkTarget  # noqa: Y015
+
+@_typing.final
 class Trunk(_message.Message):
-    """A SIP trunk from which calls come in: the other side is known by its source addresses."""
+    """A SIP trunk. Calls come in from its source addresses, and go out to its targets."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -243,6 +396,9 @@ class Trunk(_message.Message):
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     SOURCE_ADDRESSES_FIELD_NUMBER: _builtins.int
     DISABLED_FIELD_NUMBER: _builtins.int
+    TARGETS_FIELD_NUMBER: _builtins.int
+    CALLED_FORMAT_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
@@ -251,13 +407,23 @@ class Trunk(_message.Message):
     display_name: _builtins.str
     """Name shown to people, at most 200 characters. Optional."""
     disabled: _builtins.bool
-    """True: calls from this trunk are refused with 403. The addresses stay known."""
+    """True: calls from this trunk are refused with 403, and none is sent to it. The addresses stay known."""
+    called_format: Global___NumberFormat.ValueType
+    """How the called number is written."""
     etag: _builtins.str
     @_builtins.property
     def source_addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Source addresses: IPv4 or IPv6 addresses or CIDR networks, 1 to 64 of them, no two trunks with overlapping
-        ones. Required.
+        """Source addresses: IPv4 or IPv6 addresses or CIDR networks, at most 64 of them, no two trunks with overlapping ones.
+        Required, unless there are targets.
         """
+
+    @_builtins.property
+    def targets(self) -> _containers.RepeatedCompositeFieldContainer[Global___TrunkTarget]:
+        """Where calls are sent, at most 8, tried in this order."""
+
+    @_builtins.property
+    def limits(self) -> Global___Limits:
+        """Limits of the calls that come in."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
@@ -270,17 +436,101 @@ class Trunk(_message.Message):
         display_name: _builtins.str = ...,
         source_addresses: _abc.Iterable[_builtins.str] | None = ...,
         disabled: _builtins.bool = ...,
+        targets: _abc.Iterable[Global___TrunkTarget] | None = ...,
+        called_format: Global___NumberFormat.ValueType = ...,
+        limits: Global___Limits | None = ...,
+        etag: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "limits", b"limits", "update_time", b"update_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["called_format", b"called_format", "create_time", b"create_time", "disabled", b"disabled", "display_name", b"display_name", "etag", b"etag", "id", b"id", "limits", b"limits", "source_addresses", b"source_addresses", "targets", b"targets", "update_time", b"update_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Trunk: _TypeAlias = Trunk  # noqa: Y015
+
+@_typing.final
+class TrunkGroupMember(_message.Message):
+    """One trunk of a group."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRUNK_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    trunk: _builtins.str
+    """Trunk id. Required."""
+    priority: _builtins.int
+    """Members of the lowest priority are tried first."""
+    weight: _builtins.int
+    """Share of the calls among members of one priority, 1 to 1,000; 0 means 1."""
+    def __init__(
+        self,
+        *,
+        trunk: _builtins.str = ...,
+        priority: _builtins.int = ...,
+        weight: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["priority", b"priority", "trunk", b"trunk", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrunkGroupMember: _TypeAlias = TrunkGroupMember  # noqa: Y015
+
+@_typing.final
+class TrunkGroup(_message.Message):
+    """Trunks that carry calls to telephone numbers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    PREFIXES_FIELD_NUMBER: _builtins.int
+    MEMBERS_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Identifier, as Tenant.id. Required, immutable, unique in the cluster."""
+    display_name: _builtins.str
+    """Name shown to people, at most 200 characters. Optional."""
+    etag: _builtins.str
+    @_builtins.property
+    def prefixes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Beginnings of the numbers in national form that it carries; the group with the longest one that fits is used, and the
+        empty one fits all. At least one, all different, none in two groups. Required.
+        """
+
+    @_builtins.property
+    def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___TrunkGroupMember]:
+        """1 to 16 trunks with targets, all different. Required."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        display_name: _builtins.str = ...,
+        prefixes: _abc.Iterable[_builtins.str] | None = ...,
+        members: _abc.Iterable[Global___TrunkGroupMember] | None = ...,
         etag: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "disabled", b"disabled", "display_name", b"display_name", "etag", b"etag", "id", b"id", "source_addresses", b"source_addresses", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "id", b"id", "members", b"members", "prefixes", b"prefixes", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Trunk: _TypeAlias = Trunk  # noqa: Y015
+Global___TrunkGroup: _TypeAlias = TrunkGroup  # noqa: Y015
 
 @_typing.final
 class Line(_message.Message):
@@ -296,6 +546,7 @@ class Line(_message.Message):
     PORT_FIELD_NUMBER: _builtins.int
     TRANSPORT_FIELD_NUMBER: _builtins.int
     IDENTITY_POLICY_FIELD_NUMBER: _builtins.int
+    CONCURRENT_CALLS_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
@@ -310,13 +561,17 @@ class Line(_message.Message):
     A-Z a-z 0-9 - _ . ! ~ * ' ( ) & = + $ , (RFC 3261 section 25.1 "user", without '%', ';', '?' and '/'). Required.
     """
     host: _builtins.str
-    """IPv4 or IPv6 address that the INVITE is sent to. Names are refused: no DNS in SIP workers. Required."""
+    """IPv4 or IPv6 address that the INVITE is sent to. Names are refused: no DNS in SIP workers. Empty: the user part is a
+    telephone number, reached through the trunk group of its prefix.
+    """
     port: _builtins.int
     """Port, 1 to 65535; 0 means 5060."""
     transport: Global___SipTransport.ValueType
     """Transport to the line."""
     identity_policy: Global___IdentityPolicy.ValueType
     """What the line is told of the caller."""
+    concurrent_calls: _builtins.int
+    """Calls that it takes at once; 0: not limited."""
     etag: _builtins.str
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
@@ -333,13 +588,14 @@ class Line(_message.Message):
         port: _builtins.int = ...,
         transport: Global___SipTransport.ValueType = ...,
         identity_policy: Global___IdentityPolicy.ValueType = ...,
+        concurrent_calls: _builtins.int = ...,
         etag: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "host", b"host", "id", b"id", "identity_policy", b"identity_policy", "port", b"port", "tenant", b"tenant", "transport", b"transport", "update_time", b"update_time", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["concurrent_calls", b"concurrent_calls", "create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "host", b"host", "id", b"id", "identity_policy", b"identity_policy", "port", b"port", "tenant", b"tenant", "transport", b"transport", "update_time", b"update_time", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -376,8 +632,46 @@ class DialStage(_message.Message):
 Global___DialStage: _TypeAlias = DialStage  # noqa: Y015
 
 @_typing.final
+class Screening(_message.Message):
+    """Who may call a number. Lists are the tenant's own if it has one of this id, else the operator's."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BLACKLISTS_FIELD_NUMBER: _builtins.int
+    WHITELISTS_FIELD_NUMBER: _builtins.int
+    WHITELIST_ONLY_FIELD_NUMBER: _builtins.int
+    REFUSE_ANONYMOUS_FIELD_NUMBER: _builtins.int
+    whitelist_only: _builtins.bool
+    """True: callers on none of the whitelists are refused."""
+    refuse_anonymous: _builtins.bool
+    """True: callers without a number are refused."""
+    @_builtins.property
+    def blacklists(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Lists of callers that are refused; looked at first. At most 16."""
+
+    @_builtins.property
+    def whitelists(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Lists of callers that go to the front of queues. At most 16."""
+
+    def __init__(
+        self,
+        *,
+        blacklists: _abc.Iterable[_builtins.str] | None = ...,
+        whitelists: _abc.Iterable[_builtins.str] | None = ...,
+        whitelist_only: _builtins.bool = ...,
+        refuse_anonymous: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blacklists", b"blacklists", "refuse_anonymous", b"refuse_anonymous", "whitelist_only", b"whitelist_only", "whitelists", b"whitelists"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Screening: _TypeAlias = Screening  # noqa: Y015
+
+@_typing.final
 class Number(_message.Message):
-    """A service number and its rule: the stages are tried in order until a line answers."""
+    """A service number and its rule: a call flow, or stages that are tried in order until a line answers."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -386,6 +680,11 @@ class Number(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     STAGES_FIELD_NUMBER: _builtins.int
     MEDIA_FIELD_NUMBER: _builtins.int
+    FLOW_FIELD_NUMBER: _builtins.int
+    SCREENING_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    OVER_LIMIT_FLOW_FIELD_NUMBER: _builtins.int
+    MAX_CALL_DURATION_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
@@ -399,12 +698,28 @@ class Number(_message.Message):
     """State."""
     media: Global___MediaMode.ValueType
     """Media of the number's calls."""
+    flow: _builtins.str
+    """Call flow id of the tenant; excludes stages."""
+    over_limit_flow: _builtins.str
+    """Call flow for calls over a limit of the number or its tenant; empty: 486."""
     etag: _builtins.str
     @_builtins.property
     def stages(self) -> _containers.RepeatedCompositeFieldContainer[Global___DialStage]:
         """What to dial, 1 to 16 stages, with at most 16 lines in all of them together: a proxy can ring no more in one call.
-        A line in two stages counts twice. Required.
+        A line in two stages counts twice. Required, unless there is a flow.
         """
+
+    @_builtins.property
+    def screening(self) -> Global___Screening:
+        """Who may call."""
+
+    @_builtins.property
+    def limits(self) -> Global___Limits:
+        """Limits; concurrent_calls absent: 10."""
+
+    @_builtins.property
+    def max_call_duration(self) -> _duration_pb2.Duration:
+        """Longest call from its answer, 10 s to 24 h in whole seconds; absent: 12 h."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
@@ -418,14 +733,123 @@ class Number(_message.Message):
         state: Global___NumberState.ValueType = ...,
         stages: _abc.Iterable[Global___DialStage] | None = ...,
         media: Global___MediaMode.ValueType = ...,
+        flow: _builtins.str = ...,
+        screening: Global___Screening | None = ...,
+        limits: Global___Limits | None = ...,
+        over_limit_flow: _builtins.str = ...,
+        max_call_duration: _duration_pb2.Duration | None = ...,
+        etag: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "limits", b"limits", "max_call_duration", b"max_call_duration", "screening", b"screening", "update_time", b"update_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "etag", b"etag", "flow", b"flow", "limits", b"limits", "max_call_duration", b"max_call_duration", "media", b"media", "number", b"number", "over_limit_flow", b"over_limit_flow", "screening", b"screening", "stages", b"stages", "state", b"state", "tenant", b"tenant", "update_time", b"update_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Number: _TypeAlias = Number  # noqa: Y015
+
+@_typing.final
+class ApiKey(_message.Message):
+    """A credential for the provisioning API."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    SECRET_HASH_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    """Tenant that it is for; empty: the operator. Immutable."""
+    id: _builtins.str
+    """Identifier, as Tenant.id. Required, immutable, unique within the tenant."""
+    display_name: _builtins.str
+    """Name shown to people, at most 200 characters. Optional."""
+    role: Global___Role.ValueType
+    """ROLE_OPERATOR without a tenant, one of the others with one. Required."""
+    secret_hash: _builtins.bytes
+    """SHA-256 of the secret. Never told."""
+    etag: _builtins.str
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ends to be good; absent: never."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        id: _builtins.str = ...,
+        display_name: _builtins.str = ...,
+        role: Global___Role.ValueType = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        secret_hash: _builtins.bytes = ...,
+        etag: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "update_time", b"update_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "expire_time", b"expire_time", "id", b"id", "role", b"role", "secret_hash", b"secret_hash", "tenant", b"tenant", "update_time", b"update_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApiKey: _TypeAlias = ApiKey  # noqa: Y015
+
+@_typing.final
+class Prompt(_message.Message):
+    """A recording that callers hear; for now what is known of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    """Tenant that owns the prompt. Required, immutable."""
+    id: _builtins.str
+    """Identifier, as Tenant.id. Required, immutable, unique within the tenant."""
+    display_name: _builtins.str
+    """Name shown to people, at most 200 characters. Optional."""
+    language: _builtins.str
+    """BCP 47 language tag, e.g. "zh-CN". Optional."""
+    text: _builtins.str
+    """What is said, at most 2,000 characters. Optional."""
+    etag: _builtins.str
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        id: _builtins.str = ...,
+        display_name: _builtins.str = ...,
+        language: _builtins.str = ...,
+        text: _builtins.str = ...,
         etag: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "etag", b"etag", "media", b"media", "number", b"number", "stages", b"stages", "state", b"state", "tenant", b"tenant", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "id", b"id", "language", b"language", "tenant", b"tenant", "text", b"text", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Number: _TypeAlias = Number  # noqa: Y015
+Global___Prompt: _TypeAlias = Prompt  # noqa: Y015

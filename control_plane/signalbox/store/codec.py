@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from google.protobuf.message import DecodeError
 
 from signalbox.api.routing.v1 import routing_pb2
-from signalbox.api.types.v1 import types_pb2
+from signalbox.api.types.v1 import flows_pb2, types_pb2
 from signalbox.errors import SignalboxError
 from signalbox.store import keys
 
@@ -19,7 +19,15 @@ if TYPE_CHECKING:
 
     from signalbox.store.base import Entry
 
-Rule = types_pb2.Tenant | types_pb2.Trunk | types_pb2.Line | types_pb2.Number
+Rule = (
+    types_pb2.Tenant
+    | types_pb2.Trunk
+    | types_pb2.Line
+    | types_pb2.Number
+    | flows_pb2.LineGroup
+    | flows_pb2.Flow
+    | types_pb2.Prompt
+)
 Object = Rule | routing_pb2.Edge | routing_pb2.MediaNode
 """Everything that is kept as a protobuf message."""
 
@@ -33,6 +41,9 @@ _FAMILIES: dict[str, type[Object]] = {
     keys.TRUNKS: types_pb2.Trunk,
     keys.LINES: types_pb2.Line,
     keys.NUMBERS: types_pb2.Number,
+    keys.LINE_GROUPS: flows_pb2.LineGroup,
+    keys.FLOWS: flows_pb2.Flow,
+    keys.PROMPTS: types_pb2.Prompt,
     keys.LIVE_EDGES: routing_pb2.Edge,
     keys.LIVE_MEDIA: routing_pb2.MediaNode,
 }
@@ -57,6 +68,12 @@ def key_of(message: Message) -> str:
             return keys.line(message.tenant, message.id)
         case types_pb2.Number():
             return keys.number(message.number)
+        case flows_pb2.LineGroup():
+            return keys.line_group(message.tenant, message.id)
+        case flows_pb2.Flow():
+            return keys.flow(message.tenant, message.id)
+        case types_pb2.Prompt():
+            return keys.prompt(message.tenant, message.id)
         case routing_pb2.Edge():
             return keys.live_edge(message.id)
         case routing_pb2.MediaNode():

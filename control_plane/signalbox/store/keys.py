@@ -6,10 +6,19 @@
     rules/trunks/<trunk>                 types.v1.Trunk
     rules/lines/<tenant>/<line>          types.v1.Line
     rules/numbers/<last 2 digits>/<number>   types.v1.Number
+    rules/linegroups/<tenant>/<group>    types.v1.LineGroup
+    rules/flows/<tenant>/<flow>          types.v1.Flow
+    rules/prompts/<tenant>/<prompt>      types.v1.Prompt
+    index/linegroups/<tenant>/<group>    line ids of the group, joined by a space; written with the group
+    index/flows/<tenant>/<flow>          what the flow's revisions refer to that were in force or to come when it was
+                                         written, e.g. "line:front-desk schedule:hours", joined by a space; written with
+                                         the flow, so that who wants to delete something reads few flows
     index/numbers/<tenant>/<number>      line ids that the number dials, joined by a space; written with the number, so
                                          that a tenant's numbers are found without reading everybody's
     fences/tenants/<tenant>              empty; put by every write of the tenant's objects, so that checks of
     fences/trunks                        references and the writes that rely on them exclude each other
+    fences/shared                        empty; the same for the operator's calendars, region groups and lists: put by
+                                         every write of one, and by writes of tenants' objects that come to refer to one
     live/edges/<edge>                    routing.v1.Edge under a lease of EDGE_MEMORY_S
     live/media/<node>                    routing.v1.MediaNode under the media sidecar's lease
     ids/media/<node>                     decimal number of a media node, for ever
@@ -27,9 +36,14 @@ TENANTS = RULES + "tenants/"
 TRUNKS = RULES + "trunks/"
 LINES = RULES + "lines/"
 NUMBERS = RULES + "numbers/"
+LINE_GROUPS = RULES + "linegroups/"
+FLOWS = RULES + "flows/"
+PROMPTS = RULES + "prompts/"
+FLOW_INDEX = "index/flows/"
 LIVE_EDGES = LIVE + "edges/"
 LIVE_MEDIA = LIVE + "media/"
 MEDIA_IDS = "ids/media/"
+SHARED_FENCE = "fences/shared"
 TRUNK_FENCE = "fences/trunks"
 MEDIA_FENCE = "fences/media"
 
@@ -67,6 +81,46 @@ def line(tenant: str, id: str) -> str:
 def tenant_of_line(key: str) -> str:
     """The tenant whose line a key is."""
     return last_part(key.rpartition("/")[0])
+
+
+def line_groups_of(tenant: str) -> str:
+    """Prefix of a tenant's line groups."""
+    return f"{LINE_GROUPS}{tenant}/"
+
+
+def line_group(tenant: str, id: str) -> str:
+    """Key of a line group."""
+    return line_groups_of(tenant) + id
+
+
+def line_group_index(tenant: str, id: str = "") -> str:
+    """Key of a line group in its tenant's index; without an id the index's prefix."""
+    return f"index/linegroups/{tenant}/{id}"
+
+
+def flows_of(tenant: str) -> str:
+    """Prefix of a tenant's call flows."""
+    return f"{FLOWS}{tenant}/"
+
+
+def flow(tenant: str, id: str) -> str:
+    """Key of a call flow."""
+    return flows_of(tenant) + id
+
+
+def flow_index(tenant: str, id: str = "") -> str:
+    """Key of a call flow in its tenant's index; without an id the index's prefix."""
+    return f"{FLOW_INDEX}{tenant}/{id}"
+
+
+def prompts_of(tenant: str) -> str:
+    """Prefix of a tenant's prompts."""
+    return f"{PROMPTS}{tenant}/"
+
+
+def prompt(tenant: str, id: str) -> str:
+    """Key of a prompt."""
+    return prompts_of(tenant) + id
 
 
 def number(digits: str) -> str:

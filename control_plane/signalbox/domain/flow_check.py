@@ -1,0 +1,264 @@
+"""What makes a call flow good: every node can be reached, every way comes to an end, no circle is silent, and what it
+refers to exists.
+
+Each fault is told with its field, as the graph was written (``nodes[3].dial.busy``), and with the id of its node.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from signalbox.domain.flow import (
+    AnnounceNode,
+    CallerListNode,
+    DialNode,
+    HangUpNode,
+    MenuNode,
+    RegionNode,
+    ScheduleNode,
+    SurveyNode,
+    VoicemailNode,
+    exits,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Set as AbstractSet
+
+    from signalbox.domain.flow import FlowGraph, Node
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A field of a graph, ``nodes[3].dial.busy``, and what is wrong with it."""
+
+    field: str
+    reason: str
+
+
+class Kind(Enum):
+    """What a flow may refer to; the value is its name in errors."""
+
+    LINE = "line"
+    LINE_GROUP = "line group"
+    SCHEDULE = "schedule"
+    SCREENING_LIST = "screening list"
+    REGION_GROUP = "region group"
+    PROMPT = "prompt"
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Another object that a graph names, the field and the id of the node that do so."""
+
+    kind: Kind
+    id: str
+    field: str
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What there is to refer to: ids by kind, and the names of the periods of each schedule."""
+
+    ids: Mapping[Kind, AbstractSet[str]]
+    periods: Mapping[str, AbstractSet[str]]
+
+
+def validate(graph: FlowGraph, known: Known) -> list[Violation]:
+    """All that is wrong with a graph that is to come in force; ids that it refers to are looked up in ``known``."""
+    return [*structure(graph), *unknown(graph, known)]
+
+
+def structure(graph: FlowGraph) -> list[Violation]:
+    """What is wrong with a graph in itself: missing fields, missing nodes, ways without end, nodes without a way."""
+    if not graph.nodes:
+        return [Violation("nodes", "must have at least one node")]
+    found = []
+    if not graph.entry:
+        found.append(Violation("entry", "is required"))
+    elif graph.entry not in graph.nodes:
+        found.append(Violation("entry", f"there is no node {graph.entry}"))
+    for at, (id, node) in enumerate(graph.nodes.items()):
+        found += [Violation(f"nodes[{at}].{field}", f"node {id}: {why}") for field, why in _incomplete(node)]
+        found += [Violation(f"nodes[{at}].{field}", f"node {id}: {why}") for field, why in _nowhere(graph, node)]
+    return [*found, *_unreachable(graph), *_endless(graph), *_silent_circles(graph)]
+
+
+def references(graph: FlowGraph) -> Iterator[Reference]:
+    """Every object that a graph names, in the order of the fields."""
+    for at, (id, node) in enumerate(graph.nodes.items()):
+        for kind, field, name in _names(node):
+            if name:
+                yield Reference(kind, name, f"nodes[{at}].{field}", id)
+
+
+def unknown(graph: FlowGraph, known: Known) -> Iterator[Violation]:
+    """References to what does not exist, and branches by periods that a schedule does not have."""
+    for reference in references(graph):
+        if reference.id not in known.ids.get(reference.kind, ()):
+            yield Violation(reference.field, f"node {reference.node}: there is no {reference.kind.value} {reference.id}")
+    for at, (id, node) in enumerate(graph.nodes.items()):
+        if isinstance(node, ScheduleNode) and node.schedule in known.periods:
+            for i, branch in enumerate(node.branches):
+                if branch.period and branch.period not in known.periods[node.schedule]:
+                    reason = f"node {id}: schedule {node.schedule} has no period {branch.period}"
+                    yield Violation(f"nodes[{at}].schedule.branches[{i}].period", reason)
+
+
+def _names(node: Node) -> Iterator[tuple[Kind, str, str]]:
+    """Kind, field and id of what a node refers to; an id that it cannot do without may be empty."""
+    match node:
+        case ScheduleNode():
+            yield Kind.SCHEDULE, "schedule.schedule", node.schedule
+        case RegionNode():
+            for i, branch in enumerate(node.branches):
+                for j, group in enumerate(branch.groups):
+                    yield Kind.REGION_GROUP, f"region.branches[{i}].groups[{j}]", group
+        case CallerListNode():
+            for i, list in enumerate(node.lists):
+                yield Kind.SCREENING_LIST, f"caller_list.lists[{i}]", list
+        case DialNode():
+            for i, line in enumerate(node.lines):
+                yield Kind.LINE, f"dial.lines[{i}].line", line.line
+            if node.line_group:
+                yield Kind.LINE_GROUP, "dial.line_group", node.line_group
+            if node.whisper:
+                yield Kind.PROMPT, "dial.whisper", node.whisper
+        case HangUpNode():
+            if node.prompt:
+                yield Kind.PROMPT, "hang_up.prompt", node.prompt
+        case AnnounceNode():
+            yield Kind.PROMPT, "announce.prompt", node.prompt
+        case MenuNode():
+            yield Kind.PROMPT, "menu.prompt", node.prompt
+        case VoicemailNode():
+            yield Kind.PROMPT, "voicemail.prompt", node.prompt
+        case SurveyNode():
+            yield Kind.PROMPT, "survey.prompt", node.prompt
+
+
+def _incomplete(node: Node) -> Iterator[tuple[str, str]]:
+    """Fields of a node that are missing, apart from its ways out."""
+    for _, field, id in _names(node):
+        if not id:
+            yield field, "is required"
+    match node:
+        case ScheduleNode():
+            for i, period in enumerate(node.branches):
+                if not period.period:
+                    yield f"schedule.branches[{i}].period", "is required"
+        case RegionNode():
+            for i, region in enumerate(node.branches):
+                if not (region.provinces or region.area_codes or region.groups or region.carriers):
+                    yield f"region.branches[{i}]", "must name a province, an area code, a region group or a carrier"
+        case CallerListNode(lists=()):
+            yield "caller_list.lists", "must have at least one list"
+        case DialNode(lines=(), line_group=""):
+            yield "dial.lines", "must have at least one line, unless there is a line group"
+        case MenuNode():
+            if not node.branches:
+                yield "menu.branches", "must have at least one branch"
+            for i, key in enumerate(node.branches):
+                if not key.digits:
+                    yield f"menu.branches[{i}].digits", "is required"
+
+
+def _nowhere(graph: FlowGraph, node: Node) -> Iterator[tuple[str, str]]:
+    """Ways out of a node that lead to no node, though they have to."""
+    for exit in exits(node):
+        if exit.target and exit.target not in graph.nodes:
+            yield exit.field, f"there is no node {exit.target}"
+        elif exit.required and not exit.target:
+            yield exit.field, "is required"
+
+
+def _unreachable(graph: FlowGraph) -> Iterator[Violation]:
+    if graph.entry not in graph.nodes:
+        return
+    reached = _closure([graph.entry], {id: _targets(graph, node) for id, node in graph.nodes.items()})
+    for at, id in enumerate(graph.nodes):
+        if id not in reached:
+            yield Violation(f"nodes[{at}].id", f"node {id}: no way leads here from the entry")
+
+
+def _endless(graph: FlowGraph) -> Iterator[Violation]:
+    """Nodes from which no way ends the call. A way to nowhere counts as an end here: it is a fault of its own."""
+    before: dict[str, list[str]] = {id: [] for id in graph.nodes}
+    ending = []
+    for id, node in graph.nodes.items():
+        ways = list(exits(node))
+        if not ways or any(way.target not in graph.nodes for way in ways):
+            ending.append(id)
+        for way in ways:
+            if way.target in before:
+                before[way.target].append(id)
+    ends = _closure(ending, before)
+    for at, id in enumerate(graph.nodes):
+        if id not in ends:
+            yield Violation(f"nodes[{at}].id", f"node {id}: no way from here ends the call")
+
+
+def _silent_circles(graph: FlowGraph) -> Iterator[Violation]:
+    """Circles that are run through without anything being played or said: one of each knot of them, with its way."""
+    silent = {
+        id: [way for way in exits(node) if way.silent and way.target in graph.nodes] for id, node in graph.nodes.items()
+    }
+    onward = {id: [way.target for way in ways] for id, ways in silent.items()}
+    told: set[str] = set()
+    for at, (id, ways) in enumerate(silent.items()):
+        if id in told:
+            continue
+        circle = _way_back(id, onward)
+        if circle:
+            field = next(way.field for way in ways if way.target == circle[1])
+            told |= _knot(id, onward)
+            way = " → ".join(circle)
+            yield Violation(f"nodes[{at}].{field}", f"node {id}: a circle in which nothing is played: {way}")
+
+
+def _way_back(start: str, onward: Mapping[str, Iterable[str]]) -> list[str]:
+    """The shortest circle through a node, from it and to it; empty if there is none."""
+    came: dict[str, str] = {}
+    queue = deque([start])
+    while queue:
+        id = queue.popleft()
+        for target in onward[id]:
+            if target == start:
+                way = [start]
+                while id != start:
+                    way.append(id)
+                    id = came[id]
+                return [start, *reversed(way)]
+            if target not in came:
+                came[target] = id
+                queue.append(target)
+    return []
+
+
+def _knot(id: str, onward: Mapping[str, Iterable[str]]) -> set[str]:
+    """The nodes that are on a circle with a node."""
+    back: dict[str, list[str]] = {one: [] for one in onward}
+    for one, targets in onward.items():
+        for target in targets:
+            back[target].append(one)
+    return _closure([id], onward) & _closure([id], back)
+
+
+def _targets(graph: FlowGraph, node: Node) -> list[str]:
+    return [way.target for way in exits(node) if way.target in graph.nodes]
+
+
+def _closure(start: Iterable[str], onward: Mapping[str, Iterable[str]]) -> set[str]:
+    """The nodes that can be reached, with those to start from."""
+    reached = set(start)
+    queue = list(reached)
+    while queue:
+        for target in onward[queue.pop()]:
+            if target not in reached:
+                reached.add(target)
+                queue.append(target)
+    return reached

@@ -25,21 +25,21 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&signalbox/api/types/v1/screening.proto\x12\x16signalbox.api.types.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"{\n\x0eScreeningEntry\x12\x10\n\x06number\x18\x01 \x01(\tH\x00\x12\x10\n\x06prefix\x18\x02 \x01(\tH\x00\x12\x12\n\x08province\x18\x03 \x01(\tH\x00\x12\x13\n\tarea_code\x18\x04 \x01(\tH\x00\x12\x13\n\tanonymous\x18\x05 \x01(\x08H\x00\x42\x07\n\x05match\"\xb1\x01\n\rScreeningList\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x0c\n\x04\x65tag\x18\x0f \x01(\t\x12/\n\x0b\x63reate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"L\n\rScreeningPage\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0c\n\x04list\x18\x02 \x01(\t\x12\x0c\n\x04page\x18\x03 \x01(\r\x12\x0f\n\x07\x65ntries\x18\x04 \x03(\t\"\xd6\x01\n\x0bRegionGroup\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x11\n\tprovinces\x18\x04 \x03(\t\x12\x12\n\narea_codes\x18\x05 \x03(\t\x12\x0c\n\x04\x65tag\x18\x0f \x01(\t\x12/\n\x0b\x63reate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x8d\x01\n\x07\x43\x61rrier\x12\x17\n\x13\x43\x41RRIER_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43\x41RRIER_CHINA_MOBILE\x10\x01\x12\x18\n\x14\x43\x41RRIER_CHINA_UNICOM\x10\x02\x12\x19\n\x15\x43\x41RRIER_CHINA_TELECOM\x10\x03\x12\x1a\n\x16\x43\x41RRIER_CHINA_BROADNET\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&signalbox/api/types/v1/screening.proto\x12\x16signalbox.api.types.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"{\n\x0eScreeningEntry\x12\x10\n\x06number\x18\x01 \x01(\tH\x00\x12\x10\n\x06prefix\x18\x02 \x01(\tH\x00\x12\x12\n\x08province\x18\x03 \x01(\tH\x00\x12\x13\n\tarea_code\x18\x04 \x01(\tH\x00\x12\x13\n\tanonymous\x18\x05 \x01(\x08H\x00\x42\x07\n\x05match\"\xb1\x01\n\rScreeningList\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x0c\n\x04\x65tag\x18\x0f \x01(\t\x12/\n\x0b\x63reate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"Y\n\rScreeningPage\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0c\n\x04list\x18\x02 \x01(\t\x12\x0c\n\x04page\x18\x03 \x01(\r\x12\r\n\x05\x63odes\x18\x04 \x01(\x0c\x12\r\n\x05texts\x18\x05 \x03(\t\"\xd6\x01\n\x0bRegionGroup\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x11\n\tprovinces\x18\x04 \x03(\t\x12\x12\n\narea_codes\x18\x05 \x03(\t\x12\x0c\n\x04\x65tag\x18\x0f \x01(\t\x12/\n\x0b\x63reate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x8d\x01\n\x07\x43\x61rrier\x12\x17\n\x13\x43\x41RRIER_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43\x41RRIER_CHINA_MOBILE\x10\x01\x12\x18\n\x14\x43\x41RRIER_CHINA_UNICOM\x10\x02\x12\x19\n\x15\x43\x41RRIER_CHINA_TELECOM\x10\x03\x12\x1a\n\x16\x43\x41RRIER_CHINA_BROADNET\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'signalbox.api.types.v1.screening_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CARRIER']._serialized_start=700
-  _globals['_CARRIER']._serialized_end=841
+  _globals['_CARRIER']._serialized_start=713
+  _globals['_CARRIER']._serialized_end=854
   _globals['_SCREENINGENTRY']._serialized_start=99
   _globals['_SCREENINGENTRY']._serialized_end=222
   _globals['_SCREENINGLIST']._serialized_start=225
   _globals['_SCREENINGLIST']._serialized_end=402
   _globals['_SCREENINGPAGE']._serialized_start=404
-  _globals['_SCREENINGPAGE']._serialized_end=480
-  _globals['_REGIONGROUP']._serialized_start=483
-  _globals['_REGIONGROUP']._serialized_end=697
+  _globals['_SCREENINGPAGE']._serialized_end=493
+  _globals['_REGIONGROUP']._serialized_start=496
+  _globals['_REGIONGROUP']._serialized_end=710
 # @@protoc_insertion_point(module_scope)

@@ -46,9 +46,8 @@ Global___Carrier: _TypeAlias = Carrier  # noqa: Y015
 
 @_typing.final
 class ScreeningEntry(_message.Message):
-    """One entry of a screening list. Numbers are in national form: 13800001234, 01088886666 (with the area code and its
-    0), 0044…
-    for other countries.
+    """One entry of a screening list. Numbers are in national form: 13800001234, 01088886666 (with the area code and its 0),
+    0044… for other countries.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -130,24 +129,31 @@ Global___ScreeningList: _TypeAlias = ScreeningList  # noqa: Y015
 
 @_typing.final
 class ScreeningPage(_message.Message):
-    """A part of a list's entries, as stored: an entry is in the page that its text's CRC-32 modulo 256 names."""
+    """A part of a list's entries, as stored. Pages 0 to 99 hold an entry where its text's CRC-32 modulo 100 says. Page 100 holds
+    entries that the list has whatever these pages say, page 101 entries that it has not.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TENANT_FIELD_NUMBER: _builtins.int
     LIST_FIELD_NUMBER: _builtins.int
     PAGE_FIELD_NUMBER: _builtins.int
-    ENTRIES_FIELD_NUMBER: _builtins.int
+    CODES_FIELD_NUMBER: _builtins.int
+    TEXTS_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     """Owner of the list."""
     list: _builtins.str
     """Id of the list."""
     page: _builtins.int
-    """0 to 255."""
+    """0 to 101."""
+    codes: _builtins.bytes
+    """Numbers and prefixes of at most 18 digits, 8 bytes each, little-endian, in ascending order: the digits with a 1 before
+    them as an integer, plus 2^62 for a prefix.
+    """
     @_builtins.property
-    def entries(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Entries as text, sorted: "n" and a number, "p" and a prefix, "r" and a province, "a" and an area code, "x" for callers
-        without a number.
+    def texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """All other entries as text, in order: "n" and a number, "p" and a prefix, "r" and a province, "a" and an area code, "x" for
+        callers without a number.
         """
 
     def __init__(
@@ -156,11 +162,12 @@ class ScreeningPage(_message.Message):
         tenant: _builtins.str = ...,
         list: _builtins.str = ...,
         page: _builtins.int = ...,
-        entries: _abc.Iterable[_builtins.str] | None = ...,
+        codes: _builtins.bytes = ...,
+        texts: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "list", b"list", "page", b"page", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["codes", b"codes", "list", b"list", "page", b"page", "tenant", b"tenant", "texts", b"texts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

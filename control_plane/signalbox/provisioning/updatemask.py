@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from google.protobuf.field_mask_pb2 import FieldMask
     from google.protobuf.message import Message
 
-OUTPUT_ONLY = frozenset({"etag", "create_time", "update_time"})
-"""Fields of every object that the service alone writes."""
+OUTPUT_ONLY = frozenset({"etag", "create_time", "update_time", "revisions"})
+"""Fields that the service alone writes, of the objects that have them."""
 
 M = TypeVar("M", bound="Message")
 
@@ -27,7 +27,7 @@ def without_output_only(given: M) -> M:
     """A copy of an object as a caller sent it, without what only the service writes."""
     kept = type(given)()
     kept.CopyFrom(given)
-    for name in OUTPUT_ONLY:
+    for name in OUTPUT_ONLY & set(kept.DESCRIPTOR.fields_by_name):
         kept.ClearField(name)
     return kept
 

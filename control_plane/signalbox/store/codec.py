@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from google.protobuf.message import DecodeError
 
 from signalbox.api.routing.v1 import routing_pb2
-from signalbox.api.types.v1 import flows_pb2, types_pb2
+from signalbox.api.types.v1 import flows_pb2, schedules_pb2, screening_pb2, types_pb2
 from signalbox.errors import SignalboxError
 from signalbox.store import keys
 
@@ -24,11 +24,14 @@ Rule = (
     | types_pb2.Trunk
     | types_pb2.Line
     | types_pb2.Number
+    | schedules_pb2.Calendar
+    | schedules_pb2.Schedule
     | flows_pb2.LineGroup
     | flows_pb2.Flow
     | types_pb2.Prompt
+    | screening_pb2.ScreeningList
 )
-Object = Rule | routing_pb2.Edge | routing_pb2.MediaNode
+Object = Rule | screening_pb2.ScreeningPage | routing_pb2.Edge | routing_pb2.MediaNode
 """Everything that is kept as a protobuf message."""
 
 ObjectT = TypeVar("ObjectT", bound="Message")
@@ -41,9 +44,13 @@ _FAMILIES: dict[str, type[Object]] = {
     keys.TRUNKS: types_pb2.Trunk,
     keys.LINES: types_pb2.Line,
     keys.NUMBERS: types_pb2.Number,
+    keys.CALENDARS: schedules_pb2.Calendar,
+    keys.SCHEDULES: schedules_pb2.Schedule,
     keys.LINE_GROUPS: flows_pb2.LineGroup,
     keys.FLOWS: flows_pb2.Flow,
     keys.PROMPTS: types_pb2.Prompt,
+    keys.SCREENING_LISTS: screening_pb2.ScreeningList,
+    keys.SCREENING_PAGES: screening_pb2.ScreeningPage,
     keys.LIVE_EDGES: routing_pb2.Edge,
     keys.LIVE_MEDIA: routing_pb2.MediaNode,
 }
@@ -68,12 +75,20 @@ def key_of(message: Message) -> str:
             return keys.line(message.tenant, message.id)
         case types_pb2.Number():
             return keys.number(message.number)
+        case schedules_pb2.Calendar():
+            return keys.calendar(message.tenant, message.id)
+        case schedules_pb2.Schedule():
+            return keys.schedule(message.tenant, message.id)
         case flows_pb2.LineGroup():
             return keys.line_group(message.tenant, message.id)
         case flows_pb2.Flow():
             return keys.flow(message.tenant, message.id)
         case types_pb2.Prompt():
             return keys.prompt(message.tenant, message.id)
+        case screening_pb2.ScreeningList():
+            return keys.screening_list(message.tenant, message.id)
+        case screening_pb2.ScreeningPage():
+            return keys.screening_page(message.tenant, message.list, message.page)
         case routing_pb2.Edge():
             return keys.live_edge(message.id)
         case routing_pb2.MediaNode():

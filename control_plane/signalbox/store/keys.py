@@ -6,9 +6,13 @@
     rules/trunks/<trunk>                 types.v1.Trunk
     rules/lines/<tenant>/<line>          types.v1.Line
     rules/numbers/<last 2 digits>/<number>   types.v1.Number
+    rules/calendars/<owner>/<calendar>   types.v1.Calendar; the owner is a tenant, or "_" for the operator
+    rules/schedules/<tenant>/<schedule>  types.v1.Schedule
     rules/linegroups/<tenant>/<group>    types.v1.LineGroup
     rules/flows/<tenant>/<flow>          types.v1.Flow
     rules/prompts/<tenant>/<prompt>      types.v1.Prompt
+    rules/lists/<owner>/<list>           types.v1.ScreeningList; the owner is a tenant, or "_" for the operator
+    rules/listpages/<owner>/<list>/<page>    types.v1.ScreeningPage, pages 000 to 101: the entries of a list
     index/linegroups/<tenant>/<group>    line ids of the group, joined by a space; written with the group
     index/flows/<tenant>/<flow>          what the flow's revisions refer to that were in force or to come when it was
                                          written, e.g. "line:front-desk schedule:hours", joined by a space; written with
@@ -19,6 +23,7 @@
     fences/trunks                        references and the writes that rely on them exclude each other
     fences/shared                        empty; the same for the operator's calendars, region groups and lists: put by
                                          every write of one, and by writes of tenants' objects that come to refer to one
+    fences/lists/<owner>/<list>          empty; put by every write of the list's entries
     live/edges/<edge>                    routing.v1.Edge under a lease of EDGE_MEMORY_S
     live/media/<node>                    routing.v1.MediaNode under the media sidecar's lease
     ids/media/<node>                     decimal number of a media node, for ever
@@ -36,9 +41,13 @@ TENANTS = RULES + "tenants/"
 TRUNKS = RULES + "trunks/"
 LINES = RULES + "lines/"
 NUMBERS = RULES + "numbers/"
+CALENDARS = RULES + "calendars/"
+SCHEDULES = RULES + "schedules/"
 LINE_GROUPS = RULES + "linegroups/"
 FLOWS = RULES + "flows/"
 PROMPTS = RULES + "prompts/"
+SCREENING_LISTS = RULES + "lists/"
+SCREENING_PAGES = RULES + "listpages/"
 FLOW_INDEX = "index/flows/"
 LIVE_EDGES = LIVE + "edges/"
 LIVE_MEDIA = LIVE + "media/"
@@ -46,6 +55,9 @@ MEDIA_IDS = "ids/media/"
 SHARED_FENCE = "fences/shared"
 TRUNK_FENCE = "fences/trunks"
 MEDIA_FENCE = "fences/media"
+
+OPERATOR = "_"
+"""Stands for the operator where a key names an owner: no tenant's id."""
 
 EDGE_MEMORY_S = 24 * 3600
 """How long a proxy's addresses are remembered after it was last seen: its dialogs may live on at other proxies."""
@@ -136,6 +148,64 @@ def numbers_of(tenant: str) -> str:
 def number_of(tenant: str, digits: str) -> str:
     """Key of a number in its tenant's index."""
     return numbers_of(tenant) + digits
+
+
+def calendars_of(tenant: str) -> str:
+    """Prefix of the calendars of a tenant; of the operator's for ""."""
+    return f"{CALENDARS}{tenant or OPERATOR}/"
+
+
+def calendar(tenant: str, id: str) -> str:
+    """Key of a calendar of a tenant; of the operator's for ""."""
+    return calendars_of(tenant) + id
+
+
+def schedules_of(tenant: str) -> str:
+    """Prefix of a tenant's schedules."""
+    return f"{SCHEDULES}{tenant}/"
+
+
+def schedule(tenant: str, id: str) -> str:
+    """Key of a schedule."""
+    return schedules_of(tenant) + id
+
+
+def owner(key: str) -> str:
+    """The tenant whose calendar or the like a key is; "" for the operator."""
+    found = last_part(key.rpartition("/")[0])
+    return "" if found == OPERATOR else found
+
+
+def screening_lists_of(tenant: str) -> str:
+    """Prefix of the screening lists of a tenant, or of the operator ("")."""
+    return f"{SCREENING_LISTS}{tenant or OPERATOR}/"
+
+
+def screening_list(tenant: str, id: str) -> str:
+    """Key of a screening list of a tenant, or of the operator ("")."""
+    return screening_lists_of(tenant) + id
+
+
+def screening_page(tenant: str, list: str, page: int) -> str:
+    """Key of a page of a screening list."""
+    return f"{SCREENING_PAGES}{tenant or OPERATOR}/{list}/{page:03d}"
+
+
+def screening_fence(tenant: str, list: str) -> str:
+    """Key of the fence of a screening list's entries."""
+    return f"fences/lists/{tenant or OPERATOR}/{list}"
+
+
+def screening_list_parts(key: str) -> tuple[str, str]:
+    """Tenant ("": the operator) and id of the screening list that a key of a list is."""
+    _, _, owner, id = key.split("/")
+    return "" if owner == OPERATOR else owner, id
+
+
+def screening_page_parts(key: str) -> tuple[str, str, int]:
+    """Tenant ("": the operator), id of the screening list, and page, that a key of a page is."""
+    _, _, owner, list, page = key.split("/")
+    return "" if owner == OPERATOR else owner, list, int(page)
 
 
 def live_edge(id: str) -> str:

@@ -21,8 +21,6 @@
                                          that a tenant's numbers are found without reading everybody's
     fences/tenants/<tenant>              empty; put by every write of the tenant's objects, so that checks of
     fences/trunks                        references and the writes that rely on them exclude each other
-    fences/shared                        empty; the same for the operator's calendars, region groups and lists: put by
-                                         every write of one, and by writes of tenants' objects that come to refer to one
     fences/lists/<owner>/<list>          empty; put by every write of the list's entries
     live/edges/<edge>                    routing.v1.Edge under a lease of EDGE_MEMORY_S
     live/media/<node>                    routing.v1.MediaNode under the media sidecar's lease
@@ -52,7 +50,6 @@ FLOW_INDEX = "index/flows/"
 LIVE_EDGES = LIVE + "edges/"
 LIVE_MEDIA = LIVE + "media/"
 MEDIA_IDS = "ids/media/"
-SHARED_FENCE = "fences/shared"
 TRUNK_FENCE = "fences/trunks"
 MEDIA_FENCE = "fences/media"
 

@@ -193,12 +193,6 @@ def screening_fence(tenant: str, list: str) -> str:
     return f"fences/lists/{tenant or OPERATOR}/{list}"
 
 
-def screening_list_parts(key: str) -> tuple[str, str]:
-    """Tenant ("": the operator) and id of the screening list that a key of a list is."""
-    _, _, owner, id = key.split("/")
-    return "" if owner == OPERATOR else owner, id
-
-
 def screening_page_parts(key: str) -> tuple[str, str, int]:
     """Tenant ("": the operator), id of the screening list, and page, that a key of a page is."""
     _, _, owner, list, page = key.split("/")

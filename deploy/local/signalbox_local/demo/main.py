@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import grpc
 
+from signalbox_local.capture import CaptureError
 from signalbox_local.cluster import Cluster, ClusterError
 from signalbox_local.demo import steps
 from signalbox_local.demo.report import FILE_NAME, Report, Step, show_step, show_summary
 from signalbox_local.layout import Options
-from signalbox_local.capture import CaptureError
 from signalbox_local.rules import Rules
 from signalbox_local.runner import RunnerError
 from signalbox_local.sipp import SippError

@@ -15,6 +15,7 @@ from signalbox.errors import FieldViolation, InvalidFieldError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sized
 
+    from google.protobuf.duration_pb2 import Duration
     from google.protobuf.message import Message
 
     from signalbox.api.types.v1 import types_pb2
@@ -65,14 +66,14 @@ def digits(value: str, path: str) -> Iterator[FieldViolation]:
 def tenant(message: types_pb2.Tenant) -> Iterator[FieldViolation]:
     """A tenant as a request's field ``tenant``."""
     yield from identifier(message.id, "tenant.id")
-    yield from _display_name(message.display_name, "tenant.display_name")
+    yield from display_name(message.display_name, "tenant.display_name")
 
 
 def trunk(message: types_pb2.Trunk) -> Iterator[FieldViolation]:
     """A trunk as a request's field ``trunk``. Overlaps with other trunks are not looked at."""
     yield from identifier(message.id, "trunk.id")
-    yield from _display_name(message.display_name, "trunk.display_name")
-    yield from _count(message.source_addresses, SOURCE_ADDRESSES_MAX, "trunk.source_addresses")
+    yield from display_name(message.display_name, "trunk.display_name")
+    yield from count(message.source_addresses, SOURCE_ADDRESSES_MAX, "trunk.source_addresses")
     networks: list[tuple[int, Network]] = []
     for position, text in enumerate(message.source_addresses):
         path = f"trunk.source_addresses[{position}]"
@@ -92,7 +93,7 @@ def line(message: types_pb2.Line) -> Iterator[FieldViolation]:
     """A line as a request's field ``line``."""
     yield from identifier(message.tenant, "line.tenant")
     yield from identifier(message.id, "line.id")
-    yield from _display_name(message.display_name, "line.display_name")
+    yield from display_name(message.display_name, "line.display_name")
     if not message.user:
         yield FieldViolation("line.user", "is required")
     elif not _USER.fullmatch(message.user):
@@ -100,15 +101,15 @@ def line(message: types_pb2.Line) -> Iterator[FieldViolation]:
     yield from _host(message.host, "line.host")
     if message.port > 65_535:
         yield FieldViolation("line.port", "must be 0 to 65535")
-    yield from _enums(message, "line")
+    yield from enums(message, "line")
 
 
 def number(message: types_pb2.Number) -> Iterator[FieldViolation]:
     """A number as a request's field ``number``. Whether its lines exist is not looked at."""
     yield from digits(message.number, "number.number")
     yield from identifier(message.tenant, "number.tenant")
-    yield from _enums(message, "number")
-    yield from _count(message.stages, STAGES_MAX, "number.stages")
+    yield from enums(message, "number")
+    yield from count(message.stages, STAGES_MAX, "number.stages")
     for position, stage in enumerate(message.stages):
         yield from _stage(stage, f"number.stages[{position}]")
     lines = sum(len(stage.lines) for stage in message.stages)
@@ -146,6 +147,34 @@ def overlap(one: Network, other: Network) -> bool:
     return one.version == other.version and one.overlaps(other)
 
 
+def display_name(text: str, path: str) -> Iterator[FieldViolation]:
+    """A name shown to people."""
+    if len(text) > DISPLAY_NAME_MAX:
+        yield FieldViolation(path, f"must have at most {DISPLAY_NAME_MAX} characters")
+    if any(unicodedata.category(character) in {"Cc", "Zl", "Zp"} for character in text):
+        yield FieldViolation(path, "must not have control characters")
+
+
+def count(items: Sized, most: int, path: str) -> Iterator[FieldViolation]:
+    """A repeated field that must not be empty."""
+    if not 1 <= len(items) <= most:
+        yield FieldViolation(path, f"must have 1 to {most} entries")
+
+
+def enums(rule: Message, at: str) -> Iterator[FieldViolation]:
+    """Enumerated fields take any number in proto3: refuse those without a meaning."""
+    for field in rule.DESCRIPTOR.fields:
+        if field.enum_type is not None and getattr(rule, field.name) not in field.enum_type.values_by_number:
+            yield FieldViolation(f"{at}.{field.name}", f"has no value {getattr(rule, field.name)}")
+
+
+def duration(value: Duration, least_ms: int, most_ms: int, path: str) -> Iterator[FieldViolation]:
+    """A duration in whole milliseconds; the bounds are whole seconds."""
+    milliseconds, rest = divmod(value.seconds * 1_000_000_000 + value.nanos, 1_000_000)
+    if rest or not least_ms <= milliseconds <= most_ms:
+        yield FieldViolation(path, f"must be {least_ms // 1000} s to {most_ms // 1000} s in whole milliseconds")
+
+
 def _unicast(text: str) -> None:
     """Raises ValueError with the reason unless the text is one address that a packet can come from or go to."""
     try:
@@ -172,7 +201,7 @@ def _host(text: str, path: str) -> Iterator[FieldViolation]:
 
 
 def _stage(stage: types_pb2.DialStage, path: str) -> Iterator[FieldViolation]:
-    yield from _count(stage.lines, STAGE_LINES_MAX, f"{path}.lines")
+    yield from count(stage.lines, STAGE_LINES_MAX, f"{path}.lines")
     seen: set[str] = set()
     for position, id in enumerate(stage.lines):
         yield from identifier(id, f"{path}.lines[{position}]")
@@ -180,26 +209,4 @@ def _stage(stage: types_pb2.DialStage, path: str) -> Iterator[FieldViolation]:
             yield FieldViolation(f"{path}.lines[{position}]", f"line {id} is already in this stage")
         seen.add(id)
     if stage.HasField("ring_time"):
-        nanoseconds = stage.ring_time.seconds * 1_000_000_000 + stage.ring_time.nanos
-        milliseconds, rest = divmod(nanoseconds, 1_000_000)
-        if rest or not RING_TIME_MIN_MS <= milliseconds <= RING_TIME_MAX_MS:
-            yield FieldViolation(f"{path}.ring_time", "must be 1 s to 180 s in whole milliseconds")
-
-
-def _display_name(text: str, path: str) -> Iterator[FieldViolation]:
-    if len(text) > DISPLAY_NAME_MAX:
-        yield FieldViolation(path, f"must have at most {DISPLAY_NAME_MAX} characters")
-    if any(unicodedata.category(character) in {"Cc", "Zl", "Zp"} for character in text):
-        yield FieldViolation(path, "must not have control characters")
-
-
-def _count(items: Sized, most: int, path: str) -> Iterator[FieldViolation]:
-    if not 1 <= len(items) <= most:
-        yield FieldViolation(path, f"must have 1 to {most} entries")
-
-
-def _enums(rule: Message, at: str) -> Iterator[FieldViolation]:
-    """Enumerated fields take any number in proto3: refuse those without a meaning."""
-    for field in rule.DESCRIPTOR.fields:
-        if field.enum_type is not None and getattr(rule, field.name) not in field.enum_type.values_by_number:
-            yield FieldViolation(f"{at}.{field.name}", f"has no value {getattr(rule, field.name)}")
+        yield from duration(stage.ring_time, RING_TIME_MIN_MS, RING_TIME_MAX_MS, f"{path}.ring_time")

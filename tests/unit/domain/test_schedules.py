@@ -126,6 +126,7 @@ def worlds(draw: st.DrawFn) -> tuple[ScheduleRules, Calendar | None, tzinfo, dat
     return ScheduleRules(zone, "c", tuple(periods)), calendar, draw(st.sampled_from(ZONES)), middle
 
 
+@settings(deadline=None)
 @given(worlds(), st.lists(st.integers(-4 * 86_400, 4 * 86_400), min_size=1, max_size=50), st.floats(0, 0.999))
 def test_it_is_as_the_reference_says(
     world: tuple[ScheduleRules, Calendar | None, tzinfo, datetime], offsets: list[int], part: float
@@ -136,7 +137,7 @@ def test_it_is_as_the_reference_says(
         assert period_at(rules, calendar, zone, now) == reference(rules, calendar, zone, now)
 
 
-@settings(max_examples=15)
+@settings(max_examples=15, deadline=None)
 @given(worlds())
 def test_every_minute_of_five_days_is_as_the_reference_says(
     world: tuple[ScheduleRules, Calendar | None, tzinfo, datetime],

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from support.kamailio import Kamailio
 
 _numbers = itertools.count(1)
+_NEXT = "<next>"
 
 
 @dataclass
@@ -30,9 +31,13 @@ class Question:
 
 
 def dial(*stages: str, media: str = "bypass", n1: int = 0, n2: int = 0, **more: Any) -> dict[str, Any]:
-    """A decision to dial."""
+    """A decision to dial. Stages that do not say what follows are followed by the next."""
+    texts = []
+    for position, text in enumerate(stages, 1):
+        following = position + 1 if position < len(stages) else 0
+        texts.append(text.replace(_NEXT, " ".join([str(following)] * 3), 1))
     decision = {"v": 1, "do": "dial", "by": "routing", "why": "dial", "tn": "tenant-1", "nu": "4001234567"}
-    return {**decision, "md": media, "n1": n1, "n2": n2, "st": list(stages), **more}
+    return {**decision, "md": media, "n1": n1, "n2": n2, "st": texts, **more}
 
 
 def reject(code: int, phrase: str, retry_after: int = 0, why: str = "number_unknown") -> dict[str, Any]:
@@ -41,16 +46,25 @@ def reject(code: int, phrase: str, retry_after: int = 0, why: str = "number_unkn
     return {**decision, "code": code, "ph": phrase, "ra": retry_after}
 
 
-def branch(port: int, *, line: str = "line-1", user: str = "1001", flags: str = "-", transport: str = "udp") -> str:
+def branch(
+    port: int,
+    *,
+    line: str = "line-1",
+    user: str = "1001",
+    flags: str = "-",
+    transport: str = "udp",
+    cursor: str = "",
+) -> str:
     """A branch of a stage to a line on loopback."""
-    return (
+    text = (
         f"{line} sip:{user}@127.0.0.1:{port};transport={transport} sip:127.0.0.1:{port};transport={transport} {flags}"
     )
+    return f"{text} {cursor}" if cursor else text
 
 
-def stage(*branches: str, ring_ms: int = 30000) -> str:
-    """A stage."""
-    return "|".join([str(ring_ms), *branches])
+def stage(*branches: str, ring_ms: int = 30000, then: str = _NEXT) -> str:
+    """A stage. ``then``: what follows when a line was busy, when one rang in vain, and when all failed otherwise."""
+    return "|".join([f"{ring_ms} {then}", *branches])
 
 
 class FakeSidecar(asyncio.DatagramProtocol):

@@ -28,9 +28,11 @@ MAX_PHRASE = 64
 MIN_RING_MS = 1_000
 MAX_RING_MS = 180_000
 MAX_TEXT = 256
+MAX_CURSOR = 512
 MAX_UNUSABLE = 1_500
 """Bytes of a decision that cannot be used that go into the event; 2,000 as base64."""
 
+_CURSOR = re.compile(r"[A-Za-z0-9_-]+")
 _WORDS = re.compile(r"[a-z0-9_]{1,64} [a-z0-9-]{0,63} [0-9]{0,15}")
 _MEDIA = {MEDIA_MODE_UNSPECIFIED: "anchor", MEDIA_MODE_ANCHOR: "anchor", MEDIA_MODE_BYPASS: "bypass"}
 
@@ -122,9 +124,10 @@ def render(decision: Decision) -> Rendered:
     stages = decision.dial.stages
     if not 1 <= len(stages) <= MAX_STAGES:
         raise UnusableDecisionError(f"{len(stages)} stages")
+    plan = [_stage(stage, position, len(stages)) for position, stage in enumerate(stages, 1)]
     fields: dict[str, object] = {
         "v": 1, "do": "dial", "by": "routing", "why": decision.why, "tn": decision.tenant, "nu": decision.number,
-        "md": mode, "n1": 0, "n2": 0, "st": [_stage(stage) for stage in stages],
+        "md": mode, "n1": 0, "n2": 0, "st": plan,
     }  # fmt: skip
     return Rendered(fields, anchored=mode == "anchor", reusable=known)
 
@@ -139,12 +142,18 @@ def _rejection(
     return Rendered(fields, anchored=False, reusable=reusable)
 
 
-def _stage(stage: Stage) -> str:
+def _stage(stage: Stage, position: int, count: int) -> str:
+    """Jumps go forward only, so no plan can go round in a circle."""
     if not MIN_RING_MS <= stage.ring_time_ms <= MAX_RING_MS:
         raise UnusableDecisionError(f"ring_time_ms {stage.ring_time_ms}")
     if not 1 <= len(stage.branches) <= MAX_BRANCHES:
         raise UnusableDecisionError(f"{len(stage.branches)} branches")
-    return "|".join([str(stage.ring_time_ms), *(_branch(branch) for branch in stage.branches)])
+    targets = (stage.on_busy, stage.on_no_answer, stage.on_failed)
+    for target in targets:
+        if not (target == 0 or position < target <= count or 400 <= target <= 699):
+            raise UnusableDecisionError(f"stage {position} leads to {target}")
+    head = f"{stage.ring_time_ms} {stage.on_busy} {stage.on_no_answer} {stage.on_failed}"
+    return "|".join([head, *map(_branch, stage.branches)])
 
 
 def _branch(branch: Branch) -> str:
@@ -152,7 +161,10 @@ def _branch(branch: Branch) -> str:
     for value in values:
         if not 0 < len(value) <= MAX_TEXT or not _is_plain(value) or " " in value or "|" in value:
             raise UnusableDecisionError(f"branch of line {branch.line!r}")
-    return " ".join([*values, "i" if branch.remove_identity else "-"])
+    cursor = branch.cursor
+    if cursor and not (len(cursor) <= MAX_CURSOR and _CURSOR.fullmatch(cursor)):
+        raise UnusableDecisionError(f"cursor of line {branch.line!r}")
+    return " ".join([*values, "i" if branch.remove_identity else "-", *([cursor] if cursor else [])])
 
 
 def _is_plain(text: str) -> bool:

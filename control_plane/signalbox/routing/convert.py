@@ -118,7 +118,10 @@ def decision_message(decision: Decision) -> routing_pb2.Decision:
         message.dial.media = (
             types_pb2.MEDIA_MODE_BYPASS if decision.action.media is MediaMode.BYPASS else types_pb2.MEDIA_MODE_ANCHOR
         )
-        message.dial.stages.extend(_stage(stage) for stage in decision.action.stages)
+        stages = decision.action.stages
+        message.dial.stages.extend(
+            _stage(stage, position + 1 if position < len(stages) else 0) for position, stage in enumerate(stages, 1)
+        )
     digest = blake2b(message.SerializeToString(deterministic=True), digest_size=8).digest()
     message.fingerprint = int.from_bytes(digest) or 1
     return message
@@ -137,8 +140,15 @@ def _shared_stage(lines: tuple[str, ...], ring_ms: int) -> DialStage:
     return DialStage(tuple(map(sys.intern, lines)), ring_ms)
 
 
-def _stage(stage: Stage) -> routing_pb2.Stage:
-    return routing_pb2.Stage(branches=[_branch(line) for line in stage.lines], ring_time_ms=stage.ring_time_ms)
+def _stage(stage: Stage, following: int) -> routing_pb2.Stage:
+    """``following``: position of the stage that follows, however the lines of this one fail; 0: none."""
+    return routing_pb2.Stage(
+        branches=[_branch(line) for line in stage.lines],
+        ring_time_ms=stage.ring_time_ms,
+        on_busy=following,
+        on_no_answer=following,
+        on_failed=following,
+    )
 
 
 def _branch(line: Line) -> routing_pb2.Branch:

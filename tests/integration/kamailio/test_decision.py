@@ -161,7 +161,7 @@ async def test_a_final_reply_is_sent_again_until_it_is_acknowledged(proxy, sidec
     caller.ack_failure(call, reply)
 
 
-GOOD = dial("30000|line-1 sip:1@127.0.0.1:9 sip:127.0.0.1:9 -")
+GOOD = dial("30000 0 0 0|line-1 sip:1@127.0.0.1:9 sip:127.0.0.1:9 -")
 
 
 @pytest.mark.parametrize(
@@ -191,15 +191,21 @@ GOOD = dial("30000|line-1 sip:1@127.0.0.1:9 sip:127.0.0.1:9 -")
         {**GOOD, "st": 7},
         {key: value for key, value in GOOD.items() if key != "st"},
         {key: value for key, value in GOOD.items() if key != "n2"},
-        dial("30000"),
-        dial("x|line-1 sip:1@127.0.0.1 sip:127.0.0.1 -"),
-        dial("30000|line-1 sip:1@127.0.0.1"),
-        dial("30000|line-1 sip:1@name.example sip:127.0.0.1 -"),
-        dial("30000|line-1 sip:1@127.0.0.1 sip:name.example -"),
-        dial("30000|line-1 tel:1 sip:127.0.0.1 -"),
-        dial('30000|line-1 sip:"1"@127.0.0.1 sip:127.0.0.1 -'),
-        dial("30000|line-1 sip:1\r\n@127.0.0.1 sip:127.0.0.1 -"),
-        dial("30000|" + "|".join(["line-1 sip:1@127.0.0.1 sip:127.0.0.1 -"] * 9)),
+        dial("30000 0 0 0"),
+        dial("30000|line-1 sip:1@127.0.0.1 sip:127.0.0.1 -"),
+        dial("30000 17 0 0|line-1 sip:1@127.0.0.1 sip:127.0.0.1 -"),
+        dial("30000 0 200 0|line-1 sip:1@127.0.0.1 sip:127.0.0.1 -"),
+        dial("30000 0 0 -1|line-1 sip:1@127.0.0.1 sip:127.0.0.1 -"),
+        dial("30000 0 0 0|line-1 sip:1@127.0.0.1 sip:127.0.0.1 - a.b"),
+        dial("30000 0 0 0|line-1 sip:1@127.0.0.1 sip:127.0.0.1 - a b"),
+        dial("x 0 0 0|line-1 sip:1@127.0.0.1 sip:127.0.0.1 -"),
+        dial("30000 0 0 0|line-1 sip:1@127.0.0.1"),
+        dial("30000 0 0 0|line-1 sip:1@name.example sip:127.0.0.1 -"),
+        dial("30000 0 0 0|line-1 sip:1@127.0.0.1 sip:name.example -"),
+        dial("30000 0 0 0|line-1 tel:1 sip:127.0.0.1 -"),
+        dial('30000 0 0 0|line-1 sip:"1"@127.0.0.1 sip:127.0.0.1 -'),
+        dial("30000 0 0 0|line-1 sip:1\r\n@127.0.0.1 sip:127.0.0.1 -"),
+        dial("30000 0 0 0|" + "|".join(["line-1 sip:1@127.0.0.1 sip:127.0.0.1 -"] * 9)),
         {**reject(404, "x"), "code": 200},
         {**reject(404, "x"), "code": "x"},
         {**reject(404, "x"), "ph": ""},
@@ -226,13 +232,29 @@ async def test_a_decision_that_cannot_be_used_is_500_for_that_call_only(proxy, s
     caller.ack_failure(call, await caller.expect(410))
 
 
-async def test_a_second_stage_that_cannot_be_used_is_500(proxy, sidecar, agent):
+@pytest.mark.parametrize("second", ["30000 0 0 0|garbage", None], ids=["garbage", "missing"])
+async def test_a_second_stage_that_cannot_be_used_is_500(proxy, sidecar, agent, second):
     caller, line = await agent(), await agent()
-    sidecar.decide = lambda question: dial(stage(branch(line.port)), "30000|garbage")
+    stages = [stage(branch(line.port), then="2 2 2"), *([second] if second else [])]
+    sidecar.decide = lambda question: dial(*stages)
     call = caller.call()
     caller.invite(call)
     invite = await line.expect("INVITE")
     line.send(line.reply(invite, 486))
+    caller.ack_failure(call, await caller.expect(500))
+    events = await proxy.events_until(call, "failed")
+    assert json.loads(events[-2].decided.unusable_decision) == stages
+    await until(lambda: proxy.transactions() == 0)
+
+
+@pytest.mark.parametrize("back", ["1 1 1", "2 2 2"], ids=["to the first", "to itself"])
+async def test_a_stage_that_leads_back_is_500(proxy, sidecar, agent, back):
+    caller, line = await agent(), await agent()
+    sidecar.decide = lambda question: dial(stage(branch(line.port)), stage(branch(line.port), then=back))
+    call = caller.call()
+    caller.invite(call)
+    for _ in range(2):
+        line.send(line.reply(await line.expect("INVITE"), 486))
     caller.ack_failure(call, await caller.expect(500))
     await until(lambda: proxy.transactions() == 0)
 

@@ -112,3 +112,23 @@ async def test_forwards_before_us_are_counted(sidecar, agent, headers, forwards)
     caller.invite(call, headers=headers)
     caller.ack_failure(call, await caller.expect(404))
     assert sidecar.questions[0].raw["dv"] == forwards
+
+
+async def test_a_cursor_goes_to_its_worker_only_and_none_comes_from_outside(proxy, sidecar, agent):
+    caller, worker, line = await agent(), await agent(), await agent()
+    own = branch(worker.port, line="ivr", cursor="c" * 500 + "-_09")
+    sidecar.decide = lambda question: dial(stage(own, branch(line.port)))
+    forged = ["X-Signalbox-Cursor: forged", "x-signalbox-cursor: again"]
+    call = caller.call()
+    caller.invite(call, headers=forged)
+    invite, other = await worker.expect("INVITE"), await line.expect("INVITE")
+    assert invite.all("X-Signalbox-Cursor") == ["c" * 500 + "-_09"]
+    assert not other.all("X-Signalbox-Cursor")
+    worker.send(worker.reply(invite, 200, headers=forged, body=SDP))
+    reply = await caller.expect(200)
+    assert not reply.all("X-Signalbox-Cursor")
+    caller.answered(call, reply)
+    caller.send(caller.in_dialog(call, "ACK", headers=forged))
+    assert not (await worker.expect("ACK")).all("X-Signalbox-Cursor")
+    caller.send(caller.in_dialog(call, "BYE", headers=forged))
+    assert not (await worker.expect("BYE")).all("X-Signalbox-Cursor")

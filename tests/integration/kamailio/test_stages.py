@@ -186,3 +186,117 @@ async def test_many_stages_are_rung_to_the_most_branches_that_a_transaction_may_
         line.send(line.reply(invite, 480))
     caller.ack_failure(call, await caller.expect(480))
     await until(lambda: proxy.transactions() == 0)
+
+
+PLAN = ("2 3 4", "0 0 0", "0 0 0", "0 0 0")
+"""The first stage leads to the second when busy, to the third in vain, to the fourth when it failed."""
+
+
+@pytest.mark.parametrize(
+    ("replies", "next_line"),
+    [
+        ([(486,)], "line-2"),
+        ([(180, 600)], "line-2"),
+        ([(180, 480)], "line-3"),
+        ([(183, 408)], "line-3"),
+        ([(487,)], "line-3"),
+        ([(480,)], "line-4"),
+        ([(408,)], "line-4"),
+        ([(404,)], "line-4"),
+        ([(180, 503)], "line-4"),
+        ([(180, 480), (486,)], "line-2"),
+        ([(486,), (180, 480)], "line-2"),
+        ([(404,), (180, 480)], "line-3"),
+        ([(180, 480), (404,)], "line-3"),
+        ([(404,), (503,)], "line-4"),
+    ],
+    ids=str,
+)
+async def test_how_all_lines_of_a_stage_failed_says_which_stage_follows(proxy, sidecar, agent, replies, next_line):
+    caller, other, *lines = [await agent() for _ in range(2 + len(replies))]
+    first = stage(*(branch(line.port, line=f"line-1-{n}") for n, line in enumerate(lines)), then=PLAN[0])
+    rest = [stage(branch(other.port, line=f"line-{n}", user=f"line-{n}"), then=PLAN[n - 1]) for n in (2, 3, 4)]
+    sidecar.decide = lambda question: dial(first, *rest)
+    call = caller.call()
+    caller.invite(call)
+    invites = [await line.expect("INVITE") for line in lines]
+    for line, invite, codes in zip(lines, invites, replies, strict=True):
+        for code in codes:
+            line.send(line.reply(invite, code, tag=f"t{line.port}"))
+            if code < 200:
+                await caller.expect(code)  # or another worker of the proxy might read the refusal first
+        await line.expect("ACK")
+    invite = await other.expect("INVITE")
+    assert invite.uri.startswith(f"sip:{next_line}@")
+    other.send(other.reply(invite, 200, body=SDP))
+    await caller.expect(200)
+    tried = [e.line_tried for e in await proxy.events_until(call, "answered") if e.HasField("line_tried")]
+    assert (tried[-1].line, tried[-1].stage) == (next_line, int(next_line[-1]))
+
+
+@pytest.mark.parametrize(
+    ("provisional", "next_line"), [((), "line-4"), ((100,), "line-3"), ((180,), "line-3")], ids=str
+)
+async def test_silence_is_no_answer_only_after_a_provisional_reply(proxy, sidecar, agent, provisional, next_line):
+    caller, line, other = [await agent() for _ in range(3)]
+    first = stage(branch(line.port), ring_ms=1500, then=PLAN[0])
+    rest = [stage(branch(other.port, line=f"line-{n}", user=f"line-{n}"), then=PLAN[n - 1]) for n in (2, 3, 4)]
+    sidecar.decide = lambda question: dial(first, *rest)
+    call = caller.call()
+    caller.invite(call)
+    invite = await line.expect("INVITE")
+    for code in provisional:
+        line.send(line.reply(invite, code))
+    invite = await other.expect("INVITE")
+    assert invite.uri.startswith(f"sip:{next_line}@")
+    other.send(other.reply(invite, 486))
+    caller.ack_failure(call, await caller.expect(486))
+
+
+async def test_a_stage_of_which_no_line_can_be_reached_has_failed(proxy, sidecar, agent):
+    caller, line = await agent(), await agent()
+    dead = branch(free_port(), line="line-1", transport="tcp")
+    sidecar.decide = lambda question: dial(
+        stage(dead, then="403 404 3"), stage(branch(line.port, line="line-2")), stage(branch(line.port, line="line-3"))
+    )
+    call = caller.call()
+    caller.invite(call)
+    line.send(line.reply(await line.expect("INVITE"), 200, body=SDP))
+    await caller.expect(200)
+    assert (await proxy.events_until(call, "answered"))[-1].answered.line == "line-3"
+
+
+@pytest.mark.parametrize(
+    ("code", "phrase"),
+    [
+        (403, "Forbidden"),
+        (404, "Not Found"),
+        (480, "Temporarily Unavailable"),
+        (486, "Busy Here"),
+        (500, "Ended by Rule"),
+        (603, "Decline"),
+        (699, "Ended by Rule"),
+    ],
+)
+async def test_a_plan_may_end_the_call_with_a_code(proxy, sidecar, agent, code, phrase):
+    caller, line = await agent(), await agent()
+    sidecar.decide = lambda question: dial(stage(branch(line.port), then=f"{code} 0 0"), stage(branch(line.port)))
+    call = caller.call()
+    caller.invite(call)
+    line.send(line.reply(await line.expect("INVITE"), 486))
+    reply = await caller.expect(code)
+    caller.ack_failure(call, reply)
+    assert reply.first == f"SIP/2.0 {code} {phrase}"
+    assert len([message for message in line.seen if message.method == "INVITE"]) == 1
+    assert (await proxy.events_until(call, "failed"))[-1].failed.code == code
+
+
+@pytest.mark.parametrize("spare", [0, 8])
+async def test_without_a_media_node_no_stage_is_rung_past_the_media(proxy, sidecar, agent, spare):
+    caller, line = await agent(), await agent()
+    stages = [stage(branch(line.port), branch(line.port, line="line-2")), stage(branch(line.port, line="line-3"))]
+    sidecar.decide = lambda question: dial(*stages, media="anchor", n1=7, n2=spare)
+    call = caller.call()
+    caller.invite(call)
+    caller.ack_failure(call, await caller.expect(503))
+    assert not line.seen

@@ -22,19 +22,35 @@ def branch(**changes: object) -> Branch:
     return Branch(**(values | changes))  # type: ignore[arg-type]
 
 
+def plan(*targets: int) -> Decision:
+    """A stage for each target, which follows when a line is busy."""
+    return dial(dial=Dial(stages=[Stage(branches=[branch()], ring_time_ms=30_000, on_busy=to) for to in targets]))
+
+
+@pytest.mark.parametrize("targets", [(0,), (2, 0), (3, 486, 400), (2, 3, 699)])
+def test_stages_lead_forward_or_to_an_end(targets: tuple[int, ...]) -> None:
+    stages = body(render(plan(*targets)).text())["st"]
+    assert [stage.split("|")[0] for stage in stages] == [f"30000 {to} 0 0" for to in targets]  # type: ignore[attr-defined]
+
+
 def test_a_dial_decision_has_every_key_of_the_contract() -> None:
     stages = [
-        Stage(branches=[branch(), branch(line="b", remove_identity=True)], ring_time_ms=20_000),
-        Stage(branches=[branch(line="c")], ring_time_ms=180_000),
+        Stage(
+            branches=[branch(), branch(line="b", remove_identity=True)],
+            ring_time_ms=20_000,
+            on_busy=486,
+            on_no_answer=2,
+        ),
+        Stage(branches=[branch(line="c", cursor="a-_Z9")], ring_time_ms=180_000),
     ]
     decision = dial(dial=Dial(stages=stages, media=2))
     assert body(render(decision).text()) == {
         "v": 1, "do": "dial", "by": "routing", "why": "dial", "tn": "acme", "nu": "4001234567", "md": "bypass",
         "n1": 0, "n2": 0,
         "st": [
-            "20000|a sip:200@192.0.2.7:5060 sip:192.0.2.7:5060;transport=udp -"
+            "20000 486 2 0|a sip:200@192.0.2.7:5060 sip:192.0.2.7:5060;transport=udp -"
             "|b sip:200@192.0.2.7:5060 sip:192.0.2.7:5060;transport=udp i",
-            "180000|c sip:200@192.0.2.7:5060 sip:192.0.2.7:5060;transport=udp -",
+            "180000 0 0 0|c sip:200@192.0.2.7:5060 sip:192.0.2.7:5060;transport=udp - a-_Z9",
         ],
     }  # fmt: skip
 
@@ -93,6 +109,15 @@ def test_a_decision_used_again_says_so() -> None:
         dial(line=""),
         dial(dial=Dial(stages=[Stage(branches=[branch(uri="sip:a@b\r\nX: y")], ring_time_ms=30_000)])),
         dial(dial=Dial(stages=[Stage(branches=[branch(destination="")], ring_time_ms=30_000)])),
+        dial(dial=Dial(stages=[Stage(branches=[branch(cursor="a b")], ring_time_ms=30_000)])),
+        dial(dial=Dial(stages=[Stage(branches=[branch(cursor="x" * 513)], ring_time_ms=30_000)])),
+        plan(1),
+        plan(399),
+        plan(700),
+        plan(17),
+        plan(2, 2),
+        plan(2, 1),
+        plan(2, 3),
         dial(why="Not A Name"),
         dial(tenant="Acme!"),
         dial(number="400-123"),

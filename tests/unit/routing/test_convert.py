@@ -110,6 +110,13 @@ def test_a_dial_decision_holds_addresses_and_what_the_line_is_told() -> None:
     assert message.caller_independent
 
 
+def test_a_stage_is_followed_by_the_next_however_its_lines_fail_and_the_last_by_nothing() -> None:
+    lines = (Line("acme", "a", "13900001111", "192.0.2.7"),)
+    action = Dial(tuple(Stage(lines, ring_ms) for ring_ms in (10_000, 20_000, 30_000)), MediaMode.BYPASS)
+    stages = convert.decision_message(Decision(action, Why.DIAL)).dial.stages
+    assert [(one.on_busy, one.on_no_answer, one.on_failed) for one in stages] == [(2, 2, 2), (3, 3, 3), (0, 0, 0)]
+
+
 def test_a_refusal_is_told_with_code_and_phrase() -> None:
     message = convert.decision_message(Decision(Reject(404, "Not Found"), Why.NUMBER_UNKNOWN))
     assert (message.reject.code, message.reject.phrase, message.why) == (404, "Not Found", "number_unknown")

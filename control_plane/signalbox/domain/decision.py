@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
-from signalbox.domain.numbers import national
+from signalbox.domain.numbering import national
 
 if TYPE_CHECKING:
     from signalbox.domain.rules import DialStage, Line, MediaMode, Number, Rules

@@ -100,7 +100,9 @@ def unknown(graph: FlowGraph, known: Known) -> Iterator[Violation]:
     """References to what does not exist, and branches by periods that a schedule does not have."""
     for reference in references(graph):
         if reference.id not in known.ids.get(reference.kind, ()):
-            yield Violation(reference.field, f"node {reference.node}: there is no {reference.kind.value} {reference.id}")
+            yield Violation(
+                reference.field, f"node {reference.node}: there is no {reference.kind.value} {reference.id}"
+            )
     for at, (id, node) in enumerate(graph.nodes.items()):
         if isinstance(node, ScheduleNode) and node.schedule in known.periods:
             for i, branch in enumerate(node.branches):

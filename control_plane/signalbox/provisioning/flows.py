@@ -1,0 +1,82 @@
+"""Call flows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from signalbox.api.provisioning.v1 import provisioning_pb2 as pb
+from signalbox.api.types.v1 import flows_pb2
+from signalbox.errors import FieldViolation, InUseError, NotFoundError
+from signalbox.provisioning import flow_references, validate, validate_flows
+from signalbox.provisioning.versioned import Versioned
+from signalbox.store import flowgraph, keys
+from signalbox.store.base import Put
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+class Flows(Versioned[flows_pb2.Flow]):
+    """All flows. One that a number uses cannot be deleted.
+
+    A draft is checked for its form alone: it may be unfinished, and refer to what does not exist yet. Activation and
+    rollback demand a graph that calls can obey.
+    """
+
+    resource = "flow"
+    message = flows_pb2.Flow
+    content = "graph"
+    immutable = frozenset({"tenant", "id"})
+
+    async def list(self, request: pb.ListFlowsRequest) -> pb.ListFlowsResponse:
+        """One page of a tenant's flows, by id. NOT_FOUND if there is no such tenant."""
+        validate.require(validate.identifier(request.tenant, "tenant"))
+        flows, token = await self._page(
+            keys.flows_of(request.tenant), "ListFlows", request.tenant, request.page_size, request.page_token
+        )
+        if not flows and await self._store.get(keys.tenant(request.tenant)) is None:
+            raise NotFoundError("tenant", request.tenant)
+        return pb.ListFlowsResponse(flows=flows, next_page_token=token)
+
+    def name(self, rule: flows_pb2.Flow) -> str:
+        return f"{rule.tenant}/{rule.id}"
+
+    def _key(self, rule: flows_pb2.Flow) -> str:
+        return keys.flow(rule.tenant, rule.id)
+
+    def _fence(self, rule: flows_pb2.Flow) -> str:
+        return keys.tenant_fence(rule.tenant)
+
+    def _identity(self, rule: flows_pb2.Flow, at: str) -> Iterable[FieldViolation]:
+        yield from validate.identifier(rule.tenant, f"{at}tenant")
+        yield from validate.identifier(rule.id, f"{at}id")
+
+    def _violations(self, rule: flows_pb2.Flow) -> Iterable[FieldViolation]:
+        yield from validate_flows.flow(rule)
+        yield from self._draft_violations(rule)
+
+    def _content_violations(self, content: Any, path: str) -> Iterable[FieldViolation]:
+        return validate_flows.form(content, path)
+
+    async def _missing(self, rule: flows_pb2.Flow, content: Any, path: str) -> Iterable[FieldViolation]:
+        found = list(validate_flows.finished(content, path))
+        if any(one.WhichOneof("node") is None for one in content.nodes):
+            return found
+        graph = flowgraph.graph(content)
+        known = await flow_references.known(self._store, rule.tenant, graph, self._clock())
+        return [*found, *validate_flows.unknown(graph, known, path)]
+
+    async def _check_references(self, rule: flows_pb2.Flow) -> None:
+        """What a draft refers to is looked at when it is activated."""
+
+    def _index(self, rule: flows_pb2.Flow) -> Sequence[Put]:
+        return [Put(keys.flow_index(rule.tenant, rule.id), flow_references.index(rule, self._clock()).encode())]
+
+    async def _check_owner(self, rule: flows_pb2.Flow) -> None:
+        if await self._store.get(keys.tenant(rule.tenant)) is None:
+            raise NotFoundError("tenant", rule.tenant)
+
+    async def _check_unused(self, rule: flows_pb2.Flow) -> None:
+        for entry in (await self._store.list(keys.numbers_of(rule.tenant))).entries:
+            if f"flow:{rule.id}" in entry.value.decode().split():
+                raise InUseError("flow", self.name(rule), f"number {keys.last_part(entry.key)}")

@@ -1,0 +1,83 @@
+"""Line groups."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from signalbox.api.provisioning.v1 import provisioning_pb2 as pb
+from signalbox.api.types.v1 import flows_pb2
+from signalbox.domain.flow_check import Kind
+from signalbox.errors import FieldViolation, InUseError, NotFoundError
+from signalbox.provisioning import flow_references, validate, validate_flows
+from signalbox.provisioning.collection import Collection
+from signalbox.store import keys
+from signalbox.store.base import Put
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from signalbox.provisioning.writer import Reader
+
+
+class LineGroups(Collection[flows_pb2.LineGroup]):
+    """All line groups. One that a flow uses cannot be deleted."""
+
+    resource = "line_group"
+    message = flows_pb2.LineGroup
+    immutable = frozenset({"tenant", "id"})
+
+    async def list(self, request: pb.ListLineGroupsRequest) -> pb.ListLineGroupsResponse:
+        """One page of a tenant's line groups, by id. NOT_FOUND if there is no such tenant."""
+        validate.require(validate.identifier(request.tenant, "tenant"))
+        groups, token = await self._page(
+            keys.line_groups_of(request.tenant), "ListLineGroups", request.tenant, request.page_size, request.page_token
+        )
+        if not groups and await self._store.get(keys.tenant(request.tenant)) is None:
+            raise NotFoundError("tenant", request.tenant)
+        return pb.ListLineGroupsResponse(line_groups=groups, next_page_token=token)
+
+    def name(self, rule: flows_pb2.LineGroup) -> str:
+        return f"{rule.tenant}/{rule.id}"
+
+    def _key(self, rule: flows_pb2.LineGroup) -> str:
+        return keys.line_group(rule.tenant, rule.id)
+
+    def _fence(self, rule: flows_pb2.LineGroup) -> str:
+        return keys.tenant_fence(rule.tenant)
+
+    def _identity(self, rule: flows_pb2.LineGroup, at: str) -> Iterable[FieldViolation]:
+        yield from validate.identifier(rule.tenant, f"{at}tenant")
+        yield from validate.identifier(rule.id, f"{at}id")
+
+    def _violations(self, rule: flows_pb2.LineGroup) -> Iterable[FieldViolation]:
+        return validate_flows.line_group(rule)
+
+    def _index(self, rule: flows_pb2.LineGroup) -> Sequence[Put]:
+        lines = " ".join(sorted(one.line for one in rule.lines))
+        return [Put(keys.line_group_index(rule.tenant, rule.id), lines.encode())]
+
+    async def _check_owner(self, rule: flows_pb2.LineGroup) -> None:
+        if await self._store.get(keys.tenant(rule.tenant)) is None:
+            raise NotFoundError("tenant", rule.tenant)
+
+    async def _check_references(self, rule: flows_pb2.LineGroup) -> None:
+        wanted = [keys.line(rule.tenant, one.line) for one in rule.lines]
+        entries = await flow_references.get_all(self._store, wanted)
+        validate.require(
+            FieldViolation(f"line_group.lines[{i}].line", f"tenant {rule.tenant} has no line {rule.lines[i].line}")
+            for i, entry in enumerate(entries)
+            if entry is None
+        )
+
+    async def _check_unused(self, rule: flows_pb2.LineGroup) -> None:
+        user = await flow_references.user(self._store, Kind.LINE_GROUP, rule.tenant, rule.id, self._clock())
+        if user:
+            raise InUseError(self.resource, self.name(rule), user)
+
+
+async def group_with(store: Reader, tenant: str, line: str) -> str:
+    """The first line group that a line is in, e.g. "line_group acme/sales"; "" if it is in none."""
+    for entry in (await store.list(keys.line_group_index(tenant))).entries:
+        if line in entry.value.decode().split():
+            return f"line_group {tenant}/{keys.last_part(entry.key)}"
+    return ""

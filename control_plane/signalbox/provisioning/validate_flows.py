@@ -1,0 +1,244 @@
+"""What a valid call flow, line group and prompt are, apart from their references to others. Pure: no store, no clock.
+
+A flow is looked at twice. Its *form* is checked whenever a draft is written: what is there must be well made, but much
+may be missing yet, so that half a flow can be saved. Whether the graph is *complete* is checked when the draft is
+activated; :mod:`signalbox.domain.flow_check` says what that means.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from signalbox.api.types.v1 import flows_pb2, screening_pb2
+from signalbox.domain import flow_check
+from signalbox.domain.flow import LINES_MAX, LINES_TOGETHER_MAX
+from signalbox.errors import FieldViolation
+from signalbox.provisioning import validate
+from signalbox.store import flowgraph
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from signalbox.api.types.v1 import types_pb2
+    from signalbox.domain.flow import FlowGraph
+
+NODES_MAX = 200
+LISTS_MAX = 16
+WEIGHT_MAX = 1_000
+GROUP_LINES_MAX = 1_000
+REPEATS_MAX = 9
+NAME_MAX = 64
+"""Longest name of a province."""
+TEXT_MAX = 2_000
+"""Longest text of a prompt."""
+
+_DIGITS = re.compile(r"[0-9*#A-D]{1,20}")
+_KEYS = re.compile(r"[0-9*#A-D]{0,16}")
+_AREA_CODE = re.compile(r"0[0-9]{2,3}")
+_LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,7}")
+_CONTROLS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def flow(message: flows_pb2.Flow) -> Iterator[FieldViolation]:
+    """A flow as a request's field ``flow``, apart from its draft."""
+    yield from validate.identifier(message.tenant, "flow.tenant")
+    yield from validate.identifier(message.id, "flow.id")
+    yield from validate.display_name(message.display_name, "flow.display_name")
+
+
+def line_group(message: flows_pb2.LineGroup) -> Iterator[FieldViolation]:
+    """A line group as a request's field ``line_group``. Whether its lines exist is not looked at."""
+    yield from validate.identifier(message.tenant, "line_group.tenant")
+    yield from validate.identifier(message.id, "line_group.id")
+    yield from validate.display_name(message.display_name, "line_group.display_name")
+    yield from validate.enums(message, "line_group")
+    yield from validate.count(message.lines, GROUP_LINES_MAX, "line_group.lines")
+    yield from _lines(message.lines, "line_group.lines")
+    for position, line in enumerate(message.lines):
+        if not line.line:
+            yield FieldViolation(f"line_group.lines[{position}].line", "is required")
+    yield from _together(message.distribution, message.lines, "line_group.lines")
+
+
+def prompt(message: types_pb2.Prompt) -> Iterator[FieldViolation]:
+    """A prompt as a request's field ``prompt``."""
+    yield from validate.identifier(message.tenant, "prompt.tenant")
+    yield from validate.identifier(message.id, "prompt.id")
+    yield from validate.display_name(message.display_name, "prompt.display_name")
+    if message.language and not _LANGUAGE.fullmatch(message.language):
+        yield FieldViolation("prompt.language", 'must be a language tag such as "zh-CN" (BCP 47)')
+    if len(message.text) > TEXT_MAX:
+        yield FieldViolation("prompt.text", f"must have at most {TEXT_MAX} characters")
+    if _CONTROLS.search(message.text):
+        yield FieldViolation("prompt.text", "must not have control characters, but line feeds")
+
+
+def form(graph: flows_pb2.FlowGraph, path: str) -> Iterator[FieldViolation]:
+    """What is not well made in a graph, finished or not."""
+    yield from _optional(graph.entry, f"{path}.entry")
+    if len(graph.nodes) > NODES_MAX:
+        yield FieldViolation(f"{path}.nodes", f"must have at most {NODES_MAX} entries")
+        return
+    places: dict[str, int] = {}
+    for position, node in enumerate(graph.nodes):
+        at = f"{path}.nodes[{position}]"
+        yield from validate.identifier(node.id, f"{at}.id")
+        if node.id in places:
+            yield FieldViolation(f"{at}.id", f"node {node.id} is nodes[{places[node.id]}] already")
+        places.setdefault(node.id, position)
+        kind = node.WhichOneof("node")
+        if kind is not None:
+            for violation in _FORMS[kind](getattr(node, kind), f"{at}.{kind}"):
+                yield FieldViolation(violation.field, f"node {node.id}: {violation.reason}")
+
+
+def finished(graph: flows_pb2.FlowGraph, path: str) -> Iterator[FieldViolation]:
+    """What a well-made graph still lacks in itself before calls can obey it."""
+    blank = [position for position, node in enumerate(graph.nodes) if node.WhichOneof("node") is None]
+    for position in blank:
+        yield FieldViolation(f"{path}.nodes[{position}]", f"node {graph.nodes[position].id}: says nothing to do")
+    if not blank:
+        yield from placed(flow_check.structure(flowgraph.graph(graph)), path)
+
+
+def unknown(graph: FlowGraph, known: flow_check.Known, path: str) -> Iterator[FieldViolation]:
+    """What a graph refers to that does not exist."""
+    return placed(flow_check.unknown(graph, known), path)
+
+
+def placed(violations: Iterable[flow_check.Violation], path: str) -> Iterator[FieldViolation]:
+    """Violations in a graph as violations in a request that has the graph at the path."""
+    return (FieldViolation(f"{path}.{violation.field}", violation.reason) for violation in violations)
+
+
+def _schedule(node: flows_pb2.ScheduleNode, at: str) -> Iterator[FieldViolation]:
+    yield from _optional(node.schedule, f"{at}.schedule")
+    yield from _optional(node.otherwise, f"{at}.otherwise")
+    for position, branch in enumerate(node.branches):
+        yield from _optional(branch.period, f"{at}.branches[{position}].period")
+        yield from _optional(branch.next, f"{at}.branches[{position}].next")
+    periods = [branch.period for branch in node.branches]
+    yield from _different(periods, lambda i: f"{at}.branches[{i}].period", "a branch for period")
+
+
+def _region(node: flows_pb2.RegionNode, at: str) -> Iterator[FieldViolation]:
+    yield from _optional(node.otherwise, f"{at}.otherwise")
+    for position, branch in enumerate(node.branches):
+        own = f"{at}.branches[{position}]"
+        yield from _optional(branch.next, f"{own}.next")
+        for i, province in enumerate(branch.provinces):
+            if not 1 <= len(province) <= NAME_MAX:
+                yield FieldViolation(f"{own}.provinces[{i}]", f"must have 1 to {NAME_MAX} characters")
+        for i, code in enumerate(branch.area_codes):
+            if not _AREA_CODE.fullmatch(code):
+                yield FieldViolation(f"{own}.area_codes[{i}]", "must be 0 and 2 or 3 digits")
+        for i, group in enumerate(branch.groups):
+            yield from _optional(group, f"{own}.groups[{i}]")
+        for i, carrier in enumerate(branch.carriers):
+            if carrier == screening_pb2.CARRIER_UNSPECIFIED or carrier not in screening_pb2.Carrier.values():
+                yield FieldViolation(f"{own}.carriers[{i}]", f"has no value {carrier}")
+
+
+def _caller_list(node: flows_pb2.CallerListNode, at: str) -> Iterator[FieldViolation]:
+    if len(node.lists) > LISTS_MAX:
+        yield FieldViolation(f"{at}.lists", f"must have at most {LISTS_MAX} entries")
+    for position, list in enumerate(node.lists):
+        yield from _optional(list, f"{at}.lists[{position}]")
+    yield from _different(node.lists, lambda i: f"{at}.lists[{i}]", "list")
+    yield from _optional(node.member, f"{at}.member")
+    yield from _optional(node.otherwise, f"{at}.otherwise")
+
+
+def _dial(node: flows_pb2.DialNode, at: str) -> Iterator[FieldViolation]:
+    yield from validate.enums(node, at)
+    if len(node.lines) > LINES_MAX:
+        yield FieldViolation(f"{at}.lines", f"must have at most {LINES_MAX} entries")
+    yield from _lines(node.lines, f"{at}.lines")
+    yield from _together(node.distribution, node.lines, f"{at}.lines")
+    if node.lines and node.line_group:
+        yield FieldViolation(f"{at}.line_group", "excludes lines")
+    if node.HasField("ring_time"):
+        least, most = validate.RING_TIME_MIN_MS, validate.RING_TIME_MAX_MS
+        yield from validate.duration(node.ring_time, least, most, f"{at}.ring_time")
+    for name in ("line_group", "busy", "no_answer", "failed", "after", "whisper"):
+        yield from _optional(getattr(node, name), f"{at}.{name}")
+
+
+def _hang_up(node: flows_pb2.HangUpNode, at: str) -> Iterator[FieldViolation]:
+    yield from validate.enums(node, at)
+    yield from _optional(node.prompt, f"{at}.prompt")
+
+
+def _announce(node: flows_pb2.AnnounceNode, at: str) -> Iterator[FieldViolation]:
+    yield from _optional(node.prompt, f"{at}.prompt")
+    yield from _optional(node.next, f"{at}.next")
+
+
+def _menu(node: flows_pb2.MenuNode, at: str) -> Iterator[FieldViolation]:
+    for position, branch in enumerate(node.branches):
+        if branch.digits and not _DIGITS.fullmatch(branch.digits):
+            yield FieldViolation(f"{at}.branches[{position}].digits", "must be 1 to 20 of 0-9 * # A-D")
+        yield from _optional(branch.next, f"{at}.branches[{position}].next")
+    keyed = [branch.digits for branch in node.branches]
+    yield from _different(keyed, lambda i: f"{at}.branches[{i}].digits", "a branch for")
+    if node.HasField("timeout"):
+        yield from validate.duration(node.timeout, 1_000, 60_000, f"{at}.timeout")
+    if node.repeats > REPEATS_MAX:
+        yield FieldViolation(f"{at}.repeats", f"must be 0 to {REPEATS_MAX}")
+    for name in ("prompt", "no_input", "no_match"):
+        yield from _optional(getattr(node, name), f"{at}.{name}")
+
+
+def _voicemail(node: flows_pb2.VoicemailNode, at: str) -> Iterator[FieldViolation]:
+    yield from _optional(node.prompt, f"{at}.prompt")
+    yield from _optional(node.next, f"{at}.next")
+    if node.HasField("max_duration"):
+        yield from validate.duration(node.max_duration, 1_000, 600_000, f"{at}.max_duration")
+
+
+def _survey(node: flows_pb2.SurveyNode, at: str) -> Iterator[FieldViolation]:
+    yield from _optional(node.prompt, f"{at}.prompt")
+    yield from _optional(node.next, f"{at}.next")
+    if not _KEYS.fullmatch(node.keys) or len(set(node.keys)) < len(node.keys):
+        yield FieldViolation(f"{at}.keys", "must be different ones of 0-9 * # A-D")
+
+
+_FORMS: dict[str, Callable[..., Iterator[FieldViolation]]] = {
+    "schedule": _schedule,
+    "region": _region,
+    "caller_list": _caller_list,
+    "dial": _dial,
+    "hang_up": _hang_up,
+    "announce": _announce,
+    "menu": _menu,
+    "voicemail": _voicemail,
+    "survey": _survey,
+}
+
+
+def _lines(lines: Sequence[flows_pb2.DialLine], at: str) -> Iterator[FieldViolation]:
+    for position, line in enumerate(lines):
+        yield from _optional(line.line, f"{at}[{position}].line")
+        if line.weight > WEIGHT_MAX:
+            yield FieldViolation(f"{at}[{position}].weight", f"must be 0 to {WEIGHT_MAX}")
+    yield from _different([line.line for line in lines], lambda i: f"{at}[{i}].line", "line")
+
+
+def _together(distribution: int, lines: Sequence[flows_pb2.DialLine], at: str) -> Iterator[FieldViolation]:
+    if distribution == flows_pb2.DISTRIBUTION_ALL and len(lines) > LINES_TOGETHER_MAX:
+        yield FieldViolation(at, f"must have at most {LINES_TOGETHER_MAX} entries that ring all together")
+
+
+def _optional(id: str, path: str) -> Iterator[FieldViolation]:
+    """An id that may not be there yet."""
+    return validate.identifier(id, path) if id else iter(())
+
+
+def _different(items: Sequence[str], path: Callable[[int], str], what: str) -> Iterator[FieldViolation]:
+    """Items that are all different, those apart that are not there yet."""
+    seen: set[str] = set()
+    for position, item in enumerate(items):
+        if item and item in seen:
+            yield FieldViolation(path(position), f"there is {what} {item} already")
+        seen.add(item)

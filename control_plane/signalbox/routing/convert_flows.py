@@ -1,0 +1,48 @@
+"""Stored call flows and line groups into the objects that decisions are made of.
+
+A flow that comes out of here is one that can be walked through: a graph that would lead nowhere, or round for ever, is
+refused with its flow, so that such a thing in the store cannot stop the service.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from signalbox.domain.flow import Flow, FlowRevision, LineGroup
+from signalbox.domain.flow_check import structure
+from signalbox.store import codec, flowgraph
+
+if TYPE_CHECKING:
+    from signalbox.api.types.v1 import flows_pb2
+
+
+def line_group(message: flows_pb2.LineGroup) -> LineGroup:
+    """A line group as it is stored. Raises DamagedValueError."""
+    lines = flowgraph.dial_lines(message.lines)
+    try:
+        distribution = flowgraph.distribution(message.distribution)
+    except KeyError as error:
+        raise codec.DamagedValueError(codec.key_of(message), f"unknown distribution {error}") from error
+    if not lines or not all(one.line for one in lines):
+        raise codec.DamagedValueError(codec.key_of(message), "has no lines")
+    return LineGroup(sys.intern(message.tenant), message.id, lines, distribution)
+
+
+def flow(message: flows_pb2.Flow) -> Flow:
+    """A flow as it is stored: its revisions, without the draft. Raises DamagedValueError."""
+    revisions = [_revision(message, one) for one in message.revisions]
+    revisions.sort(key=lambda one: (one.activate_time, one.number))
+    return Flow(sys.intern(message.tenant), message.id, tuple(revisions))
+
+
+def _revision(owner: flows_pb2.Flow, message: flows_pb2.FlowRevision) -> FlowRevision:
+    try:
+        graph = flowgraph.graph(message.graph)
+    except ValueError as error:
+        raise codec.DamagedValueError(codec.key_of(owner), f"revision {message.number}: {error}") from error
+    wrong = structure(graph)
+    if wrong:
+        why = f"revision {message.number}: {wrong[0].field}: {wrong[0].reason}"
+        raise codec.DamagedValueError(codec.key_of(owner), why)
+    return FlowRevision(message.number, message.activate_time.ToNanoseconds() / 1e9, graph)

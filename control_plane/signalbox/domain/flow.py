@@ -157,7 +157,7 @@ class MenuBranch:
 
 @dataclass(frozen=True, slots=True)
 class MenuNode:
-    """Plays a prompt, takes digits and branches by them; plays it ``repeats`` times again after silence or a wrong key."""
+    """Plays a prompt, takes digits, branches by them; plays it ``repeats`` times again after silence or a wrong key."""
 
     prompt: str
     branches: tuple[MenuBranch, ...]
@@ -208,7 +208,7 @@ class FlowGraph:
 
 @dataclass(frozen=True, slots=True)
 class FlowRevision:
-    """A graph that is in force from ``activate_time`` (epoch seconds) until the next revision's. Numbers count from 1."""
+    """A graph in force from ``activate_time`` (epoch seconds) until the next revision's. Numbers count from 1."""
 
     number: int
     activate_time: float
@@ -255,8 +255,8 @@ class Exit:
     """A way out of a node.
 
     ``field`` is its path in the node, e.g. ``menu.branches[2].next``; ``target`` the next node's id, ``""`` if there is
-    none; ``required``: without a next node the call would be nowhere, else it ends. ``silent``: a call can take this way
-    without anything having been played or said, so that a circle of such ways would be run through without end.
+    none; ``required``: without a next node the call would be nowhere, else it ends. ``silent``: a call can take this
+    way without anything having been played or said, so that a circle of such ways would be run through without end.
     """
 
     field: str

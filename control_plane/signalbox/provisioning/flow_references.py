@@ -1,8 +1,8 @@
 """What call flows refer to: whether it exists, and which flows an object is used by.
 
 Used is what a revision refers to that is in force or to come. A draft does not count: it is looked at when it is
-activated. Neither do revisions that are superseded: a call that began with one goes on without what is gone, and they are
-looked at again when a flow is rolled back to one.
+activated. Neither do revisions that are superseded: a call that began with one goes on without what is gone, and they
+are looked at again when a flow is rolled back to one.
 """
 
 from __future__ import annotations

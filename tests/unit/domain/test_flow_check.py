@@ -1,0 +1,329 @@
+"""Whether a call flow is good: against examples, and random graphs against a slow, obvious reference."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from signalbox.domain.flow import (
+    AnnounceNode,
+    CallerListNode,
+    DialLine,
+    DialNode,
+    FlowGraph,
+    HangUpNode,
+    MenuBranch,
+    MenuNode,
+    Node,
+    RegionBranch,
+    RegionNode,
+    ScheduleBranch,
+    ScheduleNode,
+    SurveyNode,
+    VoicemailNode,
+    exits,
+)
+from signalbox.domain.flow_check import Kind, Known, Reference, references, structure, unknown, validate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+END = HangUpNode()
+NOTHING = Known({}, {})
+
+
+def dial(line: str = "a", **ways: str) -> DialNode:
+    return DialNode((DialLine(line),), **ways)
+
+
+def announce(next: str) -> AnnounceNode:
+    return AnnounceNode("hello", answer=False, next=next)
+
+
+def faults(entry: str, **nodes: Node) -> dict[str, str]:
+    return {one.field: one.reason for one in structure(FlowGraph(entry, nodes))}
+
+
+def test_a_good_flow() -> None:
+    assert not faults(
+        "hours",
+        hours=ScheduleNode("office", (ScheduleBranch("open", "menu"),), "closed"),
+        menu=MenuNode("welcome", (MenuBranch("1", "sales"),), "menu", "menu"),
+        sales=dial(busy="closed"),
+        closed=HangUpNode(prompt="closed"),
+    )
+
+
+def test_a_flow_without_nodes() -> None:
+    assert faults("") == {"nodes": "must have at least one node"}
+
+
+def test_an_entry_that_is_missing() -> None:
+    assert faults("", a=END)["entry"] == "is required"
+    assert faults("b", a=END) == {"entry": "there is no node b"}
+
+
+def test_ways_to_nowhere() -> None:
+    assert faults("a", a=dial(busy="x", no_answer="y", failed="z", after="w")) == {
+        "nodes[0].dial.busy": "node a: there is no node x",
+        "nodes[0].dial.no_answer": "node a: there is no node y",
+        "nodes[0].dial.failed": "node a: there is no node z",
+        "nodes[0].dial.after": "node a: there is no node w",
+    }
+
+
+def test_ways_that_must_lead_somewhere() -> None:
+    menu = MenuNode("p", (MenuBranch("1", ""),), "", "")
+    assert faults("a", a=menu) == {
+        "nodes[0].menu.branches[0].next": "node a: is required",
+        "nodes[0].menu.no_input": "node a: is required",
+        "nodes[0].menu.no_match": "node a: is required",
+    }
+
+
+def test_a_node_that_no_way_leads_to() -> None:
+    found = faults("a", a=END, b=announce("c"), c=END)
+    assert found == {
+        "nodes[1].id": "node b: no way leads here from the entry",
+        "nodes[2].id": "node c: no way leads here from the entry",
+    }
+
+
+def test_a_circle_without_an_end() -> None:
+    assert faults("a", a=announce("b"), b=announce("a")) == {
+        "nodes[0].id": "node a: no way from here ends the call",
+        "nodes[1].id": "node b: no way from here ends the call",
+    }
+
+
+def test_a_menu_may_lead_back_to_itself() -> None:
+    assert not faults("a", a=MenuNode("p", (MenuBranch("1", "b"),), "a", "a"), b=dial(busy="a"))
+
+
+def test_a_circle_in_which_nothing_is_played() -> None:
+    assert faults("a", a=announce("b"), b=dial(busy="c"), c=CallerListNode(("vip",), "d", "b"), d=END) == {
+        "nodes[1].dial.busy": "node b: a circle in which nothing is played: b → c → b"
+    }
+
+
+def test_a_dial_that_is_repeated_for_ever() -> None:
+    for way in ("busy", "no_answer", "failed"):
+        found = faults("a", a=dial(**{way: "a"}))
+        assert found == {f"nodes[0].dial.{way}": "node a: a circle in which nothing is played: a → a"}
+
+
+def test_a_dial_with_voice_is_silent_when_no_line_takes_the_call() -> None:
+    assert "nodes[0].dial.busy" in faults("a", a=dial(busy="a", whisper="hello", after="b"), b=END)
+
+
+def test_a_circle_through_a_conversation_is_good() -> None:
+    assert not faults("a", a=dial(after="a"))
+
+
+def test_two_circles_are_told_apart() -> None:
+    found = faults("a", a=dial(busy="b", failed="d"), b=dial(busy="c"), c=dial(busy="b"), d=dial(busy="d"))
+    assert set(found) == {"nodes[1].dial.busy", "nodes[3].dial.busy"}
+
+
+INCOMPLETE: list[tuple[Node, str, str]] = [
+    (ScheduleNode("", (), "end"), "schedule.schedule", "is required"),
+    (ScheduleNode("s", (ScheduleBranch("", "end"),), "end"), "schedule.branches[0].period", "is required"),
+    (
+        RegionNode((RegionBranch(frozenset(), frozenset(), (), frozenset(), "end"),), "end"),
+        "region.branches[0]",
+        "must name a province, an area code, a region group or a carrier",
+    ),
+    (CallerListNode((), "end", "end"), "caller_list.lists", "must have at least one list"),
+    (CallerListNode(("",), "end", "end"), "caller_list.lists[0]", "is required"),
+    (DialNode(), "dial.lines", "must have at least one line, unless there is a line group"),
+    (dial(""), "dial.lines[0].line", "is required"),
+    (AnnounceNode("", answer=True, next="end"), "announce.prompt", "is required"),
+    (MenuNode("", (MenuBranch("1", "end"),), "end", "end"), "menu.prompt", "is required"),
+    (MenuNode("p", (), "end", "end"), "menu.branches", "must have at least one branch"),
+    (MenuNode("p", (MenuBranch("", "end"),), "end", "end"), "menu.branches[0].digits", "is required"),
+    (VoicemailNode(""), "voicemail.prompt", "is required"),
+    (SurveyNode(""), "survey.prompt", "is required"),
+]
+
+
+@pytest.mark.parametrize(("node", "field", "reason"), INCOMPLETE, ids=[one[1] for one in INCOMPLETE])
+def test_a_node_that_lacks_something(node: Node, field: str, reason: str) -> None:
+    graph = FlowGraph("a", {"a": MenuNode("p", (MenuBranch("1", "b"),), "end", "end"), "b": node, "end": END})
+    assert [(one.field, one.reason) for one in structure(graph)] == [(f"nodes[1].{field}", f"node b: {reason}")]
+
+
+EVERYTHING = FlowGraph(
+    "hours",
+    {
+        "hours": ScheduleNode("office", (ScheduleBranch("open", "place"), ScheduleBranch("lunch", "place")), "end"),
+        "place": RegionNode((RegionBranch(frozenset(), frozenset(), ("north",), frozenset(), "who"),), "who"),
+        "who": CallerListNode(("vip", "staff"), "hello", "hello"),
+        "hello": AnnounceNode("greeting", answer=False, next="menu"),
+        "menu": MenuNode("choices", (MenuBranch("1", "group"),), "mail", "end"),
+        "group": DialNode(line_group="sales", whisper="new-call", busy="lines"),
+        "lines": DialNode((DialLine("a"), DialLine("b")), after="ask"),
+        "ask": SurveyNode("how-was-it"),
+        "mail": VoicemailNode("beep"),
+        "end": HangUpNode(prompt="goodbye"),
+    },
+)
+USED = [
+    (Kind.SCHEDULE, "office", "nodes[0].schedule.schedule", "hours"),
+    (Kind.REGION_GROUP, "north", "nodes[1].region.branches[0].groups[0]", "place"),
+    (Kind.SCREENING_LIST, "vip", "nodes[2].caller_list.lists[0]", "who"),
+    (Kind.SCREENING_LIST, "staff", "nodes[2].caller_list.lists[1]", "who"),
+    (Kind.PROMPT, "greeting", "nodes[3].announce.prompt", "hello"),
+    (Kind.PROMPT, "choices", "nodes[4].menu.prompt", "menu"),
+    (Kind.LINE_GROUP, "sales", "nodes[5].dial.line_group", "group"),
+    (Kind.PROMPT, "new-call", "nodes[5].dial.whisper", "group"),
+    (Kind.LINE, "a", "nodes[6].dial.lines[0].line", "lines"),
+    (Kind.LINE, "b", "nodes[6].dial.lines[1].line", "lines"),
+    (Kind.PROMPT, "how-was-it", "nodes[7].survey.prompt", "ask"),
+    (Kind.PROMPT, "beep", "nodes[8].voicemail.prompt", "mail"),
+    (Kind.PROMPT, "goodbye", "nodes[9].hang_up.prompt", "end"),
+]
+
+
+def all_of(graph: FlowGraph, *, but: str = "") -> Known:
+    ids: dict[Kind, set[str]] = {}
+    for one in references(graph):
+        if one.field != but:
+            ids.setdefault(one.kind, set()).add(one.id)
+    return Known(ids, {"office": {"open", "lunch"}})
+
+
+def test_everything_that_a_flow_refers_to_is_found() -> None:
+    assert list(references(EVERYTHING)) == [Reference(*one) for one in USED]
+    assert not validate(EVERYTHING, all_of(EVERYTHING))
+
+
+@pytest.mark.parametrize(("kind", "id", "field", "node"), USED, ids=[one[2] for one in USED])
+def test_a_reference_to_what_does_not_exist(kind: Kind, id: str, field: str, node: str) -> None:
+    found = list(unknown(EVERYTHING, all_of(EVERYTHING, but=field)))
+    assert [(one.field, one.reason) for one in found] == [(field, f"node {node}: there is no {kind.value} {id}")]
+
+
+def test_a_period_that_the_schedule_does_not_have() -> None:
+    known = Known(all_of(EVERYTHING).ids, {"office": {"open"}})
+    assert [(one.field, one.reason) for one in unknown(EVERYTHING, known)] == [
+        ("nodes[0].schedule.branches[1].period", "node hours: schedule office has no period lunch")
+    ]
+
+
+def test_faults_of_all_kinds_are_told_together() -> None:
+    graph = FlowGraph("a", {"a": dial("nobody", busy="nowhere")})
+    assert [one.field for one in validate(graph, NOTHING)] == ["nodes[0].dial.busy", "nodes[0].dial.lines[0].line"]
+
+
+# Random graphs of up to 7 nodes, small enough to follow every way.
+
+IDS = [f"n{i}" for i in range(7)]
+targets = st.sampled_from([*IDS[:5], *IDS, "gone", ""])
+
+
+def nodes() -> st.SearchStrategy[Node]:
+    line, key = (DialLine("l"),), st.builds(MenuBranch, st.just("1"), targets)
+    return st.one_of(
+        st.builds(ScheduleNode, st.just("s"), st.tuples(st.builds(ScheduleBranch, st.just("p"), targets)), targets),
+        st.builds(CallerListNode, st.just(("l",)), targets, targets),
+        st.builds(DialNode, st.just(line), busy=targets, no_answer=targets, failed=targets, after=targets),
+        st.builds(DialNode, st.just(line), busy=targets),
+        st.just(END),
+        st.builds(AnnounceNode, st.just("p"), st.booleans(), targets),
+        st.builds(MenuNode, st.just("p"), st.tuples(key), targets, targets),
+        st.builds(VoicemailNode, st.just("p"), next=targets),
+        st.builds(SurveyNode, st.just("p"), next=targets),
+    )
+
+
+graphs = st.builds(FlowGraph, targets, st.dictionaries(st.sampled_from(IDS), nodes(), min_size=1))
+
+
+def walks(graph: FlowGraph, start: str) -> Iterator[list[str]]:
+    """Every way from a node that passes no node twice, with where it ends: the node before, a circle, or ""."""
+    stack = [[start]]
+    while stack:
+        walk = stack.pop()
+        yield walk
+        if walk[-1] in graph.nodes and walk[-1] not in walk[:-1]:
+            stack += [[*walk, way.target] for way in exits(graph.nodes[walk[-1]])]
+
+
+def reached_slowly(graph: FlowGraph) -> set[str]:
+    return {walk[-1] for walk in walks(graph, graph.entry)}
+
+
+def ends_slowly(graph: FlowGraph, id: str) -> bool:
+    """A way comes to a node that hangs up, or to none."""
+    lasts = [walk[-1] for walk in walks(graph, id)]
+    return any(last not in graph.nodes or isinstance(graph.nodes[last], HangUpNode) for last in lasts)
+
+
+def circles_slowly(graph: FlowGraph) -> set[frozenset[str]]:
+    """The nodes of every circle that a call can run through without hearing anything."""
+    found = set()
+    for id in graph.nodes:
+        stack = [[id]]
+        while stack:
+            walk = stack.pop()
+            for way in exits(graph.nodes[walk[-1]]):
+                if way.silent and way.target == id:
+                    found.add(frozenset(walk))
+                elif way.silent and way.target in graph.nodes and way.target not in walk:
+                    stack.append([*walk, way.target])
+    return found
+
+
+@settings(max_examples=400, deadline=None)
+@given(graphs)
+def test_random_graphs_are_judged_as_by_following_every_way(graph: FlowGraph) -> None:
+    found = structure(graph)
+    ids = list(graph.nodes)
+    unreachable = {one.reason.split(":")[0] for one in found if one.reason.endswith("no way leads here from the entry")}
+    endless = {one.reason.split(":")[0] for one in found if one.reason.endswith("no way from here ends the call")}
+    told = [re.findall(r"\w+", one.reason.split("played: ")[1]) for one in found if "played: " in one.reason]
+    nowhere = {one.field for one in found if "there is no node" in one.reason or one.reason.endswith("is required")}
+
+    if graph.entry in graph.nodes:
+        assert unreachable == {f"node {id}" for id in ids if id not in reached_slowly(graph)}
+    assert endless == {f"node {id}" for id in ids if not ends_slowly(graph, id)}
+    circles = circles_slowly(graph)
+    assert bool(told) == bool(circles)
+    for way in told:
+        assert way[0] == way[-1]
+        assert frozenset(way) in circles
+    for circle in circles:
+        assert any(circle & frozenset(way) or meets(circle, set(way), circles) for way in told)
+    assert nowhere == {
+        *({"entry"} if graph.entry not in graph.nodes else set()),
+        *(
+            f"nodes[{at}].{way.field}"
+            for at, id in enumerate(ids)
+            for way in exits(graph.nodes[id])
+            if way.target not in graph.nodes and (way.target or way.required)
+        ),
+    }
+
+
+def meets(circle: frozenset[str], told: set[str], circles: set[frozenset[str]]) -> bool:
+    """True if a circle hangs together with one that was told, over other circles."""
+    reached = set(circle)
+    while True:
+        more = {id for other in circles if other & reached for id in other} | reached
+        if more & told:
+            return True
+        if more == reached:
+            return False
+        reached = more
+
+
+@given(graphs)
+def test_faults_of_a_random_graph_name_fields_that_are_there(graph: FlowGraph) -> None:
+    for one in structure(graph):
+        at = re.match(r"nodes\[(\d+)\]\.", one.field)
+        assert one.field == "entry" or at is not None
+        if at is not None:
+            assert one.reason.startswith(f"node {list(graph.nodes)[int(at[1])]}: ")

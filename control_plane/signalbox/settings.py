@@ -118,10 +118,58 @@ class EtcdSettings(Section):
         return self
 
 
+class RedisTlsSettings(_KeyPair):
+    """TLS of the connection to redis (PEM files); off without ca_file."""
+
+    ca_file: Path | None = Field(
+        default=None, description="Authority that the server's certificate must come from; turns TLS on."
+    )
+
+    @property
+    def enabled(self) -> bool:
+        """True if the server's certificate is to be checked."""
+        return self.ca_file is not None
+
+
+class RedisSettings(Section):
+    """redis or valkey, where live counts are. One primary; with appendonly on, counts outlive its restart."""
+
+    address: Address = Field(default="127.0.0.1:6379", description="host:port of the primary.")
+    database: int = Field(default=0, ge=0, description="Number of the database.")
+    prefix: str = Field(default="signalbox:", min_length=1, description="All keys begin with it.")
+    username: str | None = Field(default=None, description="User, if access lists are on.")
+    password_file: Path | None = Field(default=None, description="File with the password.")
+    timeout_ms: int = Field(
+        default=30, ge=1, le=1000, description="Time for one answer; then calls go on uncounted, milliseconds."
+    )
+    tls: RedisTlsSettings = RedisTlsSettings()
+
+
 class MetricsSettings(Section):
     """The HTTP side door of a process: /metrics, /healthz, /readyz."""
 
     listen: Address = Field(default="127.0.0.1:0", description="host:port; port 0 takes any free one.")
+
+
+class CountersSettings(Section):
+    """How long what is counted holds if nobody says otherwise."""
+
+    setup_lease_s: float = Field(
+        default=3600.0, gt=0, description="A call that was neither answered nor ended is free after this time, seconds."
+    )
+    call_lease_s: float = Field(
+        default=43_500.0,
+        gt=0,
+        description="An answered call that nobody ended is free after this time, seconds; more than the longest call.",
+    )
+    media_lease_s: float = Field(
+        default=300.0,
+        gt=0,
+        description="A call whose media were once reported alive is free this long after the last report, seconds.",
+    )
+    sticky_days: float = Field(
+        default=30.0, gt=0, le=3650, description="It is remembered so long which line served a caller, days."
+    )
 
 
 class RoutingSettings(Section):
@@ -147,6 +195,7 @@ class RoutingSettings(Section):
     max_diversions: int = Field(
         default=2, ge=0, description="Calls forwarded more often than this are refused (loop guard)."
     )
+    counters: CountersSettings = CountersSettings()
 
 
 class ProvisioningSettings(Section):
@@ -307,6 +356,7 @@ class Settings(BaseSettings):
 
     log: LogSettings = LogSettings()
     etcd: EtcdSettings = EtcdSettings()
+    redis: RedisSettings = RedisSettings()
     routing: RoutingSettings = RoutingSettings()
     provisioning: ProvisioningSettings = ProvisioningSettings()
     edge: EdgeSettings = EdgeSettings()

@@ -22,16 +22,18 @@ if TYPE_CHECKING:
 Rule = (
     types_pb2.Tenant
     | types_pb2.Trunk
+    | types_pb2.TrunkGroup
     | types_pb2.Line
     | types_pb2.Number
     | schedules_pb2.Calendar
     | schedules_pb2.Schedule
+    | screening_pb2.RegionGroup
     | flows_pb2.LineGroup
     | flows_pb2.Flow
     | types_pb2.Prompt
     | screening_pb2.ScreeningList
 )
-Object = Rule | screening_pb2.ScreeningPage | routing_pb2.Edge | routing_pb2.MediaNode
+Object = Rule | types_pb2.ApiKey | screening_pb2.ScreeningPage | routing_pb2.Edge | routing_pb2.MediaNode
 """Everything that is kept as a protobuf message."""
 
 ObjectT = TypeVar("ObjectT", bound="Message")
@@ -42,10 +44,12 @@ MAX_MEDIA_ID = 65_535
 _FAMILIES: dict[str, type[Object]] = {
     keys.TENANTS: types_pb2.Tenant,
     keys.TRUNKS: types_pb2.Trunk,
+    keys.TRUNK_GROUPS: types_pb2.TrunkGroup,
     keys.LINES: types_pb2.Line,
     keys.NUMBERS: types_pb2.Number,
     keys.CALENDARS: schedules_pb2.Calendar,
     keys.SCHEDULES: schedules_pb2.Schedule,
+    keys.REGION_GROUPS: screening_pb2.RegionGroup,
     keys.LINE_GROUPS: flows_pb2.LineGroup,
     keys.FLOWS: flows_pb2.Flow,
     keys.PROMPTS: types_pb2.Prompt,
@@ -71,6 +75,10 @@ def key_of(message: Message) -> str:
             return keys.tenant(message.id)
         case types_pb2.Trunk():
             return keys.trunk(message.id)
+        case types_pb2.TrunkGroup():
+            return keys.trunk_group(message.id)
+        case types_pb2.ApiKey():
+            return keys.api_key(message.tenant, message.id)
         case types_pb2.Line():
             return keys.line(message.tenant, message.id)
         case types_pb2.Number():
@@ -79,6 +87,8 @@ def key_of(message: Message) -> str:
             return keys.calendar(message.tenant, message.id)
         case schedules_pb2.Schedule():
             return keys.schedule(message.tenant, message.id)
+        case screening_pb2.RegionGroup():
+            return keys.region_group(message.tenant, message.id)
         case flows_pb2.LineGroup():
             return keys.line_group(message.tenant, message.id)
         case flows_pb2.Flow():

@@ -4,10 +4,12 @@
 
     rules/tenants/<tenant>               types.v1.Tenant
     rules/trunks/<trunk>                 types.v1.Trunk
+    rules/trunkgroups/<group>            types.v1.TrunkGroup
     rules/lines/<tenant>/<line>          types.v1.Line
     rules/numbers/<last 2 digits>/<number>   types.v1.Number
     rules/calendars/<owner>/<calendar>   types.v1.Calendar; the owner is a tenant, or "_" for the operator
     rules/schedules/<tenant>/<schedule>  types.v1.Schedule
+    rules/regiongroups/<owner>/<group>   types.v1.RegionGroup; the owner is a tenant, or "_" for the operator
     rules/linegroups/<tenant>/<group>    types.v1.LineGroup
     rules/flows/<tenant>/<flow>          types.v1.Flow
     rules/prompts/<tenant>/<prompt>      types.v1.Prompt
@@ -17,8 +19,12 @@
     index/flows/<tenant>/<flow>          what the flow's revisions refer to that were in force or to come when it was
                                          written, e.g. "line:front-desk schedule:hours", joined by a space; written with
                                          the flow, so that who wants to delete something reads few flows
-    index/numbers/<tenant>/<number>      line ids that the number dials, joined by a space; written with the number, so
-                                         that a tenant's numbers are found without reading everybody's
+    index/schedules/<tenant>/<schedule>  calendars of the draft and of the revisions that were in force or to come
+                                         when it was written, joined by a space; written with the schedule
+    index/numbers/<tenant>/<number>      what the number refers to, e.g. "flow:main line:front-desk", joined by a space;
+                                         written with the number, so that a tenant's are found without reading everybody's
+    apikeys/<owner>/<key>                types.v1.ApiKey; the owner is a tenant, or "_" for the operator
+    requests/<owner>/<digest>            the answer to a request that had a request id, under a lease; see requestids.py
     fences/tenants/<tenant>              empty; put by every write of the tenant's objects, so that checks of
     fences/trunks                        references and the writes that rely on them exclude each other
     fences/lists/<owner>/<list>          empty; put by every write of the list's entries
@@ -37,16 +43,20 @@ RULES = "rules/"
 LIVE = "live/"
 TENANTS = RULES + "tenants/"
 TRUNKS = RULES + "trunks/"
+TRUNK_GROUPS = RULES + "trunkgroups/"
 LINES = RULES + "lines/"
 NUMBERS = RULES + "numbers/"
 CALENDARS = RULES + "calendars/"
 SCHEDULES = RULES + "schedules/"
+REGION_GROUPS = RULES + "regiongroups/"
 LINE_GROUPS = RULES + "linegroups/"
 FLOWS = RULES + "flows/"
 PROMPTS = RULES + "prompts/"
 SCREENING_LISTS = RULES + "lists/"
 SCREENING_PAGES = RULES + "listpages/"
+NUMBER_INDEX = "index/numbers/"
 FLOW_INDEX = "index/flows/"
+SCHEDULE_INDEX = "index/schedules/"
 LIVE_EDGES = LIVE + "edges/"
 LIVE_MEDIA = LIVE + "media/"
 MEDIA_IDS = "ids/media/"
@@ -75,6 +85,11 @@ def tenant_fence(id: str) -> str:
 def trunk(id: str) -> str:
     """Key of a trunk."""
     return TRUNKS + id
+
+
+def trunk_group(id: str) -> str:
+    """Key of a trunk group."""
+    return TRUNK_GROUPS + id
 
 
 def lines_of(tenant: str) -> str:
@@ -139,7 +154,7 @@ def number(digits: str) -> str:
 
 def numbers_of(tenant: str) -> str:
     """Prefix of the index of a tenant's numbers."""
-    return f"index/numbers/{tenant}/"
+    return f"{NUMBER_INDEX}{tenant}/"
 
 
 def number_of(tenant: str, digits: str) -> str:
@@ -167,10 +182,46 @@ def schedule(tenant: str, id: str) -> str:
     return schedules_of(tenant) + id
 
 
+def schedule_index(tenant: str, id: str = "") -> str:
+    """Key of a schedule in its tenant's index; without an id the index's prefix."""
+    return f"{SCHEDULE_INDEX}{tenant}/{id}"
+
+
 def owner(key: str) -> str:
     """The tenant whose calendar or the like a key is; "" for the operator."""
     found = last_part(key.rpartition("/")[0])
     return "" if found == OPERATOR else found
+
+
+def owned_by(tenant: str) -> dict[str, str]:
+    """What a tenant may own, by kind: the prefix of its keys."""
+    return {
+        "line": lines_of(tenant),
+        "line_group": line_groups_of(tenant),
+        "number": numbers_of(tenant),
+        "flow": flows_of(tenant),
+        "schedule": schedules_of(tenant),
+        "calendar": calendars_of(tenant),
+        "region_group": region_groups_of(tenant),
+        "screening_list": screening_lists_of(tenant),
+        "prompt": prompts_of(tenant),
+        "api_key": api_keys_of(tenant),
+    }
+
+
+def is_shared(key: str) -> bool:
+    """True for the key of a calendar or the like that is the operator's."""
+    return key.startswith(RULES) and key.split("/")[2] == OPERATOR
+
+
+def region_groups_of(tenant: str) -> str:
+    """Prefix of the region groups of a tenant; of the operator's for ""."""
+    return f"{REGION_GROUPS}{tenant or OPERATOR}/"
+
+
+def region_group(tenant: str, id: str) -> str:
+    """Key of a region group of a tenant; of the operator's for ""."""
+    return region_groups_of(tenant) + id
 
 
 def screening_lists_of(tenant: str) -> str:
@@ -193,10 +244,25 @@ def screening_fence(tenant: str, list: str) -> str:
     return f"fences/lists/{tenant or OPERATOR}/{list}"
 
 
-def screening_page_parts(key: str) -> tuple[str, str, int]:
-    """Tenant ("": the operator), id of the screening list, and page, that a key of a page is."""
-    _, _, owner, list, page = key.split("/")
-    return "" if owner == OPERATOR else owner, list, int(page)
+def screening_page_parts(key: str) -> tuple[str, str, int] | None:
+    """Tenant ("": the operator), list id and page that a key of a page names; None: it is of no page."""
+    list, _, page = key.removeprefix(SCREENING_PAGES).rpartition("/")
+    return (owner(list), last_part(list), int(page)) if page.isdecimal() and list.count("/") == 1 else None
+
+
+def api_keys_of(tenant: str) -> str:
+    """Prefix of the API keys of a tenant; of the operator's for ""."""
+    return f"apikeys/{tenant or OPERATOR}/"
+
+
+def api_key(tenant: str, id: str) -> str:
+    """Key of an API key of a tenant; of the operator's for ""."""
+    return api_keys_of(tenant) + id
+
+
+def request(tenant: str, digest: str) -> str:
+    """Key of the answer to a request of a tenant, or of the operator ("")."""
+    return f"requests/{tenant or OPERATOR}/{digest}"
 
 
 def live_edge(id: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import click
 
-from signalbox.commands import calls, explain, processes, rules
+from signalbox.commands import apikeys, apply, calls, completion, entries, explain, processes, rules
 from signalbox.settings_doc import settings_doc
 
 
@@ -17,5 +17,9 @@ def main() -> None:
     """Signalbox: a rule decides where every call to a service number goes."""
 
 
-for command in (*processes.COMMANDS, *rules.COMMANDS, explain.explain, calls.calls, settings_doc):
+_OTHERS = (apikeys.api_keys, apply.apply, explain.explain, calls.calls, completion.completion, settings_doc)
+
+for command in entries.COMMANDS:
+    rules.GROUPS["ScreeningList"].add_command(command)
+for command in (*processes.COMMANDS, *rules.GROUPS.values(), *_OTHERS):
     main.add_command(command)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
+from signalbox.commands import documents
 from signalbox.commands.connection import CLUSTER_FILE, cluster_option, find_cluster
 from signalbox.commands.eventtext import describe, milliseconds, stamp
 from signalbox.commands.output import Format, as_dict, clean, output_option
@@ -19,6 +23,8 @@ if TYPE_CHECKING:
     from signalbox.api.events.v1 import events_pb2
 
 FOLLOW_INTERVAL_S = 0.2
+
+_MOMENT = click.DateTime(["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d"])
 
 JOURNAL_NAME = "journal"
 """Directory below an edge's state directory."""
@@ -71,10 +77,51 @@ def show(call_id: str, journals: Sequence[Path], cluster: Path | None, output_fo
     if not found:
         raise click.ClickException(f"no call {clean(call_id)} in {', '.join(map(str, where))}")
     for events in found:
-        if output_format == "json":
-            _print(events, output_format)
-        else:
+        if output_format == "table":
             _print_call(events)
+        else:
+            _print(events, output_format)
+
+
+@calls.command()
+@click.option("--format", "kind", type=click.Choice(["csv", "json"]), default="csv", show_default=True)
+@click.option("--since", type=_MOMENT, help="Calls that began at this time or later, UTC: 2026-10-01T09:00.")
+@click.option("--until", type=_MOMENT, help="Calls that began before this time, UTC.")
+@click.option("--all", "unended", is_flag=True, help="Calls too whose end has not been seen.")
+@click.option(
+    "--file", "-o", type=click.File("w", encoding="utf-8", atomic=True), default="-", help="Not to standard output."
+)
+@_journals_option
+@cluster_option
+def export(
+    kind: str,
+    since: datetime | None,
+    until: datetime | None,
+    unended: bool,
+    file: TextIO,
+    journals: Sequence[Path],
+    cluster: Path | None,
+) -> None:
+    """Write one record for each call that has ended: CSV with a head line, or a JSON object a line."""
+    from signalbox.commands.callrecords import FIELDS, records
+    from signalbox.commands.journals import JournalReader, in_order
+
+    readers = [JournalReader(directory, proxy) for directory, proxy in _journals(journals, cluster).items()]
+    first, last = _milliseconds(since, 0), _milliseconds(until, sys.maxsize)
+    table = csv.DictWriter(file, FIELDS)
+    if kind == "csv":
+        table.writeheader()
+    for record in records(in_order(reader.read() for reader in readers)):
+        if first <= record.begin_ms < last and (record.ended or unended):
+            if kind == "csv":
+                # A caller's text must not end a line, nor be a command to the terminal that shows the file.
+                table.writerow({name: clean(str(value)) for name, value in record.as_dict().items()})
+            else:
+                file.write(json.dumps(record.as_dict(), ensure_ascii=False) + "\n")
+
+
+def _milliseconds(moment: datetime | None, default: int) -> int:
+    return default if moment is None else int(moment.replace(tzinfo=UTC).timestamp() * 1000)
 
 
 def _journals(directories: Sequence[Path], cluster_file: Path | None) -> Mapping[Path, str]:
@@ -95,10 +142,12 @@ def _edge(directory: Path) -> str:
 
 
 def _print(events: Iterable[events_pb2.CallEvent], output_format: Format) -> None:
-    """One line for each event: for people, or a JSON document."""
+    """One line for each event, for people or as JSON, or one YAML document."""
     for event in events:
         if output_format == "json":
             click.echo(json.dumps(as_dict(event), ensure_ascii=False))
+        elif output_format == "yaml":
+            click.echo("---\n" + documents.text([documents.fields(event)]), nl=False)
         else:
             what, detail = describe(event)
             click.echo(clean(f"{stamp(event)}  {event.proxy:<10}  {event.call_id:<32}  {what:<11}  {detail}"))

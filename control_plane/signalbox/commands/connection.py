@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 CLUSTER_FILE = Path("var/cluster.json")
 CLUSTER_VERSION = 1
+API_KEY_VARIABLE = "SIGNALBOX_API_KEY"
 
 Service = Literal["provisioning", "routing"]
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -29,19 +30,23 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Credentials:
-    """PEM files of a client: the server's authority, and its own certificate and key."""
+    """PEM files of a client: the server's authority, and its own certificate and key; or the secret of an API key."""
 
     ca: Path
     cert: Path | None
     key: Path | None
+    api_key: str = ""
 
     def load(self) -> grpc.ChannelCredentials:
         """Read the files. Raises UsageError that names the one that cannot be read."""
-        return grpc.ssl_channel_credentials(
+        tls = grpc.ssl_channel_credentials(
             root_certificates=_read(self.ca),
             private_key=_read(self.key) if self.key else None,
             certificate_chain=_read(self.cert) if self.cert else None,
         )
+        if not self.api_key:
+            return tls
+        return grpc.composite_channel_credentials(tls, grpc.access_token_call_credentials(self.api_key))
 
 
 @dataclass(frozen=True)
@@ -86,10 +91,10 @@ class Cluster:
             content = json.loads(file.read_text())
             if content["version"] != CLUSTER_VERSION:
                 raise click.UsageError(f"{file}: version {content['version']}, this command reads {CLUSTER_VERSION}")
-            files = {name: Path(content["credentials"][name]) for name in ("ca", "cert", "key")}
+            ca, cert, key = (Path(content["credentials"][name]) for name in ("ca", "cert", "key"))
             return cls(
                 {str(service): list(addresses) for service, addresses in content["grpc"].items()},
-                Credentials(**files),
+                Credentials(ca, cert, key),
                 {Path(process["journal"]): process["name"] for process in content["processes"] if "journal" in process},
             )
         except OSError as error:
@@ -127,10 +132,11 @@ def connects_to(service: Service) -> Callable[[Command], Command]:
             ca: Path | None,
             cert: Path | None,
             key: Path | None,
+            api_key: str,
             timeout: float,
             **kwargs: Any,
         ) -> Any:
-            connection = _connection(service, cluster, api, ca, cert, key, timeout)
+            connection = _connection(service, cluster, api, ca, cert, key, api_key, timeout)
             return command(*args, connection=connection, **kwargs)
 
         pem = click.Path(path_type=Path, dir_okay=False)
@@ -140,6 +146,13 @@ def connects_to(service: Service) -> Callable[[Command], Command]:
             click.option("--ca", type=pem, help="With --api: authority of the server's certificate; without: no TLS."),
             click.option("--cert", type=pem, help="With --ca: own certificate."),
             click.option("--key", type=pem, help="With --ca: key of the own certificate."),
+            click.option(
+                "--api-key",
+                metavar="SECRET",
+                envvar=API_KEY_VARIABLE,
+                default="",
+                help=f"With --ca: secret of an API key; {API_KEY_VARIABLE} keeps it out of sight.",
+            ),
             click.option(
                 "--timeout", type=click.FloatRange(min=0.1), default=5.0, show_default=True, help="Seconds to wait."
             ),
@@ -158,6 +171,7 @@ def _connection(
     ca: Path | None,
     cert: Path | None,
     key: Path | None,
+    api_key: str,
     timeout_s: float,
 ) -> Connection:
     if (cert is None) != (key is None):
@@ -165,7 +179,7 @@ def _connection(
     if ca is None and cert is not None:
         raise click.UsageError("--cert and --key need --ca")
     if api is not None:
-        return Connection([api], Credentials(ca, cert, key) if ca else None, timeout_s)
+        return Connection([api], Credentials(ca, cert, key, api_key) if ca else None, timeout_s)
     if ca is not None:
         raise click.UsageError("--ca needs --api")
     cluster = find_cluster(cluster_file)

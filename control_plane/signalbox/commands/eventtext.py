@@ -65,9 +65,24 @@ def _failed(event: events_pb2.CallEvent) -> str:
     return f"caller got {event.failed.code} {event.failed.phrase}"
 
 
+def _connected(event: events_pb2.CallEvent) -> str:
+    connected = event.connected
+    limit = f", for {connected.max_duration_s} s at most" if connected.max_duration_s else ""
+    return f"{connected.line} at {connected.line_contact}, the caller at {connected.caller_contact}{limit}"
+
+
+def _dialog_changed(event: events_pb2.CallEvent) -> str:
+    changed = event.dialog_changed
+    contact = f", now at {changed.contact}" if changed.contact else ""
+    return f"by the {_party(changed.party)}{contact}"
+
+
+def _party(party: events_pb2.Party.ValueType) -> str:
+    return events_pb2.Party.Name(party).removeprefix("PARTY_").lower()
+
+
 def _hung_up(event: events_pb2.CallEvent) -> str:
-    party = events_pb2.Party.Name(event.hung_up.party).removeprefix("PARTY_").lower()
-    return f"by the {party}" + (f", {event.hung_up.cause}" if event.hung_up.cause else "")
+    return f"by the {_party(event.hung_up.party)}" + (f", {event.hung_up.cause}" if event.hung_up.cause else "")
 
 
 def _events_lost(event: events_pb2.CallEvent) -> str:
@@ -85,4 +100,6 @@ _DETAILS = {
     "failed": _failed,
     "hung_up": _hung_up,
     "events_lost": _events_lost,
+    "connected": _connected,
+    "dialog_changed": _dialog_changed,
 }

@@ -9,10 +9,11 @@ import click
 from signalbox.api.routing.v1 import routing_pb2, routing_pb2_grpc
 from signalbox.commands.connection import Connection, connects_to
 from signalbox.commands.failure import told
-from signalbox.commands.output import Format, as_dict, clean, output_option, print_json, print_table
+from signalbox.commands.output import Format, clean, output_option, print_messages, print_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
 
 
 @click.command()
@@ -20,18 +21,40 @@ if TYPE_CHECKING:
 @click.option("--from", "calling", required=True, metavar="NUMBER", help="The caller.")
 @click.option("--trunk", default="", help="Trunk that the call comes from.  [default: any]")
 @click.option("--diversions", type=click.IntRange(min=0), default=0, help="How often it was forwarded before.")
+@click.option(
+    "--at",
+    type=click.DateTime(["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%MZ"]),
+    help="When the call comes, UTC: 2026-10-01T09:00Z.  [default: now]",
+)
+@click.option(
+    "--count",
+    "counts",
+    multiple=True,
+    metavar="KEY=N",
+    help="What is counted then, by the names that the steps give; again for each.  [default: what is counted now]",
+)
 @connects_to("routing")
 @output_option
 def explain(
-    number: str, calling: str, trunk: str, diversions: int, connection: Connection, output_format: Format
+    number: str,
+    calling: str,
+    trunk: str,
+    diversions: int,
+    at: datetime | None,
+    counts: Sequence[str],
+    connection: Connection,
+    output_format: Format,
 ) -> None:
     """Tell which rule would decide a call to NUMBER, step by step. Nothing is changed."""
     call = routing_pb2.DecideRequest(called=number, calling=calling, trunk=trunk, diversions=diversions)
+    request = routing_pb2.ExplainRequest(request=call, counts=dict(map(_count, counts)))
+    if at is not None:
+        request.time.FromDatetime(at)
     with connection.channel() as channel, told():
         stub = routing_pb2_grpc.RoutingServiceStub(channel)
-        response = stub.Explain(routing_pb2.ExplainRequest(request=call), timeout=connection.timeout_s)
-    if output_format == "json":
-        print_json(as_dict(response))
+        response = stub.Explain(request, timeout=connection.timeout_s)
+    if output_format != "table":
+        print_messages([response], output_format, one=True)
         return
     print_table(["", "step", "finding"], [("→" if s.decisive else "", s.rule, s.finding) for s in response.steps])
     click.echo()
@@ -39,6 +62,13 @@ def explain(
         click.echo(clean(line))
     age = response.rule_age.ToTimedelta().total_seconds()
     click.echo(f"rules of revision {response.rule_revision}, known to be current {age:.1f} s ago")
+
+
+def _count(text: str) -> tuple[str, int]:
+    key, _, number = text.rpartition("=")
+    if not key or not number.isdecimal():
+        raise click.BadParameter(f"{text!r}: KEY=N is expected", param_hint="--count")
+    return key, int(number)
 
 
 def describe(decision: routing_pb2.Decision) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What reading commands print: aligned columns for people or JSON for programs."""
+"""What reading commands print: aligned columns for people, JSON or YAML for programs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import click
 from google.protobuf import json_format
 
+from signalbox.commands import documents
+
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-Format = Literal["table", "json"]
+Format = Literal["table", "json", "yaml"]
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 TABLE_PAGE = 500
@@ -28,7 +30,7 @@ def output_option(command: Command) -> Command:
         "--output",
         "-o",
         "output_format",
-        type=click.Choice(["table", "json"]),
+        type=click.Choice(["table", "json", "yaml"]),
         default="table",
         show_default=True,
         help="For people or for programs.",
@@ -56,13 +58,20 @@ def print_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def print_json_array(messages: Iterable[Message]) -> None:
-    """One JSON array, written as the messages come."""
-    before = "[\n"
-    for message in messages:
-        click.echo(before + json.dumps(as_dict(message), ensure_ascii=False), nl=False)
-        before = ",\n"
-    click.echo("[]" if before == "[\n" else "\n]")
+def print_messages(messages: Iterable[Message], output_format: Format, *, one: bool = False) -> None:
+    """Objects for programs, as they come: a JSON array or the one object, or YAML documents."""
+    if output_format == "yaml":
+        for position, message in enumerate(messages):
+            click.echo(("---\n" if position else "") + documents.text([documents.fields(message)]), nl=False)
+    elif one:
+        for message in messages:
+            print_json(as_dict(message))
+    else:
+        before = "[\n"
+        for message in messages:
+            click.echo(before + json.dumps(as_dict(message), ensure_ascii=False), nl=False)
+            before = ",\n"
+        click.echo("[]" if before == "[\n" else "\n]")
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -36,24 +36,21 @@ class Fields:
 
     fields: Sequence[Field]
 
-    def options(self, *, required: bool) -> Callable[[Command], Command]:
-        """Decorator that adds the options; ``required``: for creation, where some must be given."""
+    @property
+    def required(self) -> Sequence[Field]:
+        """Those that a new object must have."""
+        return [field for field in self.fields if field.required]
+
+    def options(self, *, create: bool) -> Callable[[Command], Command]:
+        """Decorator that adds the options; ``create``: those too that only a new object takes."""
 
         def decorate(command: Command) -> Command:
             for field in reversed(self.fields):
-                if field.create_only and not required:
+                if field.create_only and not create:
                     continue
-                must = field.required and required
                 # A pair of flags needs to be told that neither may be given.
-                default: dict[str, Any] = {} if must else {"default": None}
                 option = click.option(
-                    field.flags,
-                    field.name,
-                    help=field.help,
-                    required=must,
-                    multiple=field.multiple,
-                    type=field.type,
-                    **default,
+                    field.flags, field.name, help=field.help, multiple=field.multiple, type=field.type, default=None
                 )
                 command = option(command)
             return command
@@ -115,14 +112,13 @@ def _prefix(kind: Any) -> str:
 
 _DISPLAY_NAME = Field("display_name", "--display-name", "Name shown to people.")
 
-TENANT_FIELDS = Fields([_DISPLAY_NAME])
+TENANT_FIELDS = Fields([Field("time_zone", "--time-zone", "IANA name of its time zone."), _DISPLAY_NAME])
 TRUNK_FIELDS = Fields(
     [
         Field(
             "source_addresses",
             "--source",
             "Address or network that calls come from; again for each.",
-            required=True,
             multiple=True,
         ),
         Field("disabled", "--disabled/--enabled", "Refuse calls from it with 403, or take them."),
@@ -132,7 +128,7 @@ TRUNK_FIELDS = Fields(
 LINE_FIELDS = Fields(
     [
         Field("user", "--user", "User part of the request URI: the number to dial.", required=True),
-        Field("host", "--host", "IPv4 or IPv6 address that the INVITE is sent to.", required=True),
+        Field("host", "--host", "IPv4 or IPv6 address that the INVITE is sent to; none: through a trunk group."),
         Field("port", "--port", "Port.  [default: 5060]", type=click.IntRange(0, 65_535)),
         _choice("transport", "--transport", types_pb2.SipTransport, "Transport to the line.  [default: udp]"),
         _choice(
@@ -152,10 +148,10 @@ NUMBER_FIELDS = Fields(
             "--stage",
             "Lines that ring together, and for how long: LINE[,LINE...][:SECONDS]; again for each stage.  "
             f"[default ring time: {RING_TIME_DEFAULT_S}]",
-            required=True,
             multiple=True,
             convert=lambda texts: [parse_stage(text) for text in texts],
         ),
+        Field("flow", "--flow", "Call flow, instead of stages."),
         _choice("state", "--state", types_pb2.NumberState, "Whether it takes calls.  [default: active]"),
         _choice("media", "--media", types_pb2.MediaMode, "Media through rtpengine or direct.  [default: anchor]"),
     ]

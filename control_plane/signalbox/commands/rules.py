@@ -1,31 +1,22 @@
-"""``signalbox tenants|trunks|lines|numbers``: the provisioning API on the command line."""
+"""``signalbox tenants|trunks|lines|…``: the provisioning API on the command line, alike for every kind of object."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from signalbox.api.provisioning.v1 import provisioning_pb2 as pb
 from signalbox.api.provisioning.v1 import provisioning_pb2_grpc
-from signalbox.api.types.v1 import types_pb2
+from signalbox.commands import documents
 from signalbox.commands.connection import Connection, connects_to
 from signalbox.commands.failure import told
-from signalbox.commands.output import Format, as_dict, output_option, print_json, print_json_array, print_table
-from signalbox.commands.ruleoptions import (
-    LINE_FIELDS,
-    NUMBER_FIELDS,
-    TENANT_FIELDS,
-    TRUNK_FIELDS,
-    Fields,
-    etag_option,
-    short,
-    stage_text,
-)
+from signalbox.commands.kinds import KINDS, OPERATOR, Kind
+from signalbox.commands.output import Format, output_option, print_messages, print_table
+from signalbox.commands.ruleoptions import etag_option
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -33,105 +24,164 @@ if TYPE_CHECKING:
 PAGE_SIZE = 500
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-Row = Callable[[Any], Sequence[str]]
-
-
-@dataclass(frozen=True)
-class Kind:
-    """One kind of rule object on the command line."""
-
-    name: str
-    """As in the API: "Tenant"."""
-    message: type[Message]
-    identity: Mapping[str, str]
-    """Arguments that name an object: field → what it is called in the help."""
-    parent: Mapping[str, str]
-    """What a list is about: field of the list request → name of the argument, or of the option if it begins with --."""
-    fields: Fields
-    columns: Sequence[str]
-    row: Row
-
-    @property
-    def singular(self) -> str:
-        """As in requests: "tenant"."""
-        return self.name.lower()
-
-    @property
-    def plural(self) -> str:
-        """As in responses: "tenants"."""
-        return self.singular + "s"
 
 
 def group(kind: Kind) -> click.Group:
-    """The commands create, get, list, update and delete of one kind."""
-    commands = click.Group(kind.plural, help=f"Create, look at, change and delete {kind.plural}.")
-    for make in (_create, _get, _list, _update, _delete):
+    """The commands of one kind: create, get, list, update, delete, and activate and rollback if it has a draft."""
+    commands = click.Group(kind.command, help=f"Create, look at, change and delete {kind.words}s.")
+    for make in (_create, _get, _list, _update, _delete, *((_activate, _rollback) if kind.versioned else ())):
         commands.add_command(make(kind))
     return commands
 
 
-def _create(kind: Kind) -> click.Command:
-    def create(connection: Connection, output_format: Format, **values: Any) -> None:
-        rule = kind.message(**_identity(kind, values), **kind.fields.given(values))
-        _show(kind, _call(connection, f"Create{kind.name}", **{kind.singular: rule}), output_format)
+def call(connection: Connection, method: str, **fields: Any) -> Any:
+    """One RPC of the provisioning service; a refusal is told and ends the command."""
+    request = getattr(pb, f"{method}Request")(**fields)
+    with connection.channel() as channel, told():
+        stub = provisioning_pb2_grpc.ProvisioningServiceStub(channel)
+        return getattr(stub, method)(request, timeout=connection.timeout_s)
 
-    described = kind.fields.options(required=True)(create)
-    return _command(
-        "create", f"Create a {kind.singular}.", _arguments(kind, connects_to("provisioning")(output_option(described)))
-    )
+
+def pages(
+    channel: Any, timeout_s: float, method: str, items: str, fields: Mapping[str, Any], size: int = PAGE_SIZE
+) -> Iterator[Any]:
+    """What a list method gives, read page by page."""
+    stub = provisioning_pb2_grpc.ProvisioningServiceStub(channel)
+    ask = functools.partial(getattr(stub, method), timeout=timeout_s)
+    token = ""
+    while True:
+        page = ask(getattr(pb, f"{method}Request")(**fields, page_size=size, page_token=token))
+        yield from getattr(page, items)
+        token = page.next_page_token
+        if not token:
+            return
+
+
+def _create(kind: Kind) -> click.Command:
+    def create(
+        connection: Connection, output_format: Format, file: TextIO | None, given: Sequence[str], **values: Any
+    ) -> None:
+        fields = _file_fields(kind, file)
+        options = kind.fields.given(values)
+        missing = [] if file else [f for f in kind.fields.required if f.name not in options]
+        if missing:
+            raise click.UsageError(f"missing option {' and '.join(field.flags for field in missing)}, or --file")
+        for text in given:
+            _set(fields, text)
+        rule = documents.message(kind.message, fields, kind.words)
+        rule.MergeFrom(kind.message(**kind.identify(values), **options))
+        _show(kind, call(connection, f"Create{kind.name}", **{kind.singular: rule}), output_format)
+
+    described = _content_options(kind.fields.options(create=True)(create))
+    text = f"Create a {kind.words}."
+    return _command("create", text, _arguments(kind, connects_to("provisioning")(output_option(described))))
 
 
 def _get(kind: Kind) -> click.Command:
     def get(connection: Connection, output_format: Format, **values: Any) -> None:
-        _show(kind, _call(connection, f"Get{kind.name}", **_identity(kind, values)), output_format)
+        _show(kind, call(connection, f"Get{kind.name}", **kind.identify(values)), output_format)
 
-    return _command(
-        "get", f"Show one {kind.singular}.", _arguments(kind, connects_to("provisioning")(output_option(get)))
-    )
+    text = f"Show one {kind.words}."
+    return _command("get", text, _arguments(kind, connects_to("provisioning")(output_option(get))))
 
 
 def _list(kind: Kind) -> click.Command:
     def list_(connection: Connection, output_format: Format, **values: Any) -> None:
+        asked = {name: kind.owner(name, value) for name, value in values.items() if value}
         with connection.channel() as channel, told():
-            rules = _pages(kind, channel, connection.timeout_s, {k: v for k, v in values.items() if v})
-            if output_format == "json":
-                print_json_array(rules)
-            else:
+            method = f"List{kind.name}s"
+            rules = pages(channel, connection.timeout_s, method, kind.plural, asked, PAGE_SIZE)
+            if output_format == "table":
                 print_table(kind.columns, (kind.row(rule) for rule in rules))
+            else:
+                print_messages(rules, output_format)
 
-    described = connects_to("provisioning")(output_option(list_))
-    for field, argument in kind.parent.items():
+    order = click.option("--order-by", default="", help="Field to order by, with 'desc' for the reverse.")
+    only = click.option("--filter", default="", help="Only those that fit: 'display_name = \"A*\"' (AIP-160).")
+    described = only(order(connects_to("provisioning")(output_option(list_))))
+    for name, argument in kind.parent.items():
         if argument.startswith("--"):
-            described = click.option(argument, field, default="", help="Only those of this tenant.")(described)
+            described = click.option(argument, name, default="", help="Only those of this tenant.")(described)
         else:
-            described = click.argument(field, metavar=argument)(described)
-    return _command("list", f"Show {kind.plural}.", described)
+            described = click.argument(name, metavar=argument)(described)
+    return _command("list", f"Show {kind.words}s.", described)
 
 
 def _update(kind: Kind) -> click.Command:
-    def update(connection: Connection, output_format: Format, etag: str, **values: Any) -> None:
-        changed = kind.fields.given(values)
+    def update(
+        connection: Connection,
+        output_format: Format,
+        etag: str,
+        file: TextIO | None,
+        given: Sequence[str],
+        **values: Any,
+    ) -> None:
+        identity = kind.identify(values)
+        fields = _file_fields(kind, file)
+        if given:
+            # A field is changed as a whole: what is set within one is put into what is there now.
+            stored = call(connection, f"Get{kind.name}", **identity)
+            etag = etag or stored.etag
+            before = documents.fields(stored, output_only=False)
+            for text in given:
+                name = text.partition("=")[0].partition(".")[0]
+                if name in before:
+                    fields.setdefault(name, before[name])
+                _set(fields, text)
+        options = kind.fields.given(values)
+        changed = sorted({*fields, *options})
         if not changed:
             raise click.UsageError("nothing to change: give at least one field")
-        request = {
-            kind.singular: kind.message(**_identity(kind, values), **changed, etag=etag),
-            "update_mask": FieldMask(paths=sorted(changed)),
-        }
-        _show(kind, _call(connection, f"Update{kind.name}", **request), output_format)
+        rule = documents.message(kind.message, fields, kind.words)
+        for name in options:
+            rule.ClearField(name)
+        rule.MergeFrom(kind.message(**identity, **options, etag=etag))
+        request = {kind.singular: rule, "update_mask": FieldMask(paths=changed)}
+        _show(kind, call(connection, f"Update{kind.name}", **request), output_format)
 
-    described = etag_option(kind.fields.options(required=False)(update))
-    text = f"Change a {kind.singular}. Fields that are not given stay as they are."
+    described = etag_option(_content_options(kind.fields.options(create=False)(update)))
+    text = f"Change a {kind.words}. Fields that are not given stay as they are."
     return _command("update", text, _arguments(kind, connects_to("provisioning")(output_option(described))))
 
 
 def _delete(kind: Kind) -> click.Command:
     def delete(connection: Connection, etag: str, **values: Any) -> None:
-        identity = _identity(kind, values)
-        _call(connection, f"Delete{kind.name}", **identity, etag=etag)
-        click.echo(f"deleted {kind.singular} {'/'.join(identity.values())}")
+        identity = kind.identify(values)
+        call(connection, f"Delete{kind.name}", **identity, etag=etag)
+        click.echo(f"deleted {kind.words} {'/'.join(value or OPERATOR for value in identity.values())}")
 
     described = etag_option(connects_to("provisioning")(delete))
-    return _command("delete", f"Delete a {kind.singular}.", _arguments(kind, described))
+    return _command("delete", f"Delete a {kind.words}.", _arguments(kind, described))
+
+
+def _activate(kind: Kind) -> click.Command:
+    def activate(connection: Connection, output_format: Format, etag: str, at: Any, **values: Any) -> None:
+        request = getattr(pb, f"Activate{kind.name}Request")()
+        moment = {}
+        if at is not None:
+            request.activate_time.FromDatetime(at)
+            moment = {"activate_time": request.activate_time}
+        rule = call(connection, f"Activate{kind.name}", **kind.identify(values), etag=etag, **moment)
+        _show(kind, rule, output_format)
+
+    when = click.DateTime(["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%MZ"])
+    described = click.option("--at", type=when, help="When it comes in force, UTC: 2026-10-01T09:00Z.  [default: now]")(
+        etag_option(connects_to("provisioning")(output_option(activate)))
+    )
+    return _command("activate", f"Put the draft of a {kind.words} in force.", _arguments(kind, described))
+
+
+def _rollback(kind: Kind) -> click.Command:
+    def rollback(connection: Connection, output_format: Format, etag: str, revision: int, **values: Any) -> None:
+        rule = call(connection, f"Rollback{kind.name}", **kind.identify(values), revision=revision, etag=etag)
+        _show(kind, rule, output_format)
+
+    described = click.argument("revision", type=click.IntRange(min=1))(
+        etag_option(connects_to("provisioning")(output_option(rollback)))
+    )
+    return _command(
+        "rollback", f"Put an earlier revision of a {kind.words} in force again.", _arguments(kind, described)
+    )
 
 
 def _command(name: str, text: str, function: Callable[..., Any]) -> click.Command:
@@ -139,88 +189,55 @@ def _command(name: str, text: str, function: Callable[..., Any]) -> click.Comman
 
 
 def _arguments(kind: Kind, function: Command) -> Command:
-    for field, metavar in reversed(list(kind.identity.items())):
-        function = click.argument(field, metavar=metavar)(function)
+    for name, metavar in reversed(list(kind.identity.items())):
+        function = click.argument(name, metavar=metavar)(function)
     return function
 
 
-def _identity(kind: Kind, values: Mapping[str, Any]) -> dict[str, str]:
-    return {field: values[field] for field in kind.identity}
+def _content_options(function: Command) -> Command:
+    """The options for fields that have none of their own."""
+    function = click.option(
+        "--set",
+        "given",
+        multiple=True,
+        metavar="FIELD=VALUE",
+        help="One field, also one within another: limits.concurrent_calls=20; again for each.",
+    )(function)
+    return click.option(
+        "--file", "-f", type=click.File(encoding="utf-8"), help="Fields as YAML or JSON; - is standard input."
+    )(function)
 
 
-def _call(connection: Connection, method: str, **fields: Any) -> Any:
-    """One RPC of the provisioning service."""
-    request = getattr(pb, f"{method}Request")(**fields)
-    with connection.channel() as channel, told():
-        stub = provisioning_pb2_grpc.ProvisioningServiceStub(channel)
-        return getattr(stub, method)(request, timeout=connection.timeout_s)
+def _file_fields(kind: Kind, file: TextIO | None) -> dict[str, Any]:
+    """The fields that a file gives; the object's identity stands on the command line."""
+    if file is None:
+        return {}
+    found = documents.read(file)
+    if len(found) != 1:
+        raise documents.DocumentError(f"{file.name}: one document is expected, there are {len(found)}")
+    fixed = {"kind", "etag", *kind.identity, *documents.OUTPUT_ONLY}
+    return {name: value for name, value in found[0].items() if name not in fixed}
 
 
-def _pages(kind: Kind, channel: Any, timeout_s: float, parent: Mapping[str, str]) -> Iterator[Message]:
-    stub = provisioning_pb2_grpc.ProvisioningServiceStub(channel)
-    call = functools.partial(getattr(stub, f"List{kind.name}s"), timeout=timeout_s)
-    token = ""
-    while True:
-        page = call(getattr(pb, f"List{kind.name}sRequest")(**parent, page_size=PAGE_SIZE, page_token=token))
-        yield from getattr(page, kind.plural)
-        token = page.next_page_token
-        if not token:
-            return
+def _set(fields: dict[str, Any], text: str) -> None:
+    """Put ``FIELD.FIELD=VALUE`` into nested mappings."""
+    path, equals, written = text.partition("=")
+    *outer, last = path.split(".")
+    if not equals or not all((*outer, last)):
+        raise click.BadParameter(f"{text!r}: FIELD=VALUE is expected", param_hint="--set")
+    for name in outer:
+        fields = fields.setdefault(name, {})
+        if not isinstance(fields, dict):
+            raise click.BadParameter(f"{path}: {name} has no fields", param_hint="--set")
+    fields[last] = documents.value(written)
 
 
 def _show(kind: Kind, rule: Message, output_format: Format) -> None:
-    if output_format == "json":
-        print_json(as_dict(rule))
-    else:
+    if output_format == "table":
         print_table(kind.columns, [kind.row(rule)])
+    else:
+        print_messages([rule], output_format, one=True)
 
 
-def _tenant_row(tenant: types_pb2.Tenant) -> Sequence[str]:
-    return tenant.id, tenant.display_name, tenant.etag
-
-
-def _trunk_row(trunk: types_pb2.Trunk) -> Sequence[str]:
-    state = "disabled" if trunk.disabled else "enabled"
-    return trunk.id, trunk.display_name, " ".join(trunk.source_addresses), state, trunk.etag
-
-
-def _line_row(line: types_pb2.Line) -> Sequence[str]:
-    host = f"[{line.host}]" if ":" in line.host else line.host
-    address = f"{line.user}@{host}:{line.port or 5060}"
-    transport = short(types_pb2.SipTransport, line.transport or types_pb2.SIP_TRANSPORT_UDP)
-    identity = short(types_pb2.IdentityPolicy, line.identity_policy or types_pb2.IDENTITY_POLICY_PASS)
-    return line.tenant, line.id, line.display_name, address, transport, identity, line.etag
-
-
-def _number_row(number: types_pb2.Number) -> Sequence[str]:
-    state = short(types_pb2.NumberState, number.state or types_pb2.NUMBER_STATE_ACTIVE)
-    media = short(types_pb2.MediaMode, number.media or types_pb2.MEDIA_MODE_ANCHOR)
-    stages = " then ".join(stage_text(stage) for stage in number.stages)
-    return number.number, number.tenant, state, stages, media, number.etag
-
-
-_ID = {"id": "ID"}
-_KINDS = (
-    Kind("Tenant", types_pb2.Tenant, _ID, {}, TENANT_FIELDS, ("id", "name", "etag"), _tenant_row),
-    Kind("Trunk", types_pb2.Trunk, _ID, {}, TRUNK_FIELDS, ("id", "name", "sources", "state", "etag"), _trunk_row),
-    Kind(
-        "Line",
-        types_pb2.Line,
-        {"tenant": "TENANT", "id": "ID"},
-        {"tenant": "TENANT"},
-        LINE_FIELDS,
-        ("tenant", "id", "name", "address", "transport", "identity", "etag"),
-        _line_row,
-    ),
-    Kind(
-        "Number",
-        types_pb2.Number,
-        {"number": "NUMBER"},
-        {"tenant": "--tenant"},
-        NUMBER_FIELDS,
-        ("number", "tenant", "state", "dials", "media", "etag"),
-        _number_row,
-    ),
-)
-
-COMMANDS = tuple(group(kind) for kind in _KINDS)
+GROUPS = {kind.name: group(kind) for kind in KINDS}
+"""The commands of each kind, by its name."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import csv
+import io
 import json
 import os
 import signal
@@ -12,6 +14,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 from signalbox.commands import eventtext
 from signalbox.edge.journal import Chunk, Journal
 
@@ -132,6 +135,60 @@ def test_the_tail_merges_journals_by_time(bare: Shell, journals: Path) -> None:
     ]
     assert bare("calls tail -n 0").stdout == ""
     assert len(bare("calls tail").stdout.splitlines()) == len(ANSWERED) + len(REJECTED)
+
+
+def test_one_record_for_each_call_as_csv(bare: Shell, journals: Path) -> None:
+    first, second = csv.DictReader(io.StringIO(bare("calls export").stdout))
+    assert (first["call_id"], first["tried"], first["line"], first["talk"]) == (FIRST, "a=486 b", "b", "810")
+    assert (second["call_id"], second["code"], second["why"], second["calling"]) == (
+        SECOND,
+        "404",
+        "number_unknown",
+        "",
+    )
+    bare("calls export --file calls.csv")
+    with (journals / "calls.csv").open(newline="") as file:
+        assert [record["call_id"] for record in csv.DictReader(file)] == [FIRST, SECOND]
+
+
+def test_one_record_for_each_call_as_json(bare: Shell, journals: Path) -> None:
+    first, second = map(json.loads, bare("calls export --format json").stdout.splitlines())
+    assert (first["begin_ms"], first["answer_ms"] - first["begin_ms"]) == (1774317728000, 90)
+    assert second["decided_by"] == "last_good"
+
+
+def test_records_of_a_part_of_the_time(bare: Shell, journals: Path) -> None:
+    def ids(options: str) -> list[str]:
+        return [
+            json.loads(line)["call_id"] for line in bare(f"calls export --format json {options}").stdout.splitlines()
+        ]
+
+    assert ids("--since 2026-03-24T02:02:08") == [FIRST, SECOND]
+    assert ids("--since 2026-03-24T02:02:09") == []
+    assert ids("--until 2026-03-24T02:02:08") == []
+    assert ids("--until 2026-03-25") == [FIRST, SECOND]
+    bare("calls export --since yesterday", code=2)
+
+
+def test_a_call_that_goes_on_has_a_record_if_it_is_asked_for(bare: Shell, elsewhere: Path) -> None:
+    write(elsewhere / "edge-1" / "journal", ANSWERED[:-1])
+    assert len(bare("calls export --journal edge-1/journal").stdout.splitlines()) == 1
+    assert len(bare("calls export --journal edge-1/journal --all").stdout.splitlines()) == 2
+
+
+def test_what_a_caller_sends_ends_no_line_of_the_table(bare: Shell, elsewhere: Path) -> None:
+    evil = row(FIRST, 0, f"Q carrier 198.51.100.7 {b64('400')} {b64(chr(27) + '[31m' + chr(10) + 'x,y')} {b64('a@b')}")
+    write(elsewhere / "edge-1" / "journal", [evil, *REJECTED[2:], ANSWERED[-1]])
+    told = bare("calls export --journal edge-1/journal").stdout
+    assert "\x1b" not in told
+    assert len(told.splitlines()) == 3
+    (record, _) = csv.DictReader(io.StringIO(told))
+    assert record["calling"] == r"\x1b[31m\nx,y"
+
+
+def test_events_as_yaml(bare: Shell, journals: Path) -> None:
+    events = list(yaml.safe_load_all(bare("calls tail --output yaml -n 3").stdout))
+    assert [event["proxy"] for event in events if event] == ["edge-1"] * 3
 
 
 def test_journals_by_hand(bare: Shell, journals: Path) -> None:

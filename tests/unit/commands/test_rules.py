@@ -125,9 +125,10 @@ def test_stages_print_as_they_are_given(text: str) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["numbers create 4001234567 --tenant acme", "numbers create 4001234567 --stage a", "lines create acme a --user 1",
-     "trunks create carrier", "tenants create", "lines get acme", "numbers update 4001234567 --state maybe",
-     "lines create acme a --user 1 --host ::1 --port 70000", "numbers update 4001234567 --tenant other"],
+    ["numbers create 4001234567 --stage a", "lines create acme a", "tenants create", "lines get acme",
+     "numbers update 4001234567 --state maybe", "lines create acme a --user 1 --host ::1 --port 70000",
+     "numbers update 4001234567 --tenant other", "tenants update acme --set limits", "tenants update acme --set =1",
+     "tenants update acme --set limits..x=1", "flows rollback acme main 0", "flows activate acme main --at tomorrow"],
 )  # fmt: skip
 def test_wrong_use_is_exit_code_2(shell: Shell, line: str) -> None:
     shell(line, code=2)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.ports import free_port
+from support.process import ServerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,11 +22,12 @@ START_TIMEOUT_S = 10.0
 
 
 @dataclass
-class RedisServer:
-    """Keeps nothing on disk."""
+class RedisServer(ServerProcess):
+    """Keeps nothing on disk, unless ``durable``: then what it has acknowledged outlives :meth:`kill`."""
 
     directory: Path
     port: int = field(default_factory=free_port)
+    durable: bool = False
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
 
     @property
@@ -39,6 +41,7 @@ class RedisServer:
         binary = shutil.which("redis-server") or shutil.which("valkey-server")
         assert binary is not None
         options = ["--bind", "127.0.0.1", "--port", str(self.port), "--save", "", "--dir", str(self.directory)]
+        options += ["--appendonly", "yes" if self.durable else "no"]
         with (self.directory / "redis.log").open("ab") as log:
             self._process = subprocess.Popen([binary, *options], stdout=log, stderr=log)
         deadline = time.monotonic() + START_TIMEOUT_S
@@ -52,12 +55,6 @@ class RedisServer:
             except OSError:
                 time.sleep(0.01)
         raise TimeoutError("redis does not answer")
-
-    def stop(self) -> None:
-        """End it; one that does not run is left alone."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.terminate()
-            self._process.wait(10)
 
 
 @pytest.fixture

@@ -1,0 +1,63 @@
+"""``ReportCalls``: what became of calls, told by the proxies and media nodes that see it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from signalbox.errors import FieldViolation, InvalidFieldError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from signalbox.api.routing.v1 import routing_pb2
+    from signalbox.routing.counters_script import Operation
+
+MAX_REPORTS = 1024
+MAX_CALL_ID = 128
+MAX_LINE = 64
+
+
+class ReportSink(Protocol):
+    """Where reports count: :class:`signalbox.routing.counters.RedisCounters`."""
+
+    async def report(self, operations: Sequence[Operation]) -> None:
+        """Raises CountersUnavailableError."""
+
+
+async def take(request: routing_pb2.ReportCallsRequest, counters: ReportSink) -> None:
+    """Count all reports of a request.
+
+    Raises InvalidFieldError, and then none is counted, or CountersUnavailableError: tell all again, what was counted is
+    not counted twice.
+    """
+    reports = request.reports
+    if len(reports) > MAX_REPORTS:
+        raise InvalidFieldError(FieldViolation("reports", f"more than {MAX_REPORTS}"))
+    if violations := [*_violations(reports)]:
+        raise InvalidFieldError(*violations)
+    if operations := [_operation(report) for report in reports if _says(report)]:
+        await counters.report(operations)
+
+
+def _violations(reports: Sequence[routing_pb2.CallReport]) -> Iterator[FieldViolation]:
+    for position, report in enumerate(reports):
+        path = f"reports[{position}]"
+        if not report.call_id:
+            yield FieldViolation(f"{path}.call_id", "is required")
+        elif len(report.call_id) > MAX_CALL_ID:
+            yield FieldViolation(f"{path}.call_id", f"longer than {MAX_CALL_ID} characters")
+        state = report.WhichOneof("state")
+        if state is None:
+            yield FieldViolation(f"{path}.state", "is required")
+        elif len(report.answered) > MAX_LINE:
+            yield FieldViolation(f"{path}.answered", f"longer than {MAX_LINE} characters")
+
+
+def _says(report: routing_pb2.CallReport) -> bool:
+    """A flag that is there and not set says nothing. A call that a worker answered has no line."""
+    return report.HasField("answered") or report.ended or report.alive
+
+
+def _operation(report: routing_pb2.CallReport) -> Operation:
+    state = report.WhichOneof("state")
+    return [state, report.call_id, report.answered] if state == "answered" else [state, report.call_id]

@@ -173,7 +173,6 @@ def national(written: str) -> str:
     return number if not abroad and MIN_DIGITS <= len(number) <= MAX_DIGITS else ""
 
 
-@lru_cache(maxsize=65_536)
 def caller(calling: str, asserted: str) -> Caller:
     """Who calls, from the user parts of From and of P-Asserted-Identity (RFC 3325); either may be empty.
 

@@ -7,6 +7,7 @@ The carrier of a mobile number is a guess: numbers are ported, and a segment's c
 from __future__ import annotations
 
 import csv
+import io
 import json
 import struct
 import sys
@@ -44,6 +45,46 @@ class Carrier(Enum):
     CHINA_TELECOM = 3
     CHINA_BROADNET = 4
 
+
+PROVINCES = frozenset(
+    {
+        "北京",
+        "天津",
+        "河北",
+        "山西",
+        "内蒙古",
+        "辽宁",
+        "吉林",
+        "黑龙江",
+        "上海",
+        "江苏",
+        "浙江",
+        "安徽",
+        "福建",
+        "江西",
+        "山东",
+        "河南",
+        "湖北",
+        "湖南",
+        "广东",
+        "广西",
+        "海南",
+        "重庆",
+        "四川",
+        "贵州",
+        "云南",
+        "西藏",
+        "陕西",
+        "甘肃",
+        "青海",
+        "宁夏",
+        "新疆",
+        "香港",
+        "澳门",
+        "台湾",
+    }  # fmt: skip
+)
+"""Divisions of the first level (GB/T 2260) as rules name them: without suffix."""
 
 CARRIER_NAMES = {
     "": Carrier.UNKNOWN,
@@ -130,17 +171,6 @@ class RegionTable:
             return self._areas.get(number[:4]) or self._areas.get(number[:3])
         return None
 
-    @property
-    def provinces(self) -> frozenset[str]:
-        """All provinces that a caller can be found in."""
-        known = {region.province for region in self._regions if region is not None}
-        return frozenset(known | {region.province for region in (*self._areas.values(), *self._longer.values())})
-
-    @property
-    def area_codes(self) -> frozenset[str]:
-        """All area codes with a region."""
-        return frozenset(self._areas)
-
     def overlay(self, text: str) -> RegionTable:
         """This table with an operator's own on top, which counts wherever it names a beginning of the number.
 
@@ -159,13 +189,13 @@ class RegionTable:
                 table._areas[prefix] = region
             elif len(prefix) <= _SEGMENT_DIGITS and "13" <= prefix[:2] <= "19":
                 if region not in index:
+                    if len(regions) == MAX_REGIONS:
+                        raise ValueError(f"more than {MAX_REGIONS} different regions")
                     regions.append(region)
                     index[region] = len(regions)
                 _fill(segments, prefix, index[region])
             else:
                 table._longer[prefix] = region
-        if len(regions) > MAX_REGIONS:
-            raise ValueError(f"{len(regions)} different regions, at most {MAX_REGIONS}")
         table._regions = [None, *regions]
         table._lengths = tuple(sorted({len(prefix) for prefix in table._longer}, reverse=True))
         return table
@@ -207,17 +237,15 @@ def _fill(segments: array[int], prefix: str, number: int) -> None:
 
 def _parse(text: str) -> dict[str, Region]:
     rows: dict[str, Region] = {}
-    reader = csv.reader(text.removeprefix("\ufeff").splitlines(), strict=True)
+    reader = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
     try:
-        for row in reader:
-            if reader.line_num == 1:
-                if tuple(row) != COLUMNS:
-                    raise ValueError(f"the columns must be {','.join(COLUMNS)}")
-            elif row:
-                prefix, region = _row(row)
-                if prefix in rows:
-                    raise ValueError(f"prefix {prefix} is there twice")
-                rows[prefix] = region
+        if next(reader, None) != list(COLUMNS):
+            raise ValueError(f"the columns must be {','.join(COLUMNS)}")
+        for row in filter(None, reader):
+            prefix, region = _row(row)
+            if prefix in rows:
+                raise ValueError(f"prefix {prefix} is there twice")
+            rows[prefix] = region
     except (ValueError, csv.Error) as error:
         raise ValueError(f"line {max(reader.line_num, 1)}: {error}") from error
     return rows
@@ -233,8 +261,8 @@ def _row(row: Iterable[str]) -> tuple[str, Region]:
     domestic = prefix.startswith(PLAN.trunk_prefix) and not prefix.startswith(PLAN.international_prefix)
     if domestic and not {prefix[:3], prefix[:4]} & PLAN.area_codes:
         raise ValueError(f"prefix {prefix!r} begins with no area code")
-    if not province:
-        raise ValueError("no province")
+    if province not in PROVINCES:
+        raise ValueError(f"{province!r} is no province by its Chinese name without suffix")
     if area_code and area_code not in PLAN.area_codes:
         raise ValueError(f"area code {area_code!r} is not in the numbering plan")
     if carrier not in CARRIER_NAMES:

@@ -195,6 +195,11 @@ class RoutingSettings(Section):
     max_diversions: int = Field(
         default=2, ge=0, description="Calls forwarded more often than this are refused (loop guard)."
     )
+    regions_file: Path | None = Field(
+        default=None,
+        description="The operator's own table of regions (CSV, docs/rules/regions.md), over the delivered one. Read at "
+        "start.",
+    )
     counters: CountersSettings = CountersSettings()
 
 

@@ -82,8 +82,9 @@ PROVINCES = frozenset(
         "香港",
         "澳门",
         "台湾",
-    }  # fmt: skip
+    }
 )
+# fmt: on
 """Divisions of the first level (GB/T 2260) as rules name them: without suffix."""
 
 CARRIER_NAMES = {

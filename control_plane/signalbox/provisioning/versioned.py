@@ -53,10 +53,10 @@ LATEST_SECONDS = 253_402_300_799
 V = TypeVar("V", bound=schedules_pb2.Schedule | flows_pb2.Flow)
 
 
-def contents_in_use(rule: schedules_pb2.Schedule | flows_pb2.Flow, content: str, now: datetime) -> list[Message]:
+def contents_in_use(rule: schedules_pb2.Schedule | flows_pb2.Flow, content: str, now: datetime) -> list[Any]:
     """The draft, and the contents that are in force at ``now`` or will be: what they refer to must stay."""
     first = revisions.needed_from(_times(rule), now.timestamp())
-    found: list[Message] = [getattr(revision, content) for revision in rule.revisions[first:]]
+    found = [getattr(revision, content) for revision in rule.revisions[first:]]
     return [rule.draft, *found] if rule.HasField("draft") else found
 
 
@@ -93,14 +93,12 @@ class Versioned(Collection[V]):
         is not valid as things are now, and for a time that has passed or does not follow all that is to come.
         """
         at = request.activate_time if request.HasField("activate_time") else None
+        return await self._activate(self._named(request), request.etag, at)
 
-        async def change(rule: V) -> None:
-            if not rule.HasField("draft"):
-                raise InvalidFieldError(FieldViolation("draft", "is required: there is nothing to activate"))
-            await self._check_content(rule, rule.draft, "draft")
-            self.append_draft(rule, self._clock(), at)
-
-        return await self._change("rule_activated", self._named(request), request.etag, change)
+    async def put(self, given: V) -> V:
+        """As every collection's; then the draft, if there is one, is activated at once."""
+        rule = await super().put(given)
+        return await self._activate(rule, "", None) if rule.HasField("draft") else rule
 
     async def rollback(self, request: pb.RollbackScheduleRequest | pb.RollbackFlowRequest) -> V:
         """Put the content of an earlier revision in force at once, as a new revision, and take back what was to come.
@@ -126,11 +124,17 @@ class Versioned(Collection[V]):
 
         return await self._change("rule_rolled_back", self._named(request), request.etag, change)
 
-    def append_draft(self, rule: V, now: datetime, at: Timestamp | None = None) -> None:
-        """Add the draft to the revisions of ``rule``, in force from ``at`` on (None: from now on).
+    async def _activate(self, identity: V, etag: str, at: Timestamp | None) -> V:
+        async def change(rule: V) -> None:
+            if not rule.HasField("draft"):
+                raise InvalidFieldError(FieldViolation("draft", "is required: there is nothing to activate"))
+            await self._check_content(rule, rule.draft, "draft")
+            self._append_draft(rule, at)
 
-        Raises InvalidFieldError for a time that does not do.
-        """
+        return await self._change("rule_activated", identity, etag, change)
+
+    def _append_draft(self, rule: V, at: Timestamp | None) -> None:
+        now = self._clock()
         begin = _timestamp(now) if at is None else at
         newest = rule.revisions[-1] if rule.revisions else None
         _check_time(rule, now, begin, "activate_time")

@@ -148,13 +148,14 @@ local function in_order(dial, record, taking)
     return order
 end
 
--- Settles one dial: its free lines in their order, as text. Lines that this call holds are free for it.
-local function settle_dial(dial, id, record, own, taking)
+-- Settles one dial: its free lines in their order, as text. Who takes has let go of its lines before and holds the new ones after.
+local function settle_dial(dial, record, taking)
     local lines, caps, kind, key, takes, most = dial[1], dial[2], dial[3], dial[4], dial[5], dial[6]
     local found, names = {}, {}
     for _, at in ipairs(in_order(dial, record, taking)) do
         local line, cap = lines[at], caps[at]
-        if cap == 0 or own[line] or record.l[line] or calls(line, cap) < cap then
+        local own = not taking and record.l[line] and 1 or 0
+        if cap == 0 or calls(line, cap) - own < cap then
             found[#found + 1], names[#names + 1] = at - 1, line
             if taking and #found <= takes then
                 if cap > 0 then record.l[line] = true end
@@ -168,12 +169,12 @@ local function settle_dial(dial, id, record, own, taking)
 end
 
 local function settle_dials(dials, id, record, taking)
-    local own, answers = record.l, {}
+    local answers = {}
     if taking then
-        free(own, id)
+        free(record.l, id)
         record.l = {}
     end
-    for position, dial in ipairs(dials) do answers[position] = settle_dial(dial, id, record, own, taking) end
+    for position, dial in ipairs(dials) do answers[position] = settle_dial(dial, record, taking) end
     return table.concat(answers)
 end
 

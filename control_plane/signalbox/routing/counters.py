@@ -147,10 +147,14 @@ class RedisCounters(Collector):
                 given_up=self.given_up,
             )
 
-    async def close(self) -> None:
-        """Finish what was given back, and end the connections."""
+    async def settled(self) -> None:
+        """Wait until all that was given back is on its way no more."""
         if self._returning:
             await asyncio.wait(self._returning)
+
+    async def close(self) -> None:
+        """Finish what was given back, and end the connections."""
+        await self.settled()
         await self._redis.aclose()
 
     def collect(self) -> Iterable[Metric]:
@@ -241,6 +245,7 @@ def _connection(settings: RedisSettings) -> Redis:
         db=settings.database,
         username=settings.username,
         password=password,
+        protocol=2,
         # Each attempt has its time limit here; nothing is tried twice.
         retry=Retry(NoBackoff(), 0),
         ssl=tls.enabled,

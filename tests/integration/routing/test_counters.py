@@ -11,7 +11,6 @@ import pytest
 from signalbox.domain.claims import Claimed, Limit, Order, Window
 from support.counters import calls, claim, counted, dial, keys, make
 from support.redis import RedisServer, redis_server
-from support.wait import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -155,11 +154,15 @@ async def test_who_looks_is_told_counts_and_takes_nothing(counters: RedisCounter
         claim("", calls(NUMBER, 5), month, dials=(turning,), look=True),
         claim("1", calls(NUMBER, 5), month, dials=(turning,), look=True),
     ]
-    assert await counters.settle(looks * 2) == [
-        Claimed(dials=((1, 0),), counts=(1,)),
-        Claimed(over=1, counts=(1, 1)),
-        Claimed(dials=((1, 0),), counts=(0, 0)),
-    ] * 2
+    assert (
+        await counters.settle(looks * 2)
+        == [
+            Claimed(dials=((1, 0),), counts=(1,)),
+            Claimed(over=1, counts=(1, 1)),
+            Claimed(dials=((1, 0),), counts=(0, 0)),
+        ]
+        * 2
+    )
     assert (await keys(redis_server)).keys() == before.keys()
 
 
@@ -170,7 +173,7 @@ async def test_what_nobody_waits_for_is_given_back(counters: RedisCounters, redi
     nothing = await counters.settle([look])
     await counters.settle([asked])
     counters.give_back([asked])
-    await until_settled(counters)
+    await counters.settled()
     assert await counters.settle([look]) == nothing
     assert "call:1" not in await keys(redis_server)
 
@@ -181,17 +184,13 @@ async def test_what_another_replica_answered_is_not_given_back(redis_server: Red
     await one.settle(parts)
     await two.settle(parts)
     one.give_back(parts)
-    await until_settled(one)
+    await one.settled()
     assert await counted(two, "tenant/acme") == 1
     two.give_back(parts)
-    await until_settled(two)
+    await two.settled()
     assert await counted(two, "tenant/acme") == 0
     await one.close()
     await two.close()
-
-
-async def until_settled(counters: RedisCounters) -> None:
-    await until(lambda: not counters._returning)
 
 
 async def test_a_turn_that_was_given_back_is_the_next_one(counters: RedisCounters) -> None:
@@ -200,7 +199,7 @@ async def test_a_turn_that_was_given_back_is_the_next_one(counters: RedisCounter
 
     first = [claimed.dials[0][0] for claimed in await counters.settle([of("1"), of("2"), of("3")])]
     counters.give_back([of("1")])
-    await until_settled(counters)
+    await counters.settled()
     then = [claimed.dials[0][0] for claimed in await counters.settle([of("4"), of("5")])]
     assert (first, then) == ([0, 1, 2], [0, 0])
 
@@ -314,7 +313,7 @@ async def test_every_key_is_gone_some_day(counters: RedisCounters, redis_server:
     asked = [claim(f"c{n}", *limits, dials=tuple(orders)) for n in range(4)]
     await counters.settle(asked)
     counters.give_back(asked[3:])
-    await until_settled(counters)
+    await counters.settled()
     await counters.report([["answered", "c0", "a"], ["alive", "c0"], ["ended", "c1"], ["ended", "unknown"]])
     kept = await keys(redis_server)
     kinds = {name.partition(":")[0] for name in kept}

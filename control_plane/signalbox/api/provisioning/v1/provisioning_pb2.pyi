@@ -1409,7 +1409,9 @@ class ActivateScheduleRequest(_message.Message):
     """As CreateTenantRequest.request_id."""
     @_builtins.property
     def activate_time(self) -> _timestamp_pb2.Timestamp:
-        """When the draft comes in force; absent: at once. Not in the past, and after every other revision's time."""
+        """When the draft comes in force; absent: at once. Not in the past, and after the times of all revisions that are to come,
+        of which there are at most 10. A draft that is as the newest revision changes nothing.
+        """
 
     def __init__(
         self,
@@ -2265,7 +2267,9 @@ class ActivateFlowRequest(_message.Message):
     """As CreateTenantRequest.request_id."""
     @_builtins.property
     def activate_time(self) -> _timestamp_pb2.Timestamp:
-        """When the draft comes in force; absent: at once. Not in the past, and after every other revision's time."""
+        """When the draft comes in force; absent: at once. Not in the past, and after the times of all revisions that are to come,
+        of which there are at most 10. A draft that is as the newest revision changes nothing.
+        """
 
     def __init__(
         self,

@@ -112,7 +112,7 @@ Global___CalendarDay: _TypeAlias = CalendarDay  # noqa: Y015
 
 @_typing.final
 class Calendar(_message.Message):
-    """Holidays and make-up workdays, shared by schedules."""
+    """Holidays and make-up workdays, shared by schedules. A change is obeyed at once by every schedule that names the calendar."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -169,7 +169,9 @@ class WeeklyHours(_message.Message):
     start_time: _builtins.str
     """From this time on. Required."""
     end_time: _builtins.str
-    """Until before this time; not after start_time: it is on the next day. Required."""
+    """Until before this time, "24:00" for the end of the day; not after start_time: it is on the next day. So with equal
+    times the hours are 24. Required.
+    """
     @_builtins.property
     def days(self) -> _containers.RepeatedScalarFieldContainer[Global___Weekday.ValueType]:
         """The days, at least one, all different. Required."""
@@ -224,7 +226,7 @@ Global___DateRange: _TypeAlias = DateRange  # noqa: Y015
 
 @_typing.final
 class Holidays(_message.Message):
-    """The holidays of the calendar."""
+    """The holidays of the calendar, of which there must be one."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -236,7 +238,7 @@ class Holidays(_message.Message):
     end_time: _builtins.str
     @_builtins.property
     def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names of holidays; empty: all."""
+        """Names of holidays, at most 64, all different; empty: all."""
 
     def __init__(
         self,
@@ -297,9 +299,19 @@ Global___Period: _TypeAlias = Period  # noqa: Y015
 
 @_typing.final
 class ScheduleRules(_message.Message):
-    """The rules of a schedule. Dates go before holidays, and holidays before the week: if any period with dates holds, the first
-    such one does; else, on a holiday, the first period with holidays that holds, or none; else the first weekly one. Hours
-    past midnight belong to the day that they began on.
+    """The rules of a schedule: which period it is, at any moment none or one.
+
+    Every period has hours that begin on some days: WeeklyHours on its days of the week, but not on holidays, and on a make-up
+    workday as on the day that it works as; DateRange on its dates, whatever days these are; Holidays on the holidays of its
+    names. The period holds in these hours. Hours past midnight belong to the day that they began on, whatever the next day
+    is: a night that began on the eve of a holiday goes on until its end, and a holiday's night goes on into the next day.
+
+    Of the periods that hold, those with dates go before those with holidays, and these before the weekly ones; among equals
+    the first counts. So a period with all holidays, for the whole day, ends such an eve's night at midnight.
+
+    Time is what the clocks of the time zone show. Where they are put forward, the minutes that they skip don't occur: hours
+    in them hold for what is left of them, if anything. Where they are put back, what holds in the minutes that they repeat
+    holds twice.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -310,7 +322,9 @@ class ScheduleRules(_message.Message):
     time_zone: _builtins.str
     """IANA name of the time zone, e.g. "Asia/Shanghai"; empty: the tenant's."""
     calendar: _builtins.str
-    """Calendar id: the tenant's own if it has one of this id, else the operator's; empty: no holidays."""
+    """Calendar id: the tenant's own if it has one of this id, else the operator's; empty: no holidays, every day is like its
+    day of the week.
+    """
     @_builtins.property
     def periods(self) -> _containers.RepeatedCompositeFieldContainer[Global___Period]:
         """At most 200, in order."""
@@ -332,7 +346,7 @@ Global___ScheduleRules: _TypeAlias = ScheduleRules  # noqa: Y015
 
 @_typing.final
 class ScheduleRevision(_message.Message):
-    """Rules that were in force from a time on."""
+    """Rules that are in force from a time on."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -341,7 +355,7 @@ class ScheduleRevision(_message.Message):
     ACTIVATE_TIME_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     number: _builtins.int
-    """Counts from 1."""
+    """Counts from 1; never given twice."""
     @_builtins.property
     def rules(self) -> Global___ScheduleRules:
         """The rules."""
@@ -372,7 +386,9 @@ Global___ScheduleRevision: _TypeAlias = ScheduleRevision  # noqa: Y015
 
 @_typing.final
 class Schedule(_message.Message):
-    """A schedule of a tenant: a draft that is edited, and the revisions that it became."""
+    """A schedule of a tenant: a draft that is edited, and the revisions that it became. The last of these whose time has come is
+    in force; before the first, none is, and no period holds.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -393,11 +409,15 @@ class Schedule(_message.Message):
     etag: _builtins.str
     @_builtins.property
     def draft(self) -> Global___ScheduleRules:
-        """What is edited; no call obeys it before it is activated."""
+        """What is edited; no call obeys it before it is activated. It stays when it is activated, and when an earlier revision is
+        put in force again. At most 64 KiB.
+        """
 
     @_builtins.property
     def revisions(self) -> _containers.RepeatedCompositeFieldContainer[Global___ScheduleRevision]:
-        """By number; the newest 20 and those that are in force or will be. Output only."""
+        """By number, which is by time, too: the newest 20 (fewer above 512 KiB), and those that are in force or will be. Output
+        only.
+        """
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...

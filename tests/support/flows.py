@@ -10,8 +10,6 @@ from signalbox.api.types.v1 import flows_pb2, schedules_pb2, screening_pb2, type
 from signalbox.store import codec, keys
 from signalbox.store.base import Put
 
-from support.provisioning import Example
-
 if TYPE_CHECKING:
     from typing import Any
 
@@ -31,6 +29,11 @@ def dial(line: str = "a", **fields: Any) -> dict[str, Any]:
     return {"dial": {"lines": [{"line": line}], **fields}}
 
 
+def line(id: str) -> types_pb2.Line:
+    """A line of acme."""
+    return types_pb2.Line(tenant="acme", id=id, user="100", host="192.0.2.7")
+
+
 def flow(draft: flows_pb2.FlowGraph | None = None, id: str = "main", tenant: str = "acme") -> flows_pb2.Flow:
     """A flow with a draft, by default one that dials line a."""
     return flows_pb2.Flow(tenant=tenant, id=id, draft=graph("a", a=dial()) if draft is None else draft)
@@ -48,8 +51,8 @@ def world() -> list[Message]:
     return [
         types_pb2.Tenant(id="acme"),
         types_pb2.Tenant(id="other"),
-        Example.line("a"),
-        Example.line("b"),
+        line("a"),
+        line("b"),
         flows_pb2.LineGroup(tenant="acme", id="sales", lines=[flows_pb2.DialLine(line="a")]),
         types_pb2.Prompt(tenant="acme", id="hello"),
         schedule("hours", "open", "lunch"),
@@ -62,12 +65,6 @@ def world() -> list[Message]:
 async def put(store: Store, *objects: Message) -> None:
     """Write objects as they are."""
     await store.commit([], [Put(codec.key_of(one), codec.encode(one)) for one in objects])
-
-
-async def delete(store: Any, *objects: Message) -> None:
-    """Take objects away, whoever uses them."""
-    for one in objects:
-        store._entries.pop(codec.key_of(one))
 
 
 async def index_of(store: Store, id: str = "main", tenant: str = "acme") -> list[str]:

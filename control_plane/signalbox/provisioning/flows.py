@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from signalbox.api.provisioning.v1 import provisioning_pb2 as pb
 from signalbox.api.types.v1 import flows_pb2
+from signalbox.domain import flow_check
 from signalbox.errors import FieldViolation, InUseError, NotFoundError
 from signalbox.provisioning import flow_references, validate, validate_flows
 from signalbox.provisioning.versioned import Versioned
-from signalbox.store import flowgraph, keys
+from signalbox.store import keys
 from signalbox.store.base import Put
 
 if TYPE_CHECKING:
@@ -59,12 +60,10 @@ class Flows(Versioned[flows_pb2.Flow]):
         return validate_flows.form(content, path)
 
     async def _missing(self, rule: flows_pb2.Flow, content: Any, path: str) -> Iterable[FieldViolation]:
-        found = list(validate_flows.finished(content, path))
-        if any(one.WhichOneof("node") is None for one in content.nodes):
-            return found
-        graph = flowgraph.graph(content)
+        graph = validate_flows.finished(content)
         known = await flow_references.known(self._store, rule.tenant, graph, self._clock())
-        return [*found, *validate_flows.unknown(graph, known, path)]
+        faults = flow_check.validate(graph, known)
+        return [*validate_flows.blank(content, path), *validate_flows.placed(faults, path)]
 
     async def _check_references(self, rule: flows_pb2.Flow) -> None:
         """What a draft refers to is looked at when it is activated."""

@@ -11,7 +11,6 @@ import re
 from typing import TYPE_CHECKING
 
 from signalbox.api.types.v1 import flows_pb2, screening_pb2
-from signalbox.domain import flow_check
 from signalbox.domain.flow import LINES_MAX, LINES_TOGETHER_MAX
 from signalbox.errors import FieldViolation
 from signalbox.provisioning import validate
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from signalbox.api.types.v1 import types_pb2
+    from signalbox.domain import flow_check
     from signalbox.domain.flow import FlowGraph
 
 NODES_MAX = 200
@@ -93,18 +93,21 @@ def form(graph: flows_pb2.FlowGraph, path: str) -> Iterator[FieldViolation]:
                 yield FieldViolation(violation.field, f"node {node.id}: {violation.reason}")
 
 
-def finished(graph: flows_pb2.FlowGraph, path: str) -> Iterator[FieldViolation]:
-    """What a well-made graph still lacks in itself before calls can obey it."""
-    blank = [position for position, node in enumerate(graph.nodes) if node.WhichOneof("node") is None]
-    for position in blank:
-        yield FieldViolation(f"{path}.nodes[{position}]", f"node {graph.nodes[position].id}: says nothing to do")
-    if not blank:
-        yield from placed(flow_check.structure(flowgraph.graph(graph)), path)
+def finished(graph: flows_pb2.FlowGraph) -> FlowGraph:
+    """A well-made graph as it is looked at for what it lacks: a node without anything to do ends the call."""
+    whole = flows_pb2.FlowGraph()
+    whole.CopyFrom(graph)
+    for node in whole.nodes:
+        if node.WhichOneof("node") is None:
+            node.hang_up.SetInParent()
+    return flowgraph.graph(whole)
 
 
-def unknown(graph: FlowGraph, known: flow_check.Known, path: str) -> Iterator[FieldViolation]:
-    """What a graph refers to that does not exist."""
-    return placed(flow_check.unknown(graph, known), path)
+def blank(graph: flows_pb2.FlowGraph, path: str) -> Iterator[FieldViolation]:
+    """Nodes without anything to do."""
+    for position, node in enumerate(graph.nodes):
+        if node.WhichOneof("node") is None:
+            yield FieldViolation(f"{path}.nodes[{position}]", f"node {node.id}: says nothing to do")
 
 
 def placed(violations: Iterable[flow_check.Violation], path: str) -> Iterator[FieldViolation]:

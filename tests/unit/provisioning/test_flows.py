@@ -23,8 +23,7 @@ from signalbox.routing import convert_flows
 from signalbox.store import codec, keys
 from signalbox.store.base import MAX_COMMIT_BYTES, MAX_OPERATIONS, Put
 from signalbox.store.memory import MemoryStore
-from support.flows import dial, flow, graph, index_of, put, schedule, world
-from support.provisioning import Example
+from support.flows import dial, flow, graph, index_of, line, put, schedule, world
 
 from .conftest import Clock
 
@@ -286,7 +285,7 @@ async def test_large_flows_with_many_revisions_fit_into_the_store(clock: Clock) 
     for turn in range(40):
         lines = [f"l{turn:02d}-{n:03d}-{'x' * 55}" for n in range(900)]
         for start in range(0, len(lines), MAX_OPERATIONS):
-            await put(store, *(Example.line(id) for id in lines[start : start + MAX_OPERATIONS]))
+            await put(store, *(line(id) for id in lines[start : start + MAX_OPERATIONS]))
         nodes = {
             f"n{n}": {
                 "dial": {
@@ -324,8 +323,8 @@ async def test_what_is_used_is_what_a_call_may_still_reach(steps: list[tuple[str
     await put(store, *world())
     flows = Flows(store, Writer(store), clock)
     await flows.create(flow())
-    for line, delay in steps:
-        await edit(flows, graph("a", a=dial(line)))
+    for name, delay in steps:
+        await edit(flows, graph("a", a=dial(name)))
         try:
             await flows.activate(activate(clock.now + timedelta(seconds=delay) if delay else None))
         except InvalidFieldError:
@@ -338,8 +337,8 @@ async def test_what_is_used_is_what_a_call_may_still_reach(steps: list[tuple[str
         for second in range(20)
         if (one := read.revision_at(now + second)) is not None
     }
-    for line in ("a", "b"):
-        assert bool(await flow_references.user(store, Kind.LINE, "acme", line, clock.now)) == (line in reached)
+    for name in ("a", "b"):
+        assert bool(await flow_references.user(store, Kind.LINE, "acme", name, clock.now)) == (name in reached)
 
 
 async def test_a_time_that_is_none(flows: Flows) -> None:

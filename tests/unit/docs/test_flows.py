@@ -1,0 +1,120 @@
+"""docs/rules/flows.md: its objects and its flow are written and activated, and its refusals are what is said."""
+
+from __future__ import annotations
+
+import io
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from google.protobuf import json_format
+from signalbox.api.provisioning.v1 import provisioning_pb2 as pb
+from signalbox.api.types.v1 import flows_pb2, types_pb2
+from signalbox.commands import documents
+from signalbox.errors import InvalidFieldError
+from signalbox.provisioning.flows import Flows
+from signalbox.provisioning.line_groups import LineGroups
+from signalbox.provisioning.lines import Lines
+from signalbox.provisioning.prompts import Prompts
+from signalbox.provisioning.region_groups import RegionGroups
+from signalbox.provisioning.schedules import Schedules
+from signalbox.provisioning.screening import ScreeningLists
+from signalbox.provisioning.writer import Writer
+from signalbox.routing import convert_flows
+from signalbox.store.memory import MemoryStore
+from support.flows import put
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PAGE = Path(__file__).parents[3] / "docs" / "rules" / "flows.md"
+COLLECTIONS = {
+    "Flow": Flows,
+    "Line": Lines,
+    "LineGroup": LineGroups,
+    "Prompt": Prompts,
+    "RegionGroup": RegionGroups,
+    "Schedule": Schedules,
+    "ScreeningList": ScreeningLists,
+}
+NOW = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
+
+_BLOCK = re.compile(r"^```(yaml|text)( \w+)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(*wanted: str) -> Iterator[str]:
+    for kind, what, body in _BLOCK.findall(PAGE.read_text()):
+        if f"{kind}{what}" in wanted:
+            yield body
+
+
+def read(text: str) -> list[dict[str, Any]]:
+    return documents.read(io.StringIO(text))
+
+
+def graph(fields: dict[str, Any]) -> flows_pb2.FlowGraph:
+    return json_format.ParseDict(fields, flows_pb2.FlowGraph())
+
+
+@pytest.fixture
+async def store() -> MemoryStore:
+    """Everything that the page refers to, written as an API's client would."""
+    store = MemoryStore()
+    await put(store, types_pb2.Tenant(id="acme"))
+    for text in blocks("yaml"):
+        for fields in read(text):
+            collection = COLLECTIONS[fields.pop("kind")](store, Writer(store), lambda: NOW)
+            rule = json_format.ParseDict(fields, collection.message())
+            await collection.create(rule)
+            if isinstance(collection, Flows):
+                await collection.activate(pb.ActivateFlowRequest(tenant=rule.tenant, id=rule.id))
+            if isinstance(collection, Schedules):
+                await collection.activate(pb.ActivateScheduleRequest(tenant=rule.tenant, id=rule.id))
+    return store
+
+
+@pytest.fixture
+def flows(store: MemoryStore) -> Flows:
+    return Flows(store, Writer(store), lambda: NOW)
+
+
+async def activated(flows: Flows, id: str, draft: flows_pb2.FlowGraph) -> flows_pb2.Flow:
+    await flows.create(flows_pb2.Flow(tenant="acme", id=id, draft=draft))
+    return await flows.activate(pb.ActivateFlowRequest(tenant="acme", id=id))
+
+
+def page_flow() -> flows_pb2.FlowGraph:
+    return graph({"entry": "screening", "nodes": [read(text)[0] for text in blocks("yaml node")]})
+
+
+async def test_the_nodes_of_the_page_are_a_flow_that_can_be_activated(flows: Flows) -> None:
+    made = await activated(flows, "main", page_flow())
+    found = convert_flows.flow(made).revision_at(NOW.timestamp())
+    assert found is not None
+    assert len(found.graph.nodes) == len(page_flow().nodes)
+
+
+def test_every_kind_of_node_is_on_the_page() -> None:
+    kinds = {field.name for field in flows_pb2.FlowNode.DESCRIPTOR.oneofs_by_name["node"].fields}
+    assert {node.WhichOneof("node") for node in page_flow().nodes} == kinds
+    headings = re.findall(r"^### (\w+)$", PAGE.read_text(), re.MULTILINE)
+    assert set(headings) == kinds
+
+
+def test_every_distribution_is_on_the_page() -> None:
+    for name in flows_pb2.Distribution.keys()[1:]:
+        assert f"`{name}`" in PAGE.read_text()
+
+
+async def test_refusals_are_what_is_said(flows: Flows) -> None:
+    drafts = [graph(read(text)[0]) for text in blocks("yaml refused")]
+    told = list(blocks("text"))
+    assert len(drafts) == len(told)
+    for position, (draft, expected) in enumerate(zip(drafts, told, strict=True)):
+        id = f"bad{position}"
+        with pytest.raises(InvalidFieldError) as caught:
+            await activated(flows, id, draft)
+        lines = [f"{one.field}: {one.reason}" for one in caught.value.violations]
+        assert "\n".join(lines) + "\n" == expected

@@ -93,12 +93,14 @@ class Versioned(Collection[V]):
         is not valid as things are now, and for a time that has passed or does not follow all that is to come.
         """
         at = request.activate_time if request.HasField("activate_time") else None
-        return await self._activate(self._named(request), request.etag, at)
 
-    async def put(self, given: V) -> V:
-        """As every collection's; then the draft, if there is one, is activated at once."""
-        rule = await super().put(given)
-        return await self._activate(rule, "", None) if rule.HasField("draft") else rule
+        async def change(rule: V) -> None:
+            if not rule.HasField("draft"):
+                raise InvalidFieldError(FieldViolation("draft", "is required: there is nothing to activate"))
+            await self._check_content(rule, rule.draft, "draft")
+            self._append_draft(rule, at)
+
+        return await self._change("rule_activated", self._named(request), request.etag, change)
 
     async def rollback(self, request: pb.RollbackScheduleRequest | pb.RollbackFlowRequest) -> V:
         """Put the content of an earlier revision in force at once, as a new revision, and take back what was to come.
@@ -123,15 +125,6 @@ class Versioned(Collection[V]):
             self._restore(rule, content, now)
 
         return await self._change("rule_rolled_back", self._named(request), request.etag, change)
-
-    async def _activate(self, identity: V, etag: str, at: Timestamp | None) -> V:
-        async def change(rule: V) -> None:
-            if not rule.HasField("draft"):
-                raise InvalidFieldError(FieldViolation("draft", "is required: there is nothing to activate"))
-            await self._check_content(rule, rule.draft, "draft")
-            self._append_draft(rule, at)
-
-        return await self._change("rule_activated", identity, etag, change)
 
     def _append_draft(self, rule: V, at: Timestamp | None) -> None:
         now = self._clock()

@@ -259,17 +259,6 @@ async def test_an_object_fits_into_a_commit(
     assert len(entry.value) < MAX_COMMIT_BYTES - 64 * 1024
 
 
-async def test_put_activates_the_draft_at_once(world: World, clock: Clock) -> None:
-    stored = await world.schedule("put", schedule("new", draft=named("new")))
-    assert (numbers(stored), in_force(stored, clock)) == ([1], "new")
-    clock.advance(1)
-    again = await world.schedule("put", schedule("new", draft=named("new")))
-    assert (numbers(again), again.etag) == ([1], stored.etag)
-    changed = await world.schedule("put", schedule("new", draft=named("other")))
-    assert (numbers(changed), in_force(changed, clock)) == ([1, 2], "other")
-    assert not (await world.schedule("put", schedule("bare", draft=None))).revisions
-
-
 steps = st.lists(
     st.one_of(
         st.tuples(st.just("edit"), st.integers(0, 3)),

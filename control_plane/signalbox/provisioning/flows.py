@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from signalbox.api.provisioning.v1 import provisioning_pb2 as pb
 from signalbox.api.types.v1 import flows_pb2
 from signalbox.domain import flow_check
-from signalbox.errors import FieldViolation, InUseError, NotFoundError
-from signalbox.provisioning import flow_references, validate, validate_flows
+from signalbox.errors import FieldViolation, InUseError
+from signalbox.provisioning import flow_references, references, validate, validate_flows
 from signalbox.provisioning.versioned import Versioned
 from signalbox.store import keys
 from signalbox.store.base import Put
@@ -28,16 +27,6 @@ class Flows(Versioned[flows_pb2.Flow]):
     message = flows_pb2.Flow
     content = "graph"
     immutable = frozenset({"tenant", "id"})
-
-    async def list(self, request: pb.ListFlowsRequest) -> pb.ListFlowsResponse:
-        """One page of a tenant's flows, by id. NOT_FOUND if there is no such tenant."""
-        validate.require(validate.identifier(request.tenant, "tenant"))
-        flows, token = await self._page(
-            keys.flows_of(request.tenant), "ListFlows", request.tenant, request.page_size, request.page_token
-        )
-        if not flows and await self._store.get(keys.tenant(request.tenant)) is None:
-            raise NotFoundError("tenant", request.tenant)
-        return pb.ListFlowsResponse(flows=flows, next_page_token=token)
 
     def name(self, rule: flows_pb2.Flow) -> str:
         return f"{rule.tenant}/{rule.id}"
@@ -72,10 +61,9 @@ class Flows(Versioned[flows_pb2.Flow]):
         return [Put(keys.flow_index(rule.tenant, rule.id), flow_references.index(rule, self._clock()).encode())]
 
     async def _check_owner(self, rule: flows_pb2.Flow) -> None:
-        if await self._store.get(keys.tenant(rule.tenant)) is None:
-            raise NotFoundError("tenant", rule.tenant)
+        await self.check_parent(rule.tenant)
 
     async def _check_unused(self, rule: flows_pb2.Flow) -> None:
-        for entry in (await self._store.list(keys.numbers_of(rule.tenant))).entries:
-            if f"flow:{rule.id}" in entry.value.decode().split():
-                raise InUseError("flow", self.name(rule), f"number {keys.last_part(entry.key)}")
+        user = await references.number_with(self._store, self.resource, rule.tenant, rule.id)
+        if user:
+            raise InUseError(self.resource, self.name(rule), user)

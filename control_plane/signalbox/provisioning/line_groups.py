@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from signalbox.api.provisioning.v1 import provisioning_pb2 as pb
 from signalbox.api.types.v1 import flows_pb2
 from signalbox.domain.flow_check import Kind
-from signalbox.errors import FieldViolation, InUseError, NotFoundError
+from signalbox.errors import FieldViolation, InUseError
 from signalbox.provisioning import flow_references, validate, validate_flows
 from signalbox.provisioning.collection import Collection
 from signalbox.store import keys
@@ -25,16 +24,6 @@ class LineGroups(Collection[flows_pb2.LineGroup]):
     resource = "line_group"
     message = flows_pb2.LineGroup
     immutable = frozenset({"tenant", "id"})
-
-    async def list(self, request: pb.ListLineGroupsRequest) -> pb.ListLineGroupsResponse:
-        """One page of a tenant's line groups, by id. NOT_FOUND if there is no such tenant."""
-        validate.require(validate.identifier(request.tenant, "tenant"))
-        groups, token = await self._page(
-            keys.line_groups_of(request.tenant), "ListLineGroups", request.tenant, request.page_size, request.page_token
-        )
-        if not groups and await self._store.get(keys.tenant(request.tenant)) is None:
-            raise NotFoundError("tenant", request.tenant)
-        return pb.ListLineGroupsResponse(line_groups=groups, next_page_token=token)
 
     def name(self, rule: flows_pb2.LineGroup) -> str:
         return f"{rule.tenant}/{rule.id}"
@@ -57,8 +46,7 @@ class LineGroups(Collection[flows_pb2.LineGroup]):
         return [Put(keys.line_group_index(rule.tenant, rule.id), lines.encode())]
 
     async def _check_owner(self, rule: flows_pb2.LineGroup) -> None:
-        if await self._store.get(keys.tenant(rule.tenant)) is None:
-            raise NotFoundError("tenant", rule.tenant)
+        await self.check_parent(rule.tenant)
 
     async def _check_references(self, rule: flows_pb2.LineGroup) -> None:
         wanted = [keys.line(rule.tenant, one.line) for one in rule.lines]

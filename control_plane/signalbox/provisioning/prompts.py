@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from signalbox.api.provisioning.v1 import provisioning_pb2 as pb
 from signalbox.api.types.v1 import types_pb2
 from signalbox.domain.flow_check import Kind
-from signalbox.errors import FieldViolation, InUseError, NotFoundError
+from signalbox.errors import FieldViolation, InUseError
 from signalbox.provisioning import flow_references, validate, validate_flows
 from signalbox.provisioning.collection import Collection
 from signalbox.store import keys
@@ -22,16 +21,6 @@ class Prompts(Collection[types_pb2.Prompt]):
     resource = "prompt"
     message = types_pb2.Prompt
     immutable = frozenset({"tenant", "id"})
-
-    async def list(self, request: pb.ListPromptsRequest) -> pb.ListPromptsResponse:
-        """One page of a tenant's prompts, by id. NOT_FOUND if there is no such tenant."""
-        validate.require(validate.identifier(request.tenant, "tenant"))
-        prompts, token = await self._page(
-            keys.prompts_of(request.tenant), "ListPrompts", request.tenant, request.page_size, request.page_token
-        )
-        if not prompts and await self._store.get(keys.tenant(request.tenant)) is None:
-            raise NotFoundError("tenant", request.tenant)
-        return pb.ListPromptsResponse(prompts=prompts, next_page_token=token)
 
     def name(self, rule: types_pb2.Prompt) -> str:
         return f"{rule.tenant}/{rule.id}"
@@ -50,8 +39,7 @@ class Prompts(Collection[types_pb2.Prompt]):
         return validate_flows.prompt(rule)
 
     async def _check_owner(self, rule: types_pb2.Prompt) -> None:
-        if await self._store.get(keys.tenant(rule.tenant)) is None:
-            raise NotFoundError("tenant", rule.tenant)
+        await self.check_parent(rule.tenant)
 
     async def _check_unused(self, rule: types_pb2.Prompt) -> None:
         user = await flow_references.user(self._store, Kind.PROMPT, rule.tenant, rule.id, self._clock())

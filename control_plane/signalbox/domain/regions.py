@@ -167,7 +167,9 @@ class RegionTable:
             if region is not None:
                 return region
         if caller.kind is CallerKind.MOBILE:
-            return self._regions[self._segments[int(number[:_SEGMENT_DIGITS]) - FIRST_SEGMENT]]
+            segment = int(number[:_SEGMENT_DIGITS]) - FIRST_SEGMENT
+            # Another numbering plan may have mobiles elsewhere.
+            return self._regions[self._segments[segment]] if 0 <= segment < SEGMENTS else None
         if number[:1] == PLAN.trunk_prefix and caller.kind is not CallerKind.FOREIGN:
             return self._areas.get(number[:4]) or self._areas.get(number[:3])
         return None

@@ -106,6 +106,10 @@ class TestDelivered:
             assert region.area_code in PLAN.area_codes
             assert region.carrier is not Carrier.UNKNOWN
 
+    @pytest.mark.parametrize("number", ["12999991234", "20000001234", "7123456"])
+    def test_a_mobile_that_the_table_has_no_room_for_is_nowhere(self, table: RegionTable, number: str) -> None:
+        assert table.find(Caller(CallerKind.MOBILE, number)) is None
+
     @given(st.text(max_size=30), st.text("0123456789+", max_size=20))
     def test_nothing_raises(self, table: RegionTable, calling: str, asserted: str) -> None:
         region = table.find(caller(calling, asserted))

@@ -6,7 +6,7 @@ Who writes flows checks them as the domain's objects, and who decides calls read
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from google.protobuf.duration_pb2 import Duration
 
@@ -38,6 +38,8 @@ from signalbox.domain.regions import Carrier
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from signalbox.api.types.v1 import screening_pb2
 
 _DISTRIBUTIONS = {
     flows_pb2.DISTRIBUTION_UNSPECIFIED: Distribution.SEQUENTIAL,
@@ -142,7 +144,7 @@ def dial_lines(messages: Iterable[flows_pb2.DialLine]) -> tuple[DialLine, ...]:
     return tuple(DialLine(sys.intern(one.line), one.weight or 1) for one in messages)
 
 
-def distribution(number: int) -> Distribution:
+def distribution(number: flows_pb2.Distribution.ValueType) -> Distribution:
     """The distribution of a number of ``types.v1.Distribution``. Raises KeyError for an unknown one."""
     return _DISTRIBUTIONS[number]
 
@@ -183,7 +185,7 @@ def _region_branch(branch: RegionBranch) -> flows_pb2.RegionBranch:
         provinces=sorted(branch.provinces),
         area_codes=sorted(branch.area_codes),
         groups=branch.groups,
-        carriers=sorted(carrier.value for carrier in branch.carriers),
+        carriers=cast("list[screening_pb2.Carrier.ValueType]", sorted(carrier.value for carrier in branch.carriers)),
         next=branch.next,
     )
 

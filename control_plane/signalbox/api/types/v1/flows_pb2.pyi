@@ -43,7 +43,7 @@ class _DistributionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Distribu
     DISTRIBUTION_STICKY: _Distribution.ValueType  # 6
     """The line that served this caller last, then in the order given."""
     DISTRIBUTION_ALL: _Distribution.ValueType  # 7
-    """All together; the first to answer wins."""
+    """All together, at most 8; the first to answer wins."""
 
 class Distribution(_Distribution, metaclass=_DistributionEnumTypeWrapper):
     """How the lines of a dial are chosen. A line that is at its cap is passed over; one that is busy, does not answer or
@@ -66,7 +66,7 @@ DISTRIBUTION_LEAST_RECENT: Distribution.ValueType  # 5
 DISTRIBUTION_STICKY: Distribution.ValueType  # 6
 """The line that served this caller last, then in the order given."""
 DISTRIBUTION_ALL: Distribution.ValueType  # 7
-"""All together; the first to answer wins."""
+"""All together, at most 8; the first to answer wins."""
 Global___Distribution: _TypeAlias = Distribution  # noqa: Y015
 
 class _HangUpCause:
@@ -652,7 +652,11 @@ Global___FlowNode: _TypeAlias = FlowNode  # noqa: Y015
 
 @_typing.final
 class FlowGraph(_message.Message):
-    """A flow's nodes. Every node can be reached from the entry, every path ends, no circle is without a node that needs voice."""
+    """A flow's nodes. As a draft it may be unfinished: only what is malformed is refused. To be activated it must be complete:
+    every node can be reached from the entry, from every node a path ends the call, what it refers to exists, and in every
+    circle something is played, or a line takes the call. (Of a dial that no line answers nothing is heard: its busy,
+    no_answer and failed make a circle as nodes without voice do.)
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -744,7 +748,7 @@ class Flow(_message.Message):
     etag: _builtins.str
     @_builtins.property
     def draft(self) -> Global___FlowGraph:
-        """What is edited; no call obeys it before it is activated."""
+        """What is edited, at most 64 KiB as protobuf; no call obeys it before it is activated."""
 
     @_builtins.property
     def revisions(self) -> _containers.RepeatedCompositeFieldContainer[Global___FlowRevision]:

@@ -66,6 +66,8 @@ class RoutingFake(routing_pb2_grpc.RoutingServiceServicer):
         self.hellos: list[pb.Edge] = []
         self.acks: list[str] = []
         self.nacks: list[pb.SnapshotNack] = []
+        self.reports: list[pb.CallReport] = []
+        self.report_status: grpc.StatusCode | None = None
         self._watchers: set[asyncio.Queue[pb.WatchEdgeResponse]] = set()
         self._health = health.aio.HealthServicer()
         self._server: grpc.aio.Server | None = None
@@ -162,6 +164,15 @@ class RoutingFake(routing_pb2_grpc.RoutingServiceServicer):
         finally:
             self._watchers.discard(snapshots)
             taking.cancel()
+
+    async def ReportCalls(
+        self, request: pb.ReportCallsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.ReportCallsResponse:
+        """Keeps reports, unless it is to refuse them with ``report_status``."""
+        if self.report_status is not None:
+            await context.abort(self.report_status, "as told")
+        self.reports.extend(request.reports)
+        return pb.ReportCallsResponse()
 
     def _answer(self, request: pb.DecideStreamRequest) -> pb.DecideStreamResponse:
         behaviour = self.behaviour

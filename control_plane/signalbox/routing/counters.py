@@ -17,14 +17,11 @@ from typing import TYPE_CHECKING, cast
 import structlog
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 
-from signalbox import address
+from signalbox import redis_client
 from signalbox.domain.claims import Claim, Claimed, uncounted
-from signalbox.errors import ConfigurationError, StoreUnavailableError
+from signalbox.errors import StoreUnavailableError
 from signalbox.routing import counters_script as script
 
 if TYPE_CHECKING:
@@ -62,7 +59,7 @@ class RedisCounters(Collector):
     """
 
     def __init__(self, redis: RedisSettings, settings: CountersSettings) -> None:
-        self._redis = _connection(redis)
+        self._redis = redis_client.connect(redis)
         self._timeout_s = redis.timeout_ms / 1000
         self._prefix = redis.prefix
         self._leases = (
@@ -230,29 +227,6 @@ class RedisCounters(Collector):
             # The first time, and after redis was started anew.
             answer = await self._redis.eval(script.SOURCE, *arguments)
         return cast("bytes", answer)
-
-
-def _connection(settings: RedisSettings) -> Redis:
-    host, port = address.split(settings.address)
-    tls = settings.tls
-    try:
-        password = settings.password_file.read_text().strip() if settings.password_file else None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"redis.password_file: {error}") from error
-    return Redis(
-        host=host,
-        port=port,
-        db=settings.database,
-        username=settings.username,
-        password=password,
-        protocol=2,
-        # Each attempt has its time limit here; nothing is tried twice.
-        retry=Retry(NoBackoff(), 0),
-        ssl=tls.enabled,
-        ssl_ca_certs=str(tls.ca_file) if tls.ca_file else None,
-        ssl_certfile=str(tls.cert_file) if tls.cert_file else None,
-        ssl_keyfile=str(tls.key_file) if tls.key_file else None,
-    )
 
 
 def _words(error: Exception) -> str:

@@ -106,7 +106,7 @@ async def test_a_call_that_ended_meanwhile_is_not_counted_afterwards(durable: Re
 
 
 async def test_counts_survive_kill_and_restart_under_load(durable: RedisServer) -> None:
-    """Three replicas, calls all the while, redis killed three times: at the end everything is free, and nothing hung."""
+    """Three replicas, calls all the while, redis killed three times: at the end all is free, and nothing hung."""
     replicas = [make(durable, timeout_ms=250) for _ in range(3)]
     tasks = [asyncio.create_task(replica.run()) for replica in replicas]
     stop = asyncio.Event()

@@ -24,6 +24,7 @@ from signalbox.edge.nodes import MediaNodes
 from signalbox.edge.pool import Pool
 from signalbox.edge.replica import State
 from signalbox.edge.reply import ReplyWriter
+from signalbox.edge.reporter import Reporter
 from signalbox.edge.stats import EdgeCollector, Stats
 from signalbox.edge.watch import EdgeWatch
 from signalbox.errors import ConfigurationError
@@ -77,6 +78,9 @@ class Sidecar:
         self.watch = EdgeWatch(Edge(id=settings.id, advertised_addresses=[advertised]), self.pool, self.applier)
         self.journal = Journal(settings.state_dir / "journal", settings.journal_max_mb * 1024 * 1024)
         self.follower = Follower(kamailio.event_dir, self.journal, self.control)
+        self.reporter = Reporter(
+            self.journal, settings.state_dir / "journal", settings.state_dir / "reported", self.pool
+        )
         self._registry = registry
         self._collector = EdgeCollector(self.stats, self._gauges)
         self._door = SideDoor(settings.metrics.listen, self.readiness, registry)
@@ -85,6 +89,7 @@ class Sidecar:
         """Start everything, wait for the stop, drain."""
         try:
             await asyncio.to_thread(self.journal.open)
+            await asyncio.to_thread(self.reporter.open)
             await asyncio.to_thread(self.follower.recover)
         except OSError as error:
             raise ConfigurationError(f"edge.state_dir: {error}") from error
@@ -98,6 +103,7 @@ class Sidecar:
         supervisor.spawn("beat", self.beat.run())
         supervisor.spawn("watch", self.watch.run())
         supervisor.spawn("follower", self.follower.run())
+        supervisor.spawn("reporter", self.reporter.run())
         supervisor.spawn("report", self._report())
         gc.collect()
         gc.freeze()
@@ -158,6 +164,7 @@ class Sidecar:
         yield "in_step", "1 if the proxy has the last snapshot in full.", self.applier.in_step, {}
         yield "journal_sequence", "Sequence of the last event taken over.", self.journal.sequence, {}
         yield "journal_acknowledged", "Sequence up to which events were shipped.", self.journal.acknowledged, {}
+        yield "journal_reported", "Sequence up to which calls were reported to routing.", self.reporter.sequence, {}
         yield "journal_bytes", "Size of the event journal.", self.journal.disk_bytes, {}
         yield "journal_lost", "Events given up for lack of disk since the start.", self.journal.lost, {}
         yield (

@@ -1,8 +1,8 @@
 """Tells the routing service which calls were answered and which ended, so that live counts are right.
 
 Follows the event journal from a position of its own, which moves when a replica has taken what is before it: every
-report arrives at least once, also after a crash of ours, and after an outage for as long as the journal holds. At most one
-message of reports is in memory.
+report arrives at least once, also after a crash of ours, and after an outage for as long as the journal holds. At most
+one message of reports is in memory.
 """
 
 from __future__ import annotations

@@ -191,7 +191,7 @@ def parse_date(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise ValueError("is not in the calendar") from None
+        raise ValueError("there is no such day") from None
 
 
 def _work_out(periods: Sequence[Period], calendar: Calendar | None, day: date) -> _Steps:

@@ -25,10 +25,12 @@ from signalbox.domain.flow import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
-    from signalbox.domain.flow import FlowGraph, Node
+    from signalbox.domain.flow import Exit, FlowGraph, Node
+
+    Ways = Mapping[str, tuple[Exit, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +84,11 @@ def structure(graph: FlowGraph) -> list[Violation]:
         found.append(Violation("entry", "is required"))
     elif graph.entry not in graph.nodes:
         found.append(Violation("entry", f"there is no node {graph.entry}"))
+    ways = {id: tuple(exits(node)) for id, node in graph.nodes.items()}
     for at, (id, node) in enumerate(graph.nodes.items()):
         found += [Violation(f"nodes[{at}].{field}", f"node {id}: {why}") for field, why in _incomplete(node)]
-        found += [Violation(f"nodes[{at}].{field}", f"node {id}: {why}") for field, why in _nowhere(graph, node)]
-    return [*found, *_unreachable(graph), *_endless(graph), *_silent_circles(graph)]
+        found += [Violation(f"nodes[{at}].{field}", f"node {id}: {why}") for field, why in _nowhere(ways, id)]
+    return [*found, *_unreachable(graph.entry, ways), *_endless(ways), *_silent_circles(ways)]
 
 
 def references(graph: FlowGraph) -> Iterator[Reference]:
@@ -169,60 +172,73 @@ def _incomplete(node: Node) -> Iterator[tuple[str, str]]:
                     yield f"menu.branches[{i}].digits", "is required"
 
 
-def _nowhere(graph: FlowGraph, node: Node) -> Iterator[tuple[str, str]]:
+def _nowhere(ways: Ways, id: str) -> Iterator[tuple[str, str]]:
     """Ways out of a node that lead to no node, though they have to."""
-    for exit in exits(node):
-        if exit.target and exit.target not in graph.nodes:
-            yield exit.field, f"there is no node {exit.target}"
-        elif exit.required and not exit.target:
-            yield exit.field, "is required"
+    for way in ways[id]:
+        if way.target and way.target not in ways:
+            yield way.field, f"there is no node {way.target}"
+        elif way.required and not way.target:
+            yield way.field, "is required"
 
 
-def _unreachable(graph: FlowGraph) -> Iterator[Violation]:
-    if graph.entry not in graph.nodes:
+def _unreachable(entry: str, ways: Ways) -> Iterator[Violation]:
+    if entry not in ways:
         return
-    reached = _closure([graph.entry], {id: _targets(graph, node) for id, node in graph.nodes.items()})
-    for at, id in enumerate(graph.nodes):
+    reached = _closure([entry], {id: [way.target for way in out if way.target in ways] for id, out in ways.items()})
+    for at, id in enumerate(ways):
         if id not in reached:
             yield Violation(f"nodes[{at}].id", f"node {id}: no way leads here from the entry")
 
 
-def _endless(graph: FlowGraph) -> Iterator[Violation]:
+def _endless(ways: Ways) -> Iterator[Violation]:
     """Nodes from which no way ends the call. A way to nowhere counts as an end here: it is a fault of its own."""
-    before: dict[str, list[str]] = {id: [] for id in graph.nodes}
+    before: dict[str, list[str]] = {id: [] for id in ways}
     ending = []
-    for id, node in graph.nodes.items():
-        ways = list(exits(node))
-        if not ways or any(way.target not in graph.nodes for way in ways):
+    for id, out in ways.items():
+        if not out or any(way.target not in ways for way in out):
             ending.append(id)
-        for way in ways:
+        for way in out:
             if way.target in before:
                 before[way.target].append(id)
     ends = _closure(ending, before)
-    for at, id in enumerate(graph.nodes):
+    for at, id in enumerate(ways):
         if id not in ends:
             yield Violation(f"nodes[{at}].id", f"node {id}: no way from here ends the call")
 
 
-def _silent_circles(graph: FlowGraph) -> Iterator[Violation]:
+def _silent_circles(ways: Ways) -> Iterator[Violation]:
     """Circles that are run through without anything being played or said: one of each knot of them, with its way."""
-    silent = {
-        id: [way for way in exits(node) if way.silent and way.target in graph.nodes] for id, node in graph.nodes.items()
-    }
-    onward = {id: [way.target for way in ways] for id, ways in silent.items()}
+    onward = {id: [way.target for way in out if way.silent and way.target in ways] for id, out in ways.items()}
+    circling = _leading_to_circles(onward)
     told: set[str] = set()
-    for at, (id, ways) in enumerate(silent.items()):
-        if id in told:
+    for at, id in enumerate(ways):
+        if id not in circling or id in told:
             continue
         circle = _way_back(id, onward)
         if circle:
-            field = next(way.field for way in ways if way.target == circle[1])
+            field = next(way.field for way in ways[id] if way.silent and way.target == circle[1])
             told |= _knot(id, onward)
-            way = " → ".join(circle)
-            yield Violation(f"nodes[{at}].{field}", f"node {id}: a circle in which nothing is played: {way}")
+            yield Violation(
+                f"nodes[{at}].{field}", f"node {id}: a circle in which nothing is played: {' → '.join(circle)}"
+            )
 
 
-def _way_back(start: str, onward: Mapping[str, Iterable[str]]) -> list[str]:
+def _leading_to_circles(onward: Mapping[str, Sequence[str]]) -> set[str]:
+    """Nodes from which a circle can be reached: what is left when nodes that lead nowhere go, one after the other."""
+    before = _turned(onward)
+    left = {id: len(targets) for id, targets in onward.items()}
+    queue = [id for id, targets in onward.items() if not targets]
+    while queue:
+        id = queue.pop()
+        del left[id]
+        for one in before[id]:
+            left[one] -= 1
+            if not left[one]:
+                queue.append(one)
+    return set(left)
+
+
+def _way_back(start: str, onward: Mapping[str, Sequence[str]]) -> list[str]:
     """The shortest circle through a node, from it and to it; empty if there is none."""
     came: dict[str, str] = {}
     queue = deque([start])
@@ -241,20 +257,21 @@ def _way_back(start: str, onward: Mapping[str, Iterable[str]]) -> list[str]:
     return []
 
 
-def _knot(id: str, onward: Mapping[str, Iterable[str]]) -> set[str]:
+def _knot(id: str, onward: Mapping[str, Sequence[str]]) -> set[str]:
     """The nodes that are on a circle with a node."""
-    back: dict[str, list[str]] = {one: [] for one in onward}
-    for one, targets in onward.items():
+    return _closure([id], onward) & _closure([id], _turned(onward))
+
+
+def _turned(onward: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """The same ways, walked backwards."""
+    back: dict[str, list[str]] = {id: [] for id in onward}
+    for id, targets in onward.items():
         for target in targets:
-            back[target].append(one)
-    return _closure([id], onward) & _closure([id], back)
+            back[target].append(id)
+    return back
 
 
-def _targets(graph: FlowGraph, node: Node) -> list[str]:
-    return [way.target for way in exits(node) if way.target in graph.nodes]
-
-
-def _closure(start: Iterable[str], onward: Mapping[str, Iterable[str]]) -> set[str]:
+def _closure(start: Iterable[str], onward: Mapping[str, Sequence[str]]) -> set[str]:
     """The nodes that can be reached, with those to start from."""
     reached = set(start)
     queue = list(reached)

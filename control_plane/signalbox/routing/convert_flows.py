@@ -7,14 +7,12 @@ refused with its flow, so that such a thing in the store cannot stop the service
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from functools import lru_cache
 
-from signalbox.domain.flow import Flow, FlowRevision, LineGroup
+from signalbox.api.types.v1 import flows_pb2
+from signalbox.domain.flow import Flow, FlowGraph, FlowRevision, LineGroup
 from signalbox.domain.flow_check import structure
 from signalbox.store import codec, flowgraph
-
-if TYPE_CHECKING:
-    from signalbox.api.types.v1 import flows_pb2
 
 
 def line_group(message: flows_pb2.LineGroup) -> LineGroup:
@@ -38,11 +36,19 @@ def flow(message: flows_pb2.Flow) -> Flow:
 
 def _revision(owner: flows_pb2.Flow, message: flows_pb2.FlowRevision) -> FlowRevision:
     try:
-        graph = flowgraph.graph(message.graph)
+        graph = _graph(message.graph.SerializeToString(deterministic=True))
     except ValueError as error:
         raise codec.DamagedValueError(codec.key_of(owner), f"revision {message.number}: {error}") from error
-    wrong = structure(graph)
-    if wrong:
-        why = f"revision {message.number}: {wrong[0].field}: {wrong[0].reason}"
-        raise codec.DamagedValueError(codec.key_of(owner), why)
     return FlowRevision(message.number, message.activate_time.ToNanoseconds() / 1e9, graph)
+
+
+@lru_cache(maxsize=256)
+def _graph(serialized: bytes) -> FlowGraph:
+    """A graph that can be walked through. With every change of a flow all of its revisions come again: one is new.
+
+    Raises ValueError.
+    """
+    graph = flowgraph.graph(flows_pb2.FlowGraph.FromString(serialized))
+    for wrong in structure(graph):
+        raise ValueError(f"{wrong.field}: {wrong.reason}")
+    return graph

@@ -9,6 +9,7 @@ alternatives.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -111,9 +112,7 @@ class ScreeningEntries:
             content = _contents(await self._read(request.tenant, request.list, numbers))
             for number in numbers:
                 entries = sorted(content[number])
-                found += (
-                    [entry for entry in entries if entry > after] if after and number == page_of(after) else entries
-                )
+                found += [entry for entry in entries if entry > after] if number == begun else entries
             first, pages = numbers.stop, 4 * pages
         token = pagetoken.encode("ListScreeningEntries", parent, found[size - 1]) if len(found) > size else ""
         return pb.ListScreeningEntriesResponse(entries=map(_message, found[:size]), next_page_token=token)
@@ -184,6 +183,7 @@ class ScreeningEntries:
             if room < 0 and writes:
                 return Plan(False, [state.unchanged()], writes)
             writes.append(write)
+            await asyncio.sleep(0)
         writes += [state.put(ADDED, EMPTY), state.put(REMOVED, EMPTY)]
         return Plan(True, [state.unchanged()], writes)
 
@@ -194,7 +194,13 @@ class ScreeningEntries:
         head, *stored = await self._store.get_many([keys.screening_list(tenant, id), *wanted])
         if head is None:
             raise NotFoundError("screening_list", f"{tenant}/{id}" if tenant else id)
-        added, removed, *pages = (read_page(entry) if entry is not None else EMPTY for entry in stored)
+        found: list[Page] = []
+        for entry in stored:
+            found.append(read_page(entry) if entry is not None else EMPTY)
+            if entry is not None:
+                # All of them take long: others have their turn between.
+                await asyncio.sleep(0)
+        added, removed, *pages = found
         return _List(tenant, id, head.revision, added, removed, dict(zip(numbers, pages, strict=True)))
 
 

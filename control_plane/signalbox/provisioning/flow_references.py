@@ -77,10 +77,14 @@ async def user(store: Reader, kind: Kind, tenant: str, id: str, now: datetime) -
 
 
 def _uses(flow: flows_pb2.Flow, now: datetime) -> Iterator[tuple[Kind, str]]:
-    """Kind and id of all that a flow uses."""
+    """Kind and id of all that a flow uses. Raises DamagedValueError for what only a newer release knows."""
     first = needed_from([one.activate_time.ToNanoseconds() / 1e9 for one in flow.revisions], now.timestamp())
     for revision in flow.revisions[first:]:
-        for one in references(flowgraph.graph(revision.graph)):
+        try:
+            graph = flowgraph.graph(revision.graph)
+        except ValueError as error:
+            raise codec.DamagedValueError(codec.key_of(flow), f"revision {revision.number}: {error}") from error
+        for one in references(graph):
             yield one.kind, one.id
 
 

@@ -346,3 +346,14 @@ async def test_a_time_that_is_none(flows: Flows) -> None:
     request = pb.ActivateFlowRequest(tenant="acme", id="main", activate_time=Timestamp(seconds=1, nanos=-5))
     with pytest.raises(InvalidFieldError):
         await flows.activate(request)
+
+
+async def test_a_flow_of_a_newer_release_is_not_taken_for_one_that_uses_nothing(
+    flows: Flows, store: MemoryStore, clock: Clock
+) -> None:
+    await make(flows, flow().draft)
+    stored = await flows.get(NOBODY)
+    stored.revisions[0].graph.nodes[0].ClearField("dial")
+    await put(store, stored)
+    with pytest.raises(codec.DamagedValueError, match="revision 1: node a: is of no known kind"):
+        await flow_references.user(store, Kind.LINE, "acme", "a", clock.now)

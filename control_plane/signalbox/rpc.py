@@ -22,7 +22,7 @@ from signalbox.errors import ConfigurationError, SignalboxError, to_status
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from signalbox.settings import ServerTlsSettings
+    from signalbox.settings import ClientTlsSettings, ServerTlsSettings
 
 logger = structlog.get_logger(__name__)
 
@@ -66,6 +66,15 @@ def server_credentials(tls: ServerTlsSettings) -> grpc.ServerCredentials | None:
         [(_pem(tls.key_file), _pem(tls.cert_file))],
         root_certificates=_pem(tls.ca_file) if tls.ca_file else None,
         require_client_auth=tls.ca_file is not None,
+    )
+
+
+def channel_credentials(tls: ClientTlsSettings) -> grpc.ChannelCredentials:
+    """Credentials of a connection to a server. Raises ConfigurationError if a file is missing or cannot be read."""
+    return grpc.ssl_channel_credentials(
+        root_certificates=_pem(tls.ca_file) if tls.ca_file else None,
+        private_key=_pem(tls.key_file) if tls.key_file else None,
+        certificate_chain=_pem(tls.cert_file) if tls.cert_file else None,
     )
 
 

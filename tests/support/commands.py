@@ -14,12 +14,12 @@ from click.testing import CliRunner, Result
 from google.protobuf.duration_pb2 import Duration
 from grpc import aio
 from signalbox import rpc
-from signalbox.api.provisioning.v1 import provisioning_pb2_grpc
 from signalbox.api.routing.v1 import routing_pb2, routing_pb2_grpc
 from signalbox.cli import main
 from signalbox.errors import FieldViolation, InvalidFieldError
-from signalbox.provisioning.service import ProvisioningService
 from signalbox.store.memory import MemoryStore
+
+from support import provisioning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,7 +84,7 @@ def service(silent_service: None) -> Iterator[Service]:
     async def start() -> tuple[aio.Server, Service]:
         server = aio.server(options=rpc.server_options(reuse_port=False))
         store, explainer = MemoryStore(), Explainer()
-        provisioning_pb2_grpc.add_ProvisioningServiceServicer_to_server(ProvisioningService(store), server)
+        provisioning.service(store).add_to(server)
         routing_pb2_grpc.add_RoutingServiceServicer_to_server(explainer, server)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()

@@ -16,23 +16,38 @@ from signalbox import rpc
 from signalbox.api.provisioning.v1 import provisioning_pb2 as pb
 from signalbox.api.provisioning.v1 import provisioning_pb2_grpc
 from signalbox.api.types.v1 import types_pb2
+from signalbox.errors import RoutingUnavailableError
 from signalbox.provisioning import validate
-from signalbox.provisioning.service import ProvisioningService
+from signalbox.provisioning.access import OPERATOR, Principal
+from signalbox.provisioning.collection import Clock, utc_now
+from signalbox.provisioning.credentials import Authenticator
+from signalbox.provisioning.service import ProvisioningService, Unary
 from signalbox.store import codec, keys
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
 
+    from signalbox.api.routing.v1 import routing_pb2
     from signalbox.store.base import Compare, Delete, Entry, Listing, Put, Store
 
 Stub = provisioning_pb2_grpc.ProvisioningServiceStub
+
+
+async def no_explanation(principal: Principal, request: routing_pb2.ExplainRequest) -> routing_pb2.ExplainResponse:
+    """Stands in for a routing service that is not there."""
+    raise RoutingUnavailableError("no routing service answers")
+
+
+def service(store: Store, clock: Clock = utc_now, explain: Unary = no_explanation) -> ProvisioningService:
+    """A service whose callers are the operator unless they show an API key."""
+    return ProvisioningService(store, Authenticator(store, clock, anonymous=Principal(OPERATOR)), explain, clock)
 
 
 @asynccontextmanager
 async def serving(store: Store, **arguments: Any) -> AsyncIterator[Stub]:
     """A client of a new service over the store."""
     server = grpc.aio.server(options=rpc.server_options(reuse_port=False))
-    provisioning_pb2_grpc.add_ProvisioningServiceServicer_to_server(ProvisioningService(store, **arguments), server)
+    service(store, **arguments).add_to(server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:
@@ -133,7 +148,7 @@ async def check_integrity(store: Store, *, index: bool = True) -> None:
             lines = {id for stage in rule.stages for id in stage.lines}
             missing = {id for id in lines if keys.line(rule.tenant, id) not in rules}
             assert not missing, f"{key} dials {missing}"
-            expected[keys.number_of(rule.tenant, rule.number)] = " ".join(sorted(lines))
+            expected[keys.number_of(rule.tenant, rule.number)] = " ".join(sorted(f"line:{id}" for id in lines))
     if index:
         stored = (await store.list("index/numbers/")).entries
         assert {entry.key: entry.value.decode() for entry in stored} == expected
@@ -178,6 +193,11 @@ class Interleaving:
         """See Store."""
         await self._pause()
         return await self._store.commit(compares, writes)
+
+    async def grant_lease(self, ttl_s: int) -> int:
+        """See Store."""
+        await self._pause()
+        return await self._store.grant_lease(ttl_s)
 
     async def list(self, prefix: str) -> Listing:
         """See Store."""

@@ -10,12 +10,19 @@ from signalbox.api.types.v1 import types_pb2
 from signalbox.errors import (
     AlreadyExistsError,
     ConfigurationError,
+    CredentialsRefusedError,
+    CursorInvalidError,
     DrainingError,
     EtagMismatchError,
     FieldViolation,
     InUseError,
     InvalidFieldError,
     NotFoundError,
+    PassedOnError,
+    PermissionRefusedError,
+    RequestIdReusedError,
+    ResyncRequiredError,
+    RoutingUnavailableError,
     RulesNotLoadedError,
     SignalboxError,
     StoreFullError,
@@ -43,6 +50,12 @@ CASES = [
     (StoreUnavailableError("away"), "UNAVAILABLE", "STORE_UNAVAILABLE", {}),
     (StoreFullError("full"), "RESOURCE_EXHAUSTED", "STORE_FULL", {}),
     (DrainingError("bye"), "UNAVAILABLE", "DRAINING", {}),
+    (CredentialsRefusedError("who"), "UNAUTHENTICATED", "CREDENTIALS_REFUSED", {}),
+    (PermissionRefusedError("GetLine"), "PERMISSION_DENIED", "PERMISSION_REFUSED", {"method": "GetLine"}),
+    (RequestIdReusedError("r1"), "INVALID_ARGUMENT", "REQUEST_ID_REUSED", {"request_id": "r1"}),
+    (ResyncRequiredError("gone"), "OUT_OF_RANGE", "RESYNC_REQUIRED", {}),
+    (CursorInvalidError("forged"), "INVALID_ARGUMENT", "CURSOR_INVALID", {}),
+    (RoutingUnavailableError("away"), "UNAVAILABLE", "ROUTING_UNAVAILABLE", {}),
     (RulesNotLoadedError("empty"), "UNAVAILABLE", "RULES_NOT_LOADED", {}),
 ]  # fmt: skip
 
@@ -60,8 +73,13 @@ def test_every_error_has_its_status_and_reason(
 
 
 def test_all_reasons_are_covered() -> None:
-    reasons = set(types_pb2.ErrorReason.keys()) - {"ERROR_REASON_UNSPECIFIED", "INTERNAL", "CREDENTIALS_REFUSED"}
+    reasons = set(types_pb2.ErrorReason.keys()) - {"ERROR_REASON_UNSPECIFIED", "INTERNAL"}
     assert {case[2] for case in CASES} == reasons
+
+
+def test_an_error_that_is_passed_on_stays_as_it_came() -> None:
+    came = to_status(NotFoundError("line", "acme/a"))
+    assert to_status(PassedOnError(grpc.StatusCode.NOT_FOUND, came)) == came
 
 
 def test_invalid_fields_are_all_in_bad_request() -> None:

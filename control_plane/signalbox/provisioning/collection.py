@@ -5,9 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
-import structlog
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from signalbox.api.types.v1 import types_pb2
 from signalbox.errors import (
@@ -16,23 +16,12 @@ from signalbox.errors import (
     FieldViolation,
     NotFoundError,
 )
-from signalbox.provisioning import pagetoken, updatemask, validate
-from signalbox.provisioning.writer import Plan, Writer
-from signalbox.store import codec
+from signalbox.provisioning import updatemask, validate
+from signalbox.provisioning.writer import Plan, PlanWriter, Reader
+from signalbox.store import codec, keys
 from signalbox.store.base import Compare, Delete, Entry, Put
 
-if TYPE_CHECKING:
-    from google.protobuf.field_mask_pb2 import FieldMask
-
-    from signalbox.store.base import Store
-
-logger = structlog.get_logger(__name__)
-
-PAGE_SIZE_DEFAULT = 100
-PAGE_BYTES_MAX = 2 * 1024 * 1024
-"""A page ends early above this size: clients take messages of 4 MiB by default."""
-
-M = TypeVar("M", bound=types_pb2.Tenant | types_pb2.Trunk | types_pb2.Line | types_pb2.Number)
+M = TypeVar("M", bound=codec.Rule | types_pb2.ApiKey)
 
 Clock = Callable[[], datetime]
 
@@ -49,13 +38,19 @@ class Collection(ABC, Generic[M]):
     """What an object is called in errors, and the name of the field that holds one in requests."""
     message: type[M]
     """The type of an object."""
+    identity: ClassVar[str] = "id"
+    """The field that names it, within its tenant if it has one."""
     immutable: ClassVar[frozenset[str]]
     """Fields that never change."""
+    operators: ClassVar[frozenset[str]] = frozenset()
+    """Fields that only the operator changes."""
 
-    def __init__(self, store: Store, writer: Writer, clock: Clock = utc_now) -> None:
+    def __init__(self, store: Reader, writer: PlanWriter, clock: Clock = utc_now, viewer: str = "") -> None:
+        """``viewer``: the tenant that asks; "" for the operator, who sees everybody's objects."""
         self._store = store
         self._writer = writer
         self._clock = clock
+        self._viewer = viewer
 
     @abstractmethod
     def name(self, rule: M) -> str:
@@ -120,10 +115,11 @@ class Collection(ABC, Generic[M]):
         """Change the masked fields. With an etag only if it is the stored one; without a change nothing is written."""
         validate.require(self._identity(given, f"{self.resource}."))
         fence = await self._stored_fence(given)
+        fixed = self.immutable | self.operators if self._viewer else self.immutable
 
         async def plan() -> Plan[M]:
             entry, stored = await self._stored(given, fence, given.etag)
-            rule = updatemask.apply(stored, given, mask, self.immutable, self.resource)
+            rule = updatemask.apply(stored, given, mask, fixed, self.resource)
             validate.require(self._violations(rule))
             await self._check_references(rule)
             if rule == stored:
@@ -132,6 +128,13 @@ class Collection(ABC, Generic[M]):
             return Plan(rule, [Compare(entry.key, entry.revision)], [self._put(rule), *self._index(rule)])
 
         return await self._write("rule_updated", fence, plan)
+
+    async def put(self, given: M) -> M:
+        """Create the object, or replace it as a whole if it exists. With an etag it must exist, and have this one."""
+        validate.require(self._violations(given))
+        if not given.etag and await self._store.get(self._key(given)) is None:
+            return await self.create(given)
+        return await self.update(given, FieldMask())
 
     async def delete(self, identity: M, etag: str) -> None:
         """Delete the object; with an etag only if it is the stored one."""
@@ -146,30 +149,33 @@ class Collection(ABC, Generic[M]):
 
         await self._write("rule_deleted", fence, plan)
 
-    async def _page(self, prefix: str, method: str, parent: str, size: int, token: str) -> tuple[list[M], str]:
-        """One page of the objects below a prefix, and the token of the next one."""
-        validate.require(validate.page_size(size))
-        after = pagetoken.decode(method, parent, token)
-        size = size or PAGE_SIZE_DEFAULT
-        entries = await self._store.page(prefix, prefix + after if after else "", size + 1)
-        return self._cut(entries, method, parent, size)
+    async def entries(self, parent: str, after: str, limit: int) -> Sequence[Entry]:
+        """At most ``limit`` entries of a list, in its order, that come after a place ("": from its beginning).
 
-    def _cut(self, entries: Sequence[Entry], method: str, parent: str, size: int) -> tuple[list[M], str]:
-        """At most ``size`` objects and a bounded number of bytes of these, and the token of what comes after."""
-        rules: list[M] = []
-        room = PAGE_BYTES_MAX
-        for entry in entries[:size]:
-            room -= len(entry.value)
-            if rules and room < 0:
-                break
-            rules.append(self._decode(entry))
-        if len(rules) == len(entries):
-            return rules, ""
-        return rules, pagetoken.encode(method, parent, self._place(rules[-1]))
+        ``parent`` is the tenant whose objects are listed, "" for objects without one.
+        """
+        prefix = self._key(self._blank(parent))
+        return await self._store.page(prefix, prefix + after if after else "", limit)
 
-    def _place(self, rule: M) -> str:
+    def read(self, entry: Entry) -> M:
+        """The object of an entry."""
+        return self._decode(entry)
+
+    def place(self, rule: M) -> str:
         """The object's place in its list: its id."""
         return self._key(rule).rpartition("/")[2]
+
+    async def check_parent(self, parent: str) -> None:
+        """Raise NotFoundError if there is no such tenant."""
+        if parent and await self._store.get(keys.tenant(parent)) is None:
+            raise NotFoundError("tenant", parent)
+
+    def _blank(self, parent: str) -> M:
+        """An object of the parent without an id: its key is the prefix of all of them."""
+        blank = self.message()
+        if "tenant" in blank.DESCRIPTOR.fields_by_name:
+            setattr(blank, "tenant", parent)  # noqa: B010  # not all kinds have it
+        return blank
 
     async def _entry(self, identity: M) -> Entry:
         entry = await self._store.get(self._key(identity))
@@ -198,6 +204,6 @@ class Collection(ABC, Generic[M]):
         """Write, log it unless nothing changed, and return the object with its new etag."""
         rule, revision = await self._writer.write(fence, plan)
         if revision:
-            logger.info(event, resource=self.resource, id=self.name(rule), revision=revision)
+            self._writer.log(event, revision, resource=self.resource, id=self.name(rule))
             rule.etag = str(revision)
         return rule

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from signalbox.api.provisioning.v1 import provisioning_pb2 as pb
 from signalbox.api.types.v1 import types_pb2
+from signalbox.domain.flow_check import Kind
 from signalbox.errors import FieldViolation, InUseError, NotFoundError
-from signalbox.provisioning import validate
+from signalbox.provisioning import flow_references, line_groups, references, validate
 from signalbox.provisioning.collection import Collection
 from signalbox.store import keys
 
@@ -16,21 +16,11 @@ if TYPE_CHECKING:
 
 
 class Lines(Collection[types_pb2.Line]):
-    """All lines. One that a number dials cannot be deleted."""
+    """All lines. One that a number, a flow or a line group dials cannot be deleted."""
 
     resource = "line"
     message = types_pb2.Line
     immutable = frozenset({"tenant", "id"})
-
-    async def list(self, request: pb.ListLinesRequest) -> pb.ListLinesResponse:
-        """One page of a tenant's lines, by id. NOT_FOUND if there is no such tenant."""
-        validate.require(validate.identifier(request.tenant, "tenant"))
-        lines, token = await self._page(
-            keys.lines_of(request.tenant), "ListLines", request.tenant, request.page_size, request.page_token
-        )
-        if not lines and await self._store.get(keys.tenant(request.tenant)) is None:
-            raise NotFoundError("tenant", request.tenant)
-        return pb.ListLinesResponse(lines=lines, next_page_token=token)
 
     def name(self, rule: types_pb2.Line) -> str:
         return f"{rule.tenant}/{rule.id}"
@@ -53,6 +43,11 @@ class Lines(Collection[types_pb2.Line]):
             raise NotFoundError("tenant", rule.tenant)
 
     async def _check_unused(self, rule: types_pb2.Line) -> None:
-        for entry in (await self._store.list(keys.numbers_of(rule.tenant))).entries:
-            if rule.id in entry.value.decode().split():
-                raise InUseError("line", self.name(rule), f"number {keys.last_part(entry.key)}")
+        store, tenant, id = self._store, rule.tenant, rule.id
+        user = (
+            await references.number_with(store, "line", tenant, id)
+            or await line_groups.group_with(store, tenant, id)
+            or await flow_references.user(store, Kind.LINE, tenant, id, self._clock())
+        )
+        if user:
+            raise InUseError("line", self.name(rule), user)

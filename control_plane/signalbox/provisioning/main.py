@@ -10,9 +10,12 @@ import grpc
 import structlog
 
 from signalbox import process, rpc
-from signalbox.api.provisioning.v1 import provisioning_pb2_grpc
 from signalbox.errors import ConfigurationError, StoreUnavailableError
 from signalbox.metrics import SideDoor
+from signalbox.provisioning.access import OPERATOR, Principal
+from signalbox.provisioning.collection import utc_now
+from signalbox.provisioning.credentials import Authenticator
+from signalbox.provisioning.explain import Explainer
 from signalbox.provisioning.service import SERVICE, ProvisioningService
 from signalbox.store import keys
 from signalbox.store.etcd import EtcdStore
@@ -72,11 +75,13 @@ def serve(settings: Settings) -> None:
 
     async def main(supervisor: Supervisor) -> None:
         check_transport(settings.provisioning)
+        explainer = Explainer(settings.provisioning.routing, settings.provisioning.routing_tls)
         store = EtcdStore.open(settings.etcd)
         try:
-            await _serve(settings.provisioning, store, supervisor)
+            await _serve(settings.provisioning, store, explainer, supervisor)
         finally:
             await store.close()
+            await explainer.close()
 
     process.run(settings, "provisioning", main)
 
@@ -86,6 +91,8 @@ def check_transport(settings: ProvisioningSettings) -> None:
     if settings.insecure:
         if settings.tls.clients_authenticated:
             raise ConfigurationError("provisioning: insecure and tls exclude each other")
+        if settings.keys_listen:
+            raise ConfigurationError("provisioning: insecure and keys_listen exclude each other")
         logger.warning("serving_without_tls", listen=settings.listen)
     elif not settings.tls.clients_authenticated:
         raise ConfigurationError(
@@ -94,11 +101,17 @@ def check_transport(settings: ProvisioningSettings) -> None:
         )
 
 
-async def _serve(settings: ProvisioningSettings, store: Store, supervisor: Supervisor) -> None:
+async def _serve(settings: ProvisioningSettings, store: Store, explainer: Explainer, supervisor: Supervisor) -> None:
     server = grpc.aio.server(options=rpc.server_options(reuse_port=False))
-    provisioning_pb2_grpc.add_ProvisioningServiceServicer_to_server(ProvisioningService(store), server)
+    anonymous = Principal(OPERATOR) if settings.insecure else None
+    authenticator = Authenticator(store, utc_now, anonymous=anonymous)
+    ProvisioningService(store, authenticator, explainer.explain).add_to(server)
     health = await rpc.add_health_and_reflection(server, [SERVICE])
     port = rpc.bind(server, settings.listen, settings.tls)
+    if settings.keys_listen:
+        # Of one port all clients must show a certificate, or none is asked for one.
+        rpc.bind(server, settings.keys_listen, settings.tls.model_copy(update={"ca_file": None}))
+        logger.info("serving_api_keys", listen=settings.keys_listen)
     probe = StoreProbe(store, health)
     door = SideDoor(settings.metrics.listen, probe.readiness)
     await door.start()

@@ -7,41 +7,31 @@ import heapq
 from collections import deque
 from typing import TYPE_CHECKING
 
-from signalbox.api.provisioning.v1 import provisioning_pb2 as pb
 from signalbox.api.types.v1 import types_pb2
 from signalbox.errors import FieldViolation, NotFoundError
-from signalbox.provisioning import pagetoken, validate
-from signalbox.provisioning.collection import PAGE_SIZE_DEFAULT, Collection
+from signalbox.provisioning import references, validate
+from signalbox.provisioning.collection import Collection
 from signalbox.store import keys
 from signalbox.store.base import MAX_OPERATIONS, Entry, Put
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from signalbox.store.base import Store
+    from signalbox.provisioning.writer import Reader
 
 
 class Numbers(Collection[types_pb2.Number]):
-    """All numbers. Their lines are lines of their tenant."""
+    """All numbers. What they refer to is their tenant's; screening lists may be the operator's."""
 
     resource = "number"
     message = types_pb2.Number
+    identity = "number"
     immutable = frozenset({"number", "tenant"})
+    operators = frozenset({"state", "limits"})
 
-    async def list(self, request: pb.ListNumbersRequest) -> pb.ListNumbersResponse:
-        """One page by digits, of one tenant or of all. NOT_FOUND if there is no such tenant."""
-        tenant = request.tenant
-        violations = list(validate.page_size(request.page_size))
-        if tenant:
-            violations += validate.identifier(tenant, "tenant")
-        validate.require(violations)
-        after = pagetoken.decode("ListNumbers", tenant, request.page_token)
-        size = request.page_size or PAGE_SIZE_DEFAULT
-        entries = await (self._of_tenant(tenant, after, size + 1) if tenant else merged(self._store, after, size + 1))
-        if tenant and not entries and await self._store.get(keys.tenant(tenant)) is None:
-            raise NotFoundError("tenant", tenant)
-        numbers, token = self._cut(entries, "ListNumbers", tenant, size)
-        return pb.ListNumbersResponse(numbers=numbers, next_page_token=token)
+    async def entries(self, parent: str, after: str, limit: int) -> Sequence[Entry]:
+        """Of one tenant, or of all, by their digits."""
+        return await (self._of_tenant(parent, after, limit) if parent else merged(self._store, after, limit))
 
     async def _of_tenant(self, tenant: str, after: str, limit: int) -> Sequence[Entry]:
         prefix, found = keys.numbers_of(tenant), list[Entry]()
@@ -55,6 +45,13 @@ class Numbers(Collection[types_pb2.Number]):
             found += [entry for entry in entries if entry is not None]
             position = index[-1].key
         return found
+
+    async def _entry(self, identity: types_pb2.Number) -> Entry:
+        """A number of another tenant is to a tenant as one that does not exist."""
+        entry = await super()._entry(identity)
+        if self._viewer and self._decode(entry).tenant != self._viewer:
+            raise NotFoundError(self.resource, self.name(identity))
+        return entry
 
     def name(self, rule: types_pb2.Number) -> str:
         return rule.number
@@ -75,26 +72,43 @@ class Numbers(Collection[types_pb2.Number]):
         return validate.number(rule)
 
     def _index(self, rule: types_pb2.Number) -> Sequence[Put]:
-        lines = sorted({id for stage in rule.stages for id in stage.lines})
-        return [Put(keys.number_of(rule.tenant, rule.number), " ".join(lines).encode())]
+        named = [("line", id) for stage in rule.stages for id in stage.lines]
+        named += [("flow", rule.flow), ("flow", rule.over_limit_flow)]
+        named += [("screening_list", id) for id in (*rule.screening.blacklists, *rule.screening.whitelists)]
+        return [Put(keys.number_of(rule.tenant, rule.number), references.index(named))]
 
     async def _check_owner(self, rule: types_pb2.Number) -> None:
         if await self._store.get(keys.tenant(rule.tenant)) is None:
             raise NotFoundError("tenant", rule.tenant)
 
     async def _check_references(self, rule: types_pb2.Number) -> None:
-        ids = sorted({id for stage in rule.stages for id in stage.lines})
-        entries = await self._store.get_many([keys.line(rule.tenant, id) for id in ids])
-        missing = {id for id, entry in zip(ids, entries, strict=True) if entry is None}
+        named = list(_references(rule))
+        wanted = list(dict.fromkeys(key for _, _, places in named for key in places))
+        entries = await self._store.get_many(wanted)
+        there = {key for key, entry in zip(wanted, entries, strict=True) if entry is not None}
         validate.require(
-            FieldViolation(f"number.stages[{i}].lines[{j}]", f"tenant {rule.tenant} has no line {id}")
-            for i, stage in enumerate(rule.stages)
-            for j, id in enumerate(stage.lines)
-            if id in missing
+            FieldViolation(path, f"tenant {rule.tenant} has no {what}")
+            for path, what, places in named
+            if there.isdisjoint(places)
         )
 
 
-async def merged(store: Store, after: str, limit: int) -> Sequence[Entry]:
+def _references(rule: types_pb2.Number) -> Iterator[tuple[str, str, Sequence[str]]]:
+    """Every field that names another object: its path, what it names, and the keys of which one must exist."""
+    for i, stage in enumerate(rule.stages):
+        for j, id in enumerate(stage.lines):
+            yield f"number.stages[{i}].lines[{j}]", f"line {id}", [keys.line(rule.tenant, id)]
+    for field, id in (("flow", rule.flow), ("over_limit_flow", rule.over_limit_flow)):
+        if id:
+            yield f"number.{field}", f"flow {id}", [keys.flow(rule.tenant, id)]
+    lists = (("blacklists", rule.screening.blacklists), ("whitelists", rule.screening.whitelists))
+    for field, ids in lists:
+        for position, id in enumerate(ids):
+            places = [keys.screening_list(rule.tenant, id), keys.screening_list("", id)]
+            yield f"number.screening.{field}[{position}]", f"screening list {id}, nor has the operator", places
+
+
+async def merged(store: Reader, after: str, limit: int) -> Sequence[Entry]:
     """At most ``limit`` numbers of all partitions, in order of their digits, that come after the digits ``after``."""
     chunk = max(4, limit // 25)
     streams = [_Partition(store, prefix, after, chunk) for prefix in keys.NUMBER_PARTITIONS]
@@ -116,7 +130,7 @@ async def merged(store: Store, after: str, limit: int) -> Sequence[Entry]:
 class _Partition:
     """The numbers of one partition in order, read as they are needed."""
 
-    def __init__(self, store: Store, prefix: str, after: str, chunk: int) -> None:
+    def __init__(self, store: Reader, prefix: str, after: str, chunk: int) -> None:
         self._store = store
         self._prefix = prefix
         self._position = prefix + after if after else ""

@@ -21,7 +21,7 @@ def encode(method: str, parent: str, after: str) -> str:
     return base64.urlsafe_b64encode(_check(method, parent, after) + after.encode()).decode().rstrip("=")
 
 
-def decode(method: str, parent: str, token: str) -> str:
+def decode(method: str, parent: str, token: str, field: str = "page_token") -> str:
     """The id that the page begins after; "" for the first page, which has no token. Raises InvalidFieldError."""
     if not token:
         return ""
@@ -29,15 +29,15 @@ def decode(method: str, parent: str, token: str) -> str:
         content = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
         after = content[_CHECK_BYTES:].decode()
     except (binascii.Error, ValueError):
-        raise _refused() from None
+        raise _refused(field) from None
     # Made again and compared as a whole: several base64 texts stand for the same bytes.
     if not after or token != encode(method, parent, after):
-        raise _refused()
+        raise _refused(field)
     return after
 
 
-def _refused() -> InvalidFieldError:
-    return InvalidFieldError(FieldViolation("page_token", "was not given by a page of this request"))
+def _refused(field: str) -> InvalidFieldError:
+    return InvalidFieldError(FieldViolation(field, "was not given by a response to this request"))
 
 
 def _check(method: str, parent: str, after: str) -> bytes:

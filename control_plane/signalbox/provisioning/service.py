@@ -1,34 +1,50 @@
-"""The RPCs of ``signalbox.api.provisioning.v1``: each hands its request to the collection that it is about."""
+"""The RPCs of ``signalbox.api.provisioning.v1``.
+
+The standard methods of all kinds are made from the table of kinds; the others stand here by name. Every method goes
+through one wrapper: it is measured, its caller is found out and checked against the table of access, and its errors
+become statuses. A method of the API's description that has no handler stops the service from being made.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import functools
 import time
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing, contextmanager
+from types import MethodType
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import structlog
-from google.protobuf import empty_pb2
+from google.protobuf import message_factory
 from prometheus_client import Counter, Histogram
 
 from signalbox import rpc
 from signalbox.api.provisioning.v1 import provisioning_pb2 as pb
-from signalbox.api.provisioning.v1 import provisioning_pb2_grpc
-from signalbox.api.types.v1 import types_pb2
 from signalbox.errors import SignalboxError
+from signalbox.provisioning import access, kinds
+from signalbox.provisioning.apikeys import ApiKeys
+from signalbox.provisioning.apply import Apply
 from signalbox.provisioning.collection import Clock, utc_now
-from signalbox.provisioning.lines import Lines
-from signalbox.provisioning.numbers import Numbers
-from signalbox.provisioning.tenants import Tenants
-from signalbox.provisioning.trunks import Trunks
-from signalbox.provisioning.writer import Writer
+from signalbox.provisioning.screening_entries import ScreeningEntries
+from signalbox.provisioning.standard import Standard
+from signalbox.provisioning.watch import Watch
+from signalbox.provisioning.writes import Writes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from google.protobuf.descriptor import MethodDescriptor
+
+    from signalbox.provisioning.access import Principal
+    from signalbox.provisioning.credentials import Authenticator
+    from signalbox.provisioning.draft import Draft
+    from signalbox.provisioning.kinds import Kind
     from signalbox.store.base import Store
 
-SERVICE = pb.DESCRIPTOR.services_by_name["ProvisioningService"].full_name
+_DESCRIPTOR = pb.DESCRIPTOR.services_by_name["ProvisioningService"]
+SERVICE = _DESCRIPTOR.full_name
+METHODS: dict[str, MethodDescriptor] = dict(_DESCRIPTOR.methods_by_name)
 
 REQUESTS = Counter("signalbox_provisioning_requests_total", "Requests by method and status code.", ["method", "code"])
 SECONDS = Histogram(
@@ -39,134 +55,140 @@ SECONDS = Histogram(
 )
 
 Context = grpc.aio.ServicerContext[Any, Any]
-Response = TypeVar("Response")
-Method = Callable[["ProvisioningService", Any, Context], Awaitable[Response]]
+Unary = Callable[["Principal", Any], Awaitable[Any]]
+Stream = Callable[["Principal", Any], AsyncGenerator[Any, None]]
 
 
-def _method(handler: Method[Response]) -> Method[Response]:
-    """Measure a handler, bind who asks to the log, and turn errors into statuses."""
-    name = handler.__name__
+class ProvisioningService:
+    """The service; see the API's description for what each method does."""
 
-    @functools.wraps(handler)
-    async def measured(self: ProvisioningService, request: Any, context: Context) -> Response:
-        began = time.perf_counter()
-        code = "OK"
-        try:
-            with structlog.contextvars.bound_contextvars(method=name, client=_client(context)):
-                return await handler(self, request, context)
-        except SignalboxError as error:
-            code = error.status.name
-            raise
-        except asyncio.CancelledError:
-            code = grpc.StatusCode.CANCELLED.name
-            raise
-        except Exception:
-            code = grpc.StatusCode.INTERNAL.name
-            raise
-        finally:
-            REQUESTS.labels(name, code).inc()
-            SECONDS.labels(name).observe(time.perf_counter() - began)
+    def __init__(self, store: Store, authenticator: Authenticator, explain: Unary, clock: Clock = utc_now) -> None:
+        """``explain`` answers Explain."""
+        self._authenticator = authenticator
+        self._clock = clock
+        self._writes = Writes(store)
+        self._entries = ScreeningEntries(store)
+        self._unary: dict[str, Unary] = {}
+        for kind in kinds.ALL:
+            self._unary |= Standard(kind, store, self._writes, clock).methods()
+        # A key never changes: another one is made in its place.
+        del self._unary["UpdateApiKey"]
+        for name in ("Schedule", "Flow"):
+            self._unary[f"Activate{name}"] = self._versioned(kinds.BY_NAME[name], "activate")
+            self._unary[f"Rollback{name}"] = self._versioned(kinds.BY_NAME[name], "rollback")
+        self._unary |= {
+            "CreateApiKey": self._create_api_key,
+            "AddScreeningEntries": self._add_entries,
+            "RemoveScreeningEntries": self._remove_entries,
+            "ListScreeningEntries": self._list_entries,
+            "Apply": Apply(self._writes, clock),
+            "Explain": explain,
+        }
+        self._streams: dict[str, Stream] = {"Watch": Watch(store)}
+        odd = set(METHODS).symmetric_difference(self._unary.keys() | self._streams.keys())
+        if odd:
+            raise TypeError(f"described but not served, or the other way round: {', '.join(sorted(odd))}")
 
-    return rpc.serve_errors(measured)
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Serve it on a server. Call before the server starts."""
+        handlers = {name: self._handler(method) for name, method in METHODS.items()}
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+
+    def _handler(self, method: MethodDescriptor) -> grpc.RpcMethodHandler[Any, Any]:
+        deserialize = message_factory.GetMessageClass(method.input_type).FromString
+        serialize = message_factory.GetMessageClass(method.output_type).SerializeToString
+        if method.server_streaming:
+            stream = MethodType(_stream_endpoint(method.name, self._streams[method.name]), self)
+            return grpc.unary_stream_rpc_method_handler(stream, deserialize, serialize)
+        unary = MethodType(_unary_endpoint(method.name, self._unary[method.name]), self)
+        return grpc.unary_unary_rpc_method_handler(unary, deserialize, serialize)
+
+    async def admit(self, method: str, request: Any, context: Context) -> Principal:
+        """Who makes a call. Raises CredentialsRefusedError, and PermissionRefusedError if it may not be made."""
+        principal = await self._authenticator.principal(context)
+        access.check(principal, method, request)
+        return principal
+
+    def _versioned(self, kind: Kind, verb: str) -> Unary:
+        """Activate or roll back an object of a kind."""
+
+        async def handler(principal: Principal, request: Any) -> Any:
+            async def work(draft: Draft) -> Any:
+                return await getattr(kind.within(draft, self._clock, principal), verb)(request)
+
+            return await self._writes.run(principal, f"{verb}{kind.name}", request, kind.message, work)
+
+        return handler
+
+    async def _create_api_key(self, principal: Principal, request: pb.CreateApiKeyRequest) -> pb.CreateApiKeyResponse:
+        def work(draft: Draft) -> Awaitable[pb.CreateApiKeyResponse]:
+            return ApiKeys(draft, draft, self._clock, principal.tenant).issue(request.api_key)
+
+        return await self._writes.run(principal, "CreateApiKey", request, pb.CreateApiKeyResponse, work)
+
+    async def _add_entries(
+        self, principal: Principal, request: pb.AddScreeningEntriesRequest
+    ) -> pb.AddScreeningEntriesResponse:
+        def work(draft: Draft) -> Awaitable[pb.AddScreeningEntriesResponse]:
+            return self._entries.add(request, draft)
+
+        return await self._writes.run(principal, "AddScreeningEntries", request, pb.AddScreeningEntriesResponse, work)
+
+    async def _remove_entries(
+        self, principal: Principal, request: pb.RemoveScreeningEntriesRequest
+    ) -> pb.RemoveScreeningEntriesResponse:
+        def work(draft: Draft) -> Awaitable[pb.RemoveScreeningEntriesResponse]:
+            return self._entries.remove(request, draft)
+
+        return await self._writes.run(
+            principal, "RemoveScreeningEntries", request, pb.RemoveScreeningEntriesResponse, work
+        )
+
+    async def _list_entries(
+        self, principal: Principal, request: pb.ListScreeningEntriesRequest
+    ) -> pb.ListScreeningEntriesResponse:
+        return await self._entries.list(request)
 
 
-def _client(context: Context) -> str:
-    """Common name of the client's certificate; without TLS its address."""
-    for name in context.auth_context().get("x509_common_name", ()):
-        return name.decode(errors="replace")
-    return str(context.peer())
+@contextmanager
+def _measured(name: str) -> Iterator[None]:
+    """Count a request by how it ends, and how long it took."""
+    began = time.perf_counter()
+    code = "OK"
+    try:
+        yield
+    except SignalboxError as error:
+        code = error.status.name
+        raise
+    except (asyncio.CancelledError, GeneratorExit):
+        code = grpc.StatusCode.CANCELLED.name
+        raise
+    except Exception:
+        code = grpc.StatusCode.INTERNAL.name
+        raise
+    finally:
+        REQUESTS.labels(name, code).inc()
+        SECONDS.labels(name).observe(time.perf_counter() - began)
 
 
-class ProvisioningService(provisioning_pb2_grpc.ProvisioningServiceServicer):
-    """The servicer; see the API's description for what each method does."""
+def _unary_endpoint(name: str, method: Unary) -> Callable[..., Awaitable[Any]]:
+    async def endpoint(self: ProvisioningService, request: Any, context: Context) -> Any:
+        with _measured(name), structlog.contextvars.bound_contextvars(method=name):
+            principal = await self.admit(name, request, context)
+            with structlog.contextvars.bound_contextvars(client=principal.name or str(context.peer())):
+                return await method(principal, request)
 
-    def __init__(self, store: Store, clock: Clock = utc_now) -> None:
-        writer = Writer(store)
-        self._tenants = Tenants(store, writer, clock)
-        self._trunks = Trunks(store, writer, clock)
-        self._lines = Lines(store, writer, clock)
-        self._numbers = Numbers(store, writer, clock)
+    endpoint.__name__ = name
+    return rpc.serve_errors(endpoint)
 
-    @_method
-    async def CreateTenant(self, request: pb.CreateTenantRequest, context: Context) -> types_pb2.Tenant:
-        return await self._tenants.create(request.tenant)
 
-    @_method
-    async def GetTenant(self, request: pb.GetTenantRequest, context: Context) -> types_pb2.Tenant:
-        return await self._tenants.get(types_pb2.Tenant(id=request.id))
+def _stream_endpoint(name: str, method: Stream) -> Callable[..., AsyncGenerator[Any, None]]:
+    async def endpoint(self: ProvisioningService, request: Any, context: Context) -> AsyncGenerator[Any, None]:
+        with _measured(name):
+            principal = await self.admit(name, request, context)
+            async with aclosing(method(principal, request)) as responses:
+                async for response in responses:
+                    yield response
 
-    @_method
-    async def ListTenants(self, request: pb.ListTenantsRequest, context: Context) -> pb.ListTenantsResponse:
-        return await self._tenants.list(request)
-
-    @_method
-    async def UpdateTenant(self, request: pb.UpdateTenantRequest, context: Context) -> types_pb2.Tenant:
-        return await self._tenants.update(request.tenant, request.update_mask)
-
-    @_method
-    async def DeleteTenant(self, request: pb.DeleteTenantRequest, context: Context) -> empty_pb2.Empty:
-        await self._tenants.delete(types_pb2.Tenant(id=request.id), request.etag)
-        return empty_pb2.Empty()
-
-    @_method
-    async def CreateTrunk(self, request: pb.CreateTrunkRequest, context: Context) -> types_pb2.Trunk:
-        return await self._trunks.create(request.trunk)
-
-    @_method
-    async def GetTrunk(self, request: pb.GetTrunkRequest, context: Context) -> types_pb2.Trunk:
-        return await self._trunks.get(types_pb2.Trunk(id=request.id))
-
-    @_method
-    async def ListTrunks(self, request: pb.ListTrunksRequest, context: Context) -> pb.ListTrunksResponse:
-        return await self._trunks.list(request)
-
-    @_method
-    async def UpdateTrunk(self, request: pb.UpdateTrunkRequest, context: Context) -> types_pb2.Trunk:
-        return await self._trunks.update(request.trunk, request.update_mask)
-
-    @_method
-    async def DeleteTrunk(self, request: pb.DeleteTrunkRequest, context: Context) -> empty_pb2.Empty:
-        await self._trunks.delete(types_pb2.Trunk(id=request.id), request.etag)
-        return empty_pb2.Empty()
-
-    @_method
-    async def CreateLine(self, request: pb.CreateLineRequest, context: Context) -> types_pb2.Line:
-        return await self._lines.create(request.line)
-
-    @_method
-    async def GetLine(self, request: pb.GetLineRequest, context: Context) -> types_pb2.Line:
-        return await self._lines.get(types_pb2.Line(tenant=request.tenant, id=request.id))
-
-    @_method
-    async def ListLines(self, request: pb.ListLinesRequest, context: Context) -> pb.ListLinesResponse:
-        return await self._lines.list(request)
-
-    @_method
-    async def UpdateLine(self, request: pb.UpdateLineRequest, context: Context) -> types_pb2.Line:
-        return await self._lines.update(request.line, request.update_mask)
-
-    @_method
-    async def DeleteLine(self, request: pb.DeleteLineRequest, context: Context) -> empty_pb2.Empty:
-        await self._lines.delete(types_pb2.Line(tenant=request.tenant, id=request.id), request.etag)
-        return empty_pb2.Empty()
-
-    @_method
-    async def CreateNumber(self, request: pb.CreateNumberRequest, context: Context) -> types_pb2.Number:
-        return await self._numbers.create(request.number)
-
-    @_method
-    async def GetNumber(self, request: pb.GetNumberRequest, context: Context) -> types_pb2.Number:
-        return await self._numbers.get(types_pb2.Number(number=request.number))
-
-    @_method
-    async def ListNumbers(self, request: pb.ListNumbersRequest, context: Context) -> pb.ListNumbersResponse:
-        return await self._numbers.list(request)
-
-    @_method
-    async def UpdateNumber(self, request: pb.UpdateNumberRequest, context: Context) -> types_pb2.Number:
-        return await self._numbers.update(request.number, request.update_mask)
-
-    @_method
-    async def DeleteNumber(self, request: pb.DeleteNumberRequest, context: Context) -> empty_pb2.Empty:
-        await self._numbers.delete(types_pb2.Number(number=request.number), request.etag)
-        return empty_pb2.Empty()
+    endpoint.__name__ = name
+    return rpc.serve_errors(endpoint)

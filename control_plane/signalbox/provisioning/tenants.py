@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from signalbox.api.provisioning.v1 import provisioning_pb2 as pb
 from signalbox.api.types.v1 import types_pb2
 from signalbox.errors import FieldViolation, InUseError
 from signalbox.provisioning import validate
@@ -16,16 +15,11 @@ if TYPE_CHECKING:
 
 
 class Tenants(Collection[types_pb2.Tenant]):
-    """All tenants. One that has lines or numbers cannot be deleted."""
+    """All tenants. One that owns anything cannot be deleted."""
 
     resource = "tenant"
     message = types_pb2.Tenant
     immutable = frozenset({"id"})
-
-    async def list(self, request: pb.ListTenantsRequest) -> pb.ListTenantsResponse:
-        """One page, by id."""
-        tenants, token = await self._page(keys.TENANTS, "ListTenants", "", request.page_size, request.page_token)
-        return pb.ListTenantsResponse(tenants=tenants, next_page_token=token)
 
     def name(self, rule: types_pb2.Tenant) -> str:
         return rule.id
@@ -43,6 +37,6 @@ class Tenants(Collection[types_pb2.Tenant]):
         return validate.tenant(rule)
 
     async def _check_unused(self, rule: types_pb2.Tenant) -> None:
-        for kind, prefix in (("line", keys.lines_of(rule.id)), ("number", keys.numbers_of(rule.id))):
+        for kind, prefix in keys.owned_by(rule.id).items():
             for entry in await self._store.page(prefix, "", 1):
                 raise InUseError("tenant", rule.id, f"{kind} {keys.last_part(entry.key)}")

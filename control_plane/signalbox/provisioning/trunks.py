@@ -1,32 +1,26 @@
-"""Trunks."""
+"""Trunks and the groups that they carry calls in."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from typing import TYPE_CHECKING
 
-from signalbox.api.provisioning.v1 import provisioning_pb2 as pb
 from signalbox.api.types.v1 import types_pb2
-from signalbox.errors import FieldViolation
+from signalbox.errors import FieldViolation, InUseError, InvalidFieldError
 from signalbox.provisioning import validate
 from signalbox.provisioning.collection import Collection
-from signalbox.store import keys
+from signalbox.store import codec, keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
 class Trunks(Collection[types_pb2.Trunk]):
-    """All trunks. No address belongs to two of them."""
+    """All trunks. No address belongs to two of them; what a group sends calls to has targets."""
 
     resource = "trunk"
     message = types_pb2.Trunk
     immutable = frozenset({"id"})
-
-    async def list(self, request: pb.ListTrunksRequest) -> pb.ListTrunksResponse:
-        """One page, by id."""
-        trunks, token = await self._page(keys.TRUNKS, "ListTrunks", "", request.page_size, request.page_token)
-        return pb.ListTrunksResponse(trunks=trunks, next_page_token=token)
 
     def name(self, rule: types_pb2.Trunk) -> str:
         return rule.id
@@ -47,6 +41,68 @@ class Trunks(Collection[types_pb2.Trunk]):
         listing = await self._store.list(keys.TRUNKS)
         others = [self._decode(entry) for entry in listing.entries if entry.key != self._key(rule)]
         validate.require(overlaps(rule, others))
+        group = "" if rule.targets else await self._group(rule)
+        if group:
+            raise InvalidFieldError(
+                FieldViolation("trunk.targets", f"is required: trunk group {group} sends calls here")
+            )
+
+    async def _check_unused(self, rule: types_pb2.Trunk) -> None:
+        group = await self._group(rule)
+        if group:
+            raise InUseError("trunk", rule.id, f"trunk_group {group}")
+
+    async def _group(self, rule: types_pb2.Trunk) -> str:
+        """The first group that the trunk is in; "" if there is none."""
+        for entry in (await self._store.list(keys.TRUNK_GROUPS)).entries:
+            group = codec.decode(types_pb2.TrunkGroup, entry)
+            if any(member.trunk == rule.id for member in group.members):
+                return group.id
+        return ""
+
+
+class TrunkGroups(Collection[types_pb2.TrunkGroup]):
+    """All trunk groups. No prefix belongs to two of them."""
+
+    resource = "trunk_group"
+    message = types_pb2.TrunkGroup
+    immutable = frozenset({"id"})
+
+    def name(self, rule: types_pb2.TrunkGroup) -> str:
+        return rule.id
+
+    def _key(self, rule: types_pb2.TrunkGroup) -> str:
+        return keys.trunk_group(rule.id)
+
+    def _fence(self, rule: types_pb2.TrunkGroup) -> str:
+        return keys.TRUNK_FENCE
+
+    def _identity(self, rule: types_pb2.TrunkGroup, at: str) -> Iterable[FieldViolation]:
+        return validate.identifier(rule.id, f"{at}id")
+
+    def _violations(self, rule: types_pb2.TrunkGroup) -> Iterable[FieldViolation]:
+        return validate.trunk_group(rule)
+
+    async def _check_references(self, rule: types_pb2.TrunkGroup) -> None:
+        entries = await self._store.get_many([keys.trunk(member.trunk) for member in rule.members])
+        violations: list[FieldViolation] = []
+        for position, (member, entry) in enumerate(zip(rule.members, entries, strict=True)):
+            path = f"trunk_group.members[{position}].trunk"
+            if entry is None:
+                violations.append(FieldViolation(path, f"there is no trunk {member.trunk}"))
+            elif not codec.decode(types_pb2.Trunk, entry).targets:
+                violations.append(FieldViolation(path, f"trunk {member.trunk} has no targets"))
+        taken: dict[str, str] = {}
+        for stored in (await self._store.list(keys.TRUNK_GROUPS)).entries:
+            if stored.key != self._key(rule):
+                other = self._decode(stored)
+                taken.update(dict.fromkeys(other.prefixes, other.id))
+        violations += [
+            FieldViolation(f"trunk_group.prefixes[{position}]", f"is of trunk group {taken[prefix]}")
+            for position, prefix in enumerate(rule.prefixes)
+            if prefix in taken
+        ]
+        validate.require(violations)
 
 
 def overlaps(trunk: types_pb2.Trunk, others: Iterable[types_pb2.Trunk]) -> Iterable[FieldViolation]:

@@ -50,14 +50,18 @@ def apply(stored: M, given: M, mask: FieldMask, immutable: Set[str], path: str) 
     merged.CopyFrom(stored)
     for name in sorted(paths & known - OUTPUT_ONLY):
         if name in immutable:
-            value = getattr(given, name)
-            if value and value != getattr(stored, name):
+            if _present(given, name) and getattr(given, name) != getattr(stored, name):
                 violations.append(FieldViolation(f"{path}.{name}", "cannot be changed"))
         else:
             _copy_field(given, merged, name)
     if violations:
         raise InvalidFieldError(*violations)
     return merged
+
+
+def _present(message: Message, name: str) -> bool:
+    """True if a field has a value: is set, or not the empty value of its type."""
+    return any(field.name == name for field, _ in message.ListFields())
 
 
 def _copy_field(source: M, target: M, name: str) -> None:

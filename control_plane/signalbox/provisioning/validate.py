@@ -8,17 +8,17 @@ from __future__ import annotations
 import ipaddress
 import re
 import unicodedata
+import zoneinfo
 from typing import TYPE_CHECKING
 
+from signalbox.api.types.v1 import types_pb2
 from signalbox.errors import FieldViolation, InvalidFieldError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sized
+    from collections.abc import Iterable, Iterator, Sequence, Sized
 
     from google.protobuf.duration_pb2 import Duration
     from google.protobuf.message import Message
-
-    from signalbox.api.types.v1 import types_pb2
 
 DISPLAY_NAME_MAX = 200
 SOURCE_ADDRESSES_MAX = 64
@@ -29,9 +29,18 @@ PLAN_LINES_MAX = 16
 RING_TIME_MIN_MS = 1_000
 RING_TIME_MAX_MS = 180_000
 PAGE_SIZE_MAX = 1_000
+TARGETS_MAX = 8
+PREFIXES_MAX = 1_000
+MEMBERS_MAX = 16
+WEIGHT_MAX = 1_000
+SCREENING_LISTS_MAX = 16
+CALL_DURATION_MIN_S = 10
+CALL_DURATION_MAX_S = 24 * 3600
 
 _ID = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _NUMBER = re.compile(r"[0-9]{3,15}")
+_PREFIX = re.compile(r"[0-9]{0,15}")
+_TELEPHONE = re.compile(r"\+?[0-9]{3,20}")
 _USER = re.compile(r"[A-Za-z0-9\-_.!~*'()&=+$,]{1,64}")
 
 _ID_RULE = "must be 1 to 63 of a-z, 0-9 and '-', beginning with a letter"
@@ -67,13 +76,27 @@ def tenant(message: types_pb2.Tenant) -> Iterator[FieldViolation]:
     """A tenant as a request's field ``tenant``."""
     yield from identifier(message.id, "tenant.id")
     yield from display_name(message.display_name, "tenant.display_name")
+    yield from time_zone(message.time_zone, "tenant.time_zone")
 
 
 def trunk(message: types_pb2.Trunk) -> Iterator[FieldViolation]:
     """A trunk as a request's field ``trunk``. Overlaps with other trunks are not looked at."""
     yield from identifier(message.id, "trunk.id")
     yield from display_name(message.display_name, "trunk.display_name")
-    yield from count(message.source_addresses, SOURCE_ADDRESSES_MAX, "trunk.source_addresses")
+    yield from enums(message, "trunk")
+    if message.source_addresses or not message.targets:
+        yield from count(message.source_addresses, SOURCE_ADDRESSES_MAX, "trunk.source_addresses")
+    yield from _sources(message)
+    if len(message.targets) > TARGETS_MAX:
+        yield FieldViolation("trunk.targets", f"must have at most {TARGETS_MAX} entries")
+    for position, target in enumerate(message.targets):
+        path = f"trunk.targets[{position}]"
+        yield from host(target.host, f"{path}.host")
+        yield from port(target.port, f"{path}.port")
+        yield from enums(target, path)
+
+
+def _sources(message: types_pb2.Trunk) -> Iterator[FieldViolation]:
     networks: list[tuple[int, Network]] = []
     for position, text in enumerate(message.source_addresses):
         path = f"trunk.source_addresses[{position}]"
@@ -89,6 +112,24 @@ def trunk(message: types_pb2.Trunk) -> Iterator[FieldViolation]:
         networks.append((position, own))
 
 
+def trunk_group(message: types_pb2.TrunkGroup) -> Iterator[FieldViolation]:
+    """A trunk group as a request's field ``trunk_group``. Neither its trunks nor other groups are looked at."""
+    yield from identifier(message.id, "trunk_group.id")
+    yield from display_name(message.display_name, "trunk_group.display_name")
+    yield from count(message.prefixes, PREFIXES_MAX, "trunk_group.prefixes")
+    yield from different(message.prefixes, "trunk_group.prefixes", "prefix")
+    for position, prefix in enumerate(message.prefixes):
+        if not _PREFIX.fullmatch(prefix):
+            yield FieldViolation(f"trunk_group.prefixes[{position}]", "must be at most 15 digits")
+    yield from count(message.members, MEMBERS_MAX, "trunk_group.members")
+    yield from different([member.trunk for member in message.members], "trunk_group.members", "trunk", ".trunk")
+    for position, member in enumerate(message.members):
+        path = f"trunk_group.members[{position}]"
+        yield from identifier(member.trunk, f"{path}.trunk")
+        if member.weight > WEIGHT_MAX:
+            yield FieldViolation(f"{path}.weight", f"must be 0 to {WEIGHT_MAX}")
+
+
 def line(message: types_pb2.Line) -> Iterator[FieldViolation]:
     """A line as a request's field ``line``."""
     yield from identifier(message.tenant, "line.tenant")
@@ -98,24 +139,64 @@ def line(message: types_pb2.Line) -> Iterator[FieldViolation]:
         yield FieldViolation("line.user", "is required")
     elif not _USER.fullmatch(message.user):
         yield FieldViolation("line.user", "must be 1 to 64 of A-Z a-z 0-9 - _ . ! ~ * ' ( ) & = + $ ,")
-    yield from _host(message.host, "line.host")
-    if message.port > 65_535:
-        yield FieldViolation("line.port", "must be 0 to 65535")
+    if message.host:
+        yield from host(message.host, "line.host")
+        yield from port(message.port, "line.port")
+    else:
+        if message.user and not _TELEPHONE.fullmatch(message.user):
+            yield FieldViolation("line.user", "must be a telephone number where there is no host")
+        if message.port:
+            yield FieldViolation("line.port", "must be 0 where there is no host")
     yield from enums(message, "line")
 
 
 def number(message: types_pb2.Number) -> Iterator[FieldViolation]:
-    """A number as a request's field ``number``. Whether its lines exist is not looked at."""
+    """A number as a request's field ``number``. Whether what it refers to exists is not looked at."""
     yield from digits(message.number, "number.number")
     yield from identifier(message.tenant, "number.tenant")
     yield from enums(message, "number")
-    yield from count(message.stages, STAGES_MAX, "number.stages")
+    if message.flow:
+        yield from identifier(message.flow, "number.flow")
+        if message.stages:
+            yield FieldViolation("number.stages", "must be empty where there is a flow")
+    else:
+        yield from count(message.stages, STAGES_MAX, "number.stages")
     for position, stage in enumerate(message.stages):
         yield from _stage(stage, f"number.stages[{position}]")
     lines = sum(len(stage.lines) for stage in message.stages)
     if lines > PLAN_LINES_MAX:
         reason = f"must have at most {PLAN_LINES_MAX} lines in all stages together, a line in two stages counted twice"
         yield FieldViolation("number.stages", f"{reason}; there are {lines}")
+    yield from _lists(message.screening.blacklists, "number.screening.blacklists")
+    yield from _lists(message.screening.whitelists, "number.screening.whitelists")
+    if message.over_limit_flow:
+        yield from identifier(message.over_limit_flow, "number.over_limit_flow")
+    if message.HasField("max_call_duration"):
+        given = message.max_call_duration
+        if given.nanos or not CALL_DURATION_MIN_S <= given.seconds <= CALL_DURATION_MAX_S:
+            yield FieldViolation("number.max_call_duration", "must be 10 s to 24 h in whole seconds")
+
+
+def api_key(message: types_pb2.ApiKey) -> Iterator[FieldViolation]:
+    """An API key as a request's field ``api_key``."""
+    if message.tenant:
+        yield from identifier(message.tenant, "api_key.tenant")
+    yield from identifier(message.id, "api_key.id")
+    yield from display_name(message.display_name, "api_key.display_name")
+    if message.tenant:
+        if message.role not in {types_pb2.ROLE_TENANT_ADMINISTRATOR, types_pb2.ROLE_TENANT_READER}:
+            reason = "must be ROLE_TENANT_ADMINISTRATOR or ROLE_TENANT_READER for a tenant"
+            yield FieldViolation("api_key.role", reason)
+    elif message.role != types_pb2.ROLE_OPERATOR:
+        yield FieldViolation("api_key.role", "must be ROLE_OPERATOR without a tenant")
+
+
+def _lists(ids: Sequence[str], path: str) -> Iterator[FieldViolation]:
+    if len(ids) > SCREENING_LISTS_MAX:
+        yield FieldViolation(path, f"must have at most {SCREENING_LISTS_MAX} entries")
+    for position, id in enumerate(ids):
+        yield from identifier(id, f"{path}[{position}]")
+    yield from different(ids, path, "list")
 
 
 def page_size(size: int) -> Iterator[FieldViolation]:
@@ -175,6 +256,41 @@ def duration(value: Duration, least_ms: int, most_ms: int, path: str) -> Iterato
         yield FieldViolation(path, f"must be {least_ms // 1000} s to {most_ms // 1000} s in whole milliseconds")
 
 
+def host(text: str, path: str) -> Iterator[FieldViolation]:
+    """An address that requests are sent to. Names are refused: no DNS in SIP workers."""
+    if not text:
+        yield FieldViolation(path, "is required")
+        return
+    try:
+        _unicast(text)
+    except ValueError as error:
+        yield FieldViolation(path, str(error))
+
+
+def port(value: int, path: str) -> Iterator[FieldViolation]:
+    """A port, or 0 for the default."""
+    if value > 65_535:
+        yield FieldViolation(path, "must be 0 to 65535")
+
+
+def time_zone(name: str, path: str) -> Iterator[FieldViolation]:
+    """An IANA name of a time zone; empty: the default."""
+    try:
+        if name:
+            zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        yield FieldViolation(path, 'must be the IANA name of a time zone, e.g. "Asia/Shanghai"')
+
+
+def different(values: Sequence[str], path: str, what: str, part: str = "") -> Iterator[FieldViolation]:
+    """Values that must all differ; ``part`` goes behind the position of one that does not."""
+    seen: set[str] = set()
+    for position, value in enumerate(values):
+        if value in seen:
+            yield FieldViolation(f"{path}[{position}]{part}", f"{what} {value!r} is there already")
+        seen.add(value)
+
+
 def _unicast(text: str) -> None:
     """Raises ValueError with the reason unless the text is one address that a packet can come from or go to."""
     try:
@@ -188,16 +304,6 @@ def _unicast(text: str) -> None:
             raise ValueError(f"must be written as the IPv4 address {address.ipv4_mapped}")
     if address.is_multicast or address.is_unspecified or text == "255.255.255.255":
         raise ValueError("must be a unicast address")
-
-
-def _host(text: str, path: str) -> Iterator[FieldViolation]:
-    if not text:
-        yield FieldViolation(path, "is required")
-        return
-    try:
-        _unicast(text)
-    except ValueError as error:
-        yield FieldViolation(path, str(error))
 
 
 def _stage(stage: types_pb2.DialStage, path: str) -> Iterator[FieldViolation]:

@@ -135,9 +135,15 @@ def decode_any(entry: Entry) -> Object | None:
 
     Raises DamagedValueError.
     """
+    kind = kind_of(entry.key)
+    return decode(kind, entry) if kind else None
+
+
+def kind_of(key: str) -> type[Object] | None:
+    """The kind of object that a key is of; None for one of no known family."""
     for prefix, kind in _FAMILIES.items():
-        if entry.key.startswith(prefix):
-            return decode(kind, entry)
+        if key.startswith(prefix):
+            return kind
     return None
 
 

@@ -22,7 +22,7 @@
     index/schedules/<tenant>/<schedule>  calendars of the draft and of the revisions that were in force or to come
                                          when it was written, joined by a space; written with the schedule
     index/numbers/<tenant>/<number>      what the number refers to, e.g. "flow:main line:front-desk", joined by a space;
-                                         written with the number, so that a tenant's are found without reading everybody's
+                                         written with the number, so that a tenant's are found without reading all
     apikeys/<owner>/<key>                types.v1.ApiKey; the owner is a tenant, or "_" for the operator
     requests/<owner>/<digest>            the answer to a request that had a request id, under a lease; see requestids.py
     fences/tenants/<tenant>              empty; put by every write of the tenant's objects, so that checks of

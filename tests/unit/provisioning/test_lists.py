@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from signalbox.api.provisioning.v1 import provisioning_pb2 as pb
 from signalbox.api.types.v1 import types_pb2
-from signalbox.provisioning import collection
+from signalbox.provisioning import listing
 from signalbox.provisioning.numbers import merged
 from signalbox.store import codec, keys
 from signalbox.store.base import Put
@@ -104,7 +104,7 @@ async def test_a_token_of_another_list_is_refused(api: Stub, name: str) -> None:
 
 @lists
 async def test_a_large_page_ends_early(api: Stub, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collection, "PAGE_BYTES_MAX", 1)
+    monkeypatch.setattr(listing, "PAGE_BYTES_MAX", 1)
     method, request, field, id, expected = LISTS[name]
     page = await method(api)(request())
     assert [getattr(rule, id) for rule in getattr(page, field)] == expected[:1]

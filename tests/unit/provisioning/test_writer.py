@@ -9,7 +9,7 @@ import pytest
 from signalbox.errors import NotFoundError, StoreUnavailableError, WriteContentionError
 from signalbox.provisioning import writer as writer_module
 from signalbox.provisioning.writer import Plan, Writer
-from signalbox.store.base import Compare, CompareFailedError, Put
+from signalbox.store.base import Compare, Put
 from signalbox.store.memory import MemoryStore
 
 if TYPE_CHECKING:
@@ -141,11 +141,3 @@ async def test_a_cancelled_writer_leaves_its_turn() -> None:
         await task
     async with asyncio.timeout(5):
         assert (await writer.write(FENCE, plan))[0] == "done"
-
-
-async def test_compare_failures_of_a_plan_itself_are_not_swallowed() -> None:
-    async def broken() -> Plan[str]:
-        raise CompareFailedError("not from the commit")
-
-    with pytest.raises(CompareFailedError):
-        await Writer(MemoryStore()).write(FENCE, broken)

@@ -206,7 +206,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     RULES_NOT_LOADED: _ErrorReason.ValueType  # 9
     """No rules have been loaded yet. UNAVAILABLE."""
     CREDENTIALS_REFUSED: _ErrorReason.ValueType  # 10
-    """The caller presented no acceptable credentials. UNAUTHENTICATED. Not sent for now: TLS refuses before any answer."""
+    """The caller presented no acceptable credentials. UNAUTHENTICATED."""
     INTERNAL: _ErrorReason.ValueType  # 11
     """A defect of ours; the log has the details. INTERNAL."""
     WRITE_CONTENTION: _ErrorReason.ValueType  # 12
@@ -219,6 +219,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """What was asked to be resumed is no longer known: list again. OUT_OF_RANGE."""
     CURSOR_INVALID: _ErrorReason.ValueType  # 16
     """A cursor of a call flow is damaged, forged or too old. INVALID_ARGUMENT."""
+    ROUTING_UNAVAILABLE: _ErrorReason.ValueType  # 17
+    """No routing service answers. UNAVAILABLE; try again."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Enumerated reason in google.rpc.ErrorInfo.reason of every error (AIP-193); the domain is "signalbox". The
@@ -246,7 +248,7 @@ DRAINING: ErrorReason.ValueType  # 8
 RULES_NOT_LOADED: ErrorReason.ValueType  # 9
 """No rules have been loaded yet. UNAVAILABLE."""
 CREDENTIALS_REFUSED: ErrorReason.ValueType  # 10
-"""The caller presented no acceptable credentials. UNAUTHENTICATED. Not sent for now: TLS refuses before any answer."""
+"""The caller presented no acceptable credentials. UNAUTHENTICATED."""
 INTERNAL: ErrorReason.ValueType  # 11
 """A defect of ours; the log has the details. INTERNAL."""
 WRITE_CONTENTION: ErrorReason.ValueType  # 12
@@ -259,6 +261,8 @@ RESYNC_REQUIRED: ErrorReason.ValueType  # 15
 """What was asked to be resumed is no longer known: list again. OUT_OF_RANGE."""
 CURSOR_INVALID: ErrorReason.ValueType  # 16
 """A cursor of a call flow is damaged, forged or too old. INVALID_ARGUMENT."""
+ROUTING_UNAVAILABLE: ErrorReason.ValueType  # 17
+"""No routing service answers. UNAVAILABLE; try again."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final

@@ -17,7 +17,7 @@ back only by a rollback, which adds one of a higher number in the same step.
 from __future__ import annotations
 
 from abc import abstractmethod
-from datetime import UTC
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -46,6 +46,9 @@ CONTENT_BYTES_MAX = 64 * 1024
 """Largest draft."""
 TO_COME_MAX = 10
 """Most revisions that are to come."""
+
+CLOCKS_DIFFER = timedelta(seconds=1)
+"""What another replica activated that is so little to come was activated at once, by a clock ahead of ours."""
 
 LATEST_SECONDS = 253_402_300_799
 """End of the year 9999, the last moment of a Timestamp."""
@@ -117,7 +120,7 @@ class Versioned(Collection[V]):
             chosen = kept.get(request.revision)
             if chosen is None:
                 raise NotFoundError(f"{self.resource} revision", f"{self.name(rule)}/{request.revision}")
-            now = self._clock()
+            now = self._now(rule)
             if _nanoseconds(chosen) > _timestamp(now).ToNanoseconds():
                 raise InvalidFieldError(FieldViolation("revision", "is to come, not an earlier one"))
             content = getattr(chosen, self.content)
@@ -127,7 +130,7 @@ class Versioned(Collection[V]):
         return await self._change("rule_rolled_back", self._named(request), request.etag, change)
 
     def _append_draft(self, rule: V, at: Timestamp | None) -> None:
-        now = self._clock()
+        now = self._now(rule)
         begin = _timestamp(now) if at is None else at
         newest = rule.revisions[-1] if rule.revisions else None
         _check_time(rule, now, begin, "activate_time")
@@ -157,6 +160,12 @@ class Versioned(Collection[V]):
                 break
             first -= 1
         del rule.revisions[: min(first, needed)]
+
+    def _now(self, rule: V) -> datetime:
+        """The present, but not before a revision that has just been activated."""
+        now = self._clock()
+        newest = rule.revisions[-1].activate_time.ToDatetime(tzinfo=UTC) if rule.revisions else now
+        return newest if now < newest <= now + CLOCKS_DIFFER else now
 
     async def _check_content(self, rule: V, content: Any, path: str) -> None:
         validate.require(self._content_violations(content, path))

@@ -126,6 +126,20 @@ async def test_a_time_must_follow_all_that_is_to_come(world: World, clock: Clock
     assert in_force(await world.activate(), clock) == "three"
 
 
+async def test_clocks_of_replicas_may_differ_a_little(world: World, store: MemoryStore, clock: Clock) -> None:
+    """One that is behind does not take what was just activated elsewhere for something to come."""
+    behind = World(store, lambda: clock.now - versioned.CLOCKS_DIFFER)
+    await world.edit(named("one"))
+    await world.activate()
+    await behind.edit(named("two"))
+    stored = await behind.activate()
+    assert (numbers(stored), in_force(stored, clock)) == ([1, 2], "two")
+    stored = await behind.rollback(1)
+    assert (numbers(stored), in_force(stored, clock)) == ([1, 2, 3], "one")
+    far_behind = World(store, lambda: clock.now - versioned.CLOCKS_DIFFER - timedelta(microseconds=1))
+    assert "comes in force" in (await fails(far_behind.activate()))["activate_time"]
+
+
 async def test_few_revisions_may_be_to_come(world: World, clock: Clock) -> None:
     for hour in range(versioned.TO_COME_MAX):
         await world.edit(named(f"n{hour}"))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 from signalbox.api.routing.v1 import routing_pb2, routing_pb2_grpc
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from signalbox.store.base import Store
 
 NUMBER = "4001234567"
+T = TypeVar("T")
 
 
 def trunk(id: str = "carrier", *sources: str, **fields: Any) -> types_pb2.Trunk:
@@ -65,11 +66,14 @@ def listing(*messages: codec.Object, revision: int = 1) -> Listing:
     return Listing(sorted((entry(m, revision) for m in messages), key=lambda e: e.key), revision)
 
 
-def at_once(coroutine: Coroutine[Any, None, None]) -> None:
+def at_once(coroutine: Coroutine[Any, None, T]) -> T:
     """Run to its end what only lets others have their turn, with nobody else there."""
-    with suppress(StopIteration):
+    try:
         while True:
             coroutine.send(None)
+    except StopIteration as end:
+        result: T = end.value
+        return result
 
 
 async def put(store: Store, *messages: codec.Object) -> int:

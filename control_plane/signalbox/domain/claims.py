@@ -1,8 +1,8 @@
 """What a decision must have counted: the engine yields a :class:`Claim` and is sent a :class:`Claimed`.
 
 Counts are kept under names, the same that an explanation shows and a simulation is given: ``number/4001234567`` are its
-calls at once, ``number/4001234567/second`` its new calls of this second, ``number/4001234567/month`` those of this month;
-``tenant/…``, ``trunk/…`` and ``line/<tenant>/<line>`` likewise; ``turn/…`` is whose turn it is.
+calls at once, ``number/4001234567/second`` its new calls of this second, ``number/4001234567/month`` those of this
+month; ``tenant/…``, ``trunk/…`` and ``line/<tenant>/<line>`` likewise; ``turn/…`` is whose turn it is.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ class Order(Enum):
     GIVEN = "given"
     """As they stand."""
     TURN = "turn"
-    """Beginning with position turn modulo number of lines, then round; ``key`` names the turn. Each claim that is granted
-    takes the next turn, from 0 on."""
+    """Beginning with position turn modulo number of lines, then round; ``key`` names the turn. Each claim that is
+    granted takes the next turn, from 0 on."""
     LEAST_RECENT = "least_recent"
-    """The line first that was first for longest, those that never were before all others, equal ones as they stand. ``key``
-    names the record of when each line was; a line is when it is taken or answers."""
+    """The line first that was first for longest, those that never were before all others, equal ones as they stand.
+    ``key`` names the record of when each line was; a line is when it is taken or answers."""
     STICKY = "sticky"
     """The line that answered last under ``key`` first, then as they stand."""
 
@@ -74,9 +74,9 @@ class Claim:
     """All that a call may take.
 
     Granted as a whole: if any limit is reached nothing at all is taken, no turn either. Settling a claim of the same
-    ``call_id`` and ``part`` again gives the same :class:`Claimed` and counts nothing. A call has several parts when its flow
-    goes on after the first decision; what a later part takes of lines replaces what the earlier ones hold of lines, their
-    limits are kept. ``look``: nothing is taken, and :attr:`Claimed.counts` is told.
+    ``call_id`` and ``part`` again gives the same :class:`Claimed` and counts nothing. A call has several parts when
+    its flow goes on after the first decision; what a later part takes of lines replaces what the earlier ones hold of
+    lines, their limits are kept. ``look``: nothing is taken, and :attr:`Claimed.counts` is told.
     """
 
     call_id: str
@@ -91,10 +91,10 @@ class Claim:
 class Claimed:
     """What came of a claim.
 
-    ``over``: position of the first limit that is reached; -1: none, all is granted. ``dials``: for each dial the positions
-    of its free lines, in the order to try them; empty if a limit is reached. ``counted``: False if nothing could be counted,
-    and nothing was refused therefore. ``counts``: what was counted for each limit without this call, for a claim that
-    looks.
+    ``over``: position of the first limit that is reached; -1: none, all is granted. ``dials``: for each dial the
+    positions of its free lines, in the order to try them; empty if a limit is reached. ``counted``: False if nothing
+    could be counted, and nothing was refused therefore. ``counts``: what was counted for each limit without this
+    call, for a claim that looks.
     """
 
     over: int = -1
@@ -107,20 +107,24 @@ class Counters(Protocol):
     """Where counts are kept."""
 
     async def settle(self, claims: Sequence[Claim]) -> list[Claimed]:
-        """Settle claims in one round trip, in their order; one :class:`Claimed` for each. Raises nothing of its own: what
-        cannot be counted is :func:`uncounted`."""
+        """Settle claims in one round trip, in their order; one :class:`Claimed` for each. Raises nothing of its own:
+        what cannot be counted is :func:`uncounted`."""
+
+    def give_back(self, claims: Sequence[Claim]) -> None:
+        """Nobody waits for the answers to these any more: what nobody else got of them is free again, soon."""
 
 
 def uncounted(claim: Claim) -> Claimed:
-    """The answer to a claim when there are no counts: nothing is limited, all lines are free, turns fall at random by the
-    call's id."""
+    """The answer to a claim when there are no counts: nothing is limited, all lines are free, turns fall at random by
+    the call's id."""
     turn = zlib.crc32(f"{claim.call_id}/{claim.part}".encode())
     dials = tuple(_in_order(dial, turn)[: dial.most] for dial in claim.dials)
     return Claimed(dials=dials, counted=False)
 
 
 def supposed(claim: Claim, counts: Mapping[str, int]) -> Claimed:
-    """The answer to a claim if ``counts`` were the counts, by name; what is not named is 0 or was never. Nothing is taken."""
+    """The answer to a claim if ``counts`` were the counts, by name; what is not named is 0 or was never. Nothing is
+    taken."""
     found = tuple(counts.get(limit_name(limit), 0) for limit in claim.limits)
     over = next((at for at, limit in enumerate(claim.limits) if found[at] >= limit.most), -1)
     if over >= 0:

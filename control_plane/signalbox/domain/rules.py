@@ -6,88 +6,43 @@ next decision.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from signalbox.domain.flow import Flow, LineGroup
+from signalbox.domain.objects import Line, Number, Tenant, Trunk, TrunkGroup
+from signalbox.domain.regions import RegionGroup
+from signalbox.domain.schedules import Calendar, Schedule
+from signalbox.domain.screening import ScreeningLists
 
 if TYPE_CHECKING:
-    from signalbox.domain.decision import Decision
-
-DEFAULT_RING_MS = 30_000
-DEFAULT_SIP_PORT = 5060
+    from signalbox.domain.decided import Decision
 
 MEMO_LIMIT = 50_000
 """Most decisions that are remembered; all are forgotten when it is passed."""
 
-
-class Transport(Enum):
-    """Transport of SIP to a line (RFC 3261 section 18)."""
-
-    UDP = "udp"
-    TCP = "tcp"
-
-
-class MediaMode(Enum):
-    """Whether RTP passes through an rtpengine."""
-
-    ANCHOR = "anchor"
-    BYPASS = "bypass"
-
-
-@dataclass(frozen=True, slots=True)
-class Trunk:
-    """Where calls come in. ``source_addresses`` are addresses and CIDR networks."""
-
-    id: str
-    source_addresses: tuple[str, ...] = ()
-    disabled: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """Where a tenant answers. ``host`` is an IPv4 or IPv6 address without brackets."""
-
-    tenant: str
-    id: str
-    user: str
-    host: str
-    port: int = DEFAULT_SIP_PORT
-    transport: Transport = Transport.UDP
-    remove_identity: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class DialStage:
-    """Ids of lines that ring together, for ``ring_time_ms``."""
-
-    lines: tuple[str, ...]
-    ring_time_ms: int = DEFAULT_RING_MS
-
-
-@dataclass(frozen=True, slots=True)
-class Number:
-    """A service number in national form and its rule: stages in the order they are tried."""
-
-    number: str
-    tenant: str
-    stages: tuple[DialStage, ...]
-    suspended: bool = False
-    media: MediaMode = MediaMode.ANCHOR
+Owned = Line | LineGroup | Flow | Schedule | Calendar | RegionGroup
+"""What belongs to a tenant, or if the tenant is "" to the operator."""
+Item = Owned | Tenant | Trunk | TrunkGroup | Number
+OwnedT = TypeVar("OwnedT", Line, LineGroup, Flow, Schedule, Calendar, RegionGroup)
 
 
 class Rules:
-    """All trunks, lines and numbers, and a memo of what was decided for each number.
+    """All that was provisioned, and a memo of decisions.
 
-    A decision for a number depends only on the number and on lines of its tenant, so the memo is kept by tenant and
-    dropped for a tenant at once when one of its lines changes.
+    A decision is remembered for a number if it rests on nothing but the number and lines of its tenant. So the memo
+    is kept by tenant, and dropped for a tenant at once when one of its lines changes.
     """
 
-    __slots__ = ("_lines", "_memo", "_memo_size", "_numbers", "_trunks")
+    __slots__ = ("_carriers", "_groups", "_memo", "_memo_size", "_numbers", "_owned", "_tenants", "_trunks", "lists")
 
     def __init__(self) -> None:
+        self.lists = ScreeningLists()
         self._trunks: dict[str, Trunk] = {}
-        self._lines: dict[str, dict[str, Line]] = {}
+        self._tenants: dict[str, Tenant] = {}
+        self._groups: dict[str, TrunkGroup] = {}
+        self._carriers: dict[str, TrunkGroup] = {}
         self._numbers: dict[str, Number] = {}
+        self._owned: dict[tuple[type[Any], str], dict[str, Any]] = {}
         self._memo: dict[str, dict[tuple[str, bool], Decision]] = {}
         self._memo_size = 0
 
@@ -104,40 +59,81 @@ class Rules:
         """All trunks, in order of their ids."""
         return [self._trunks[id] for id in sorted(self._trunks)]
 
-    def line(self, tenant: str, id: str) -> Line | None:
-        """A tenant's line by its id."""
-        return self._lines.get(tenant, {}).get(id)
+    def carrier(self, number: str) -> TrunkGroup | None:
+        """The trunk group with the longest prefix of a telephone number in national form."""
+        for length in range(len(number), -1, -1):
+            group = self._carriers.get(number[:length])
+            if group is not None:
+                return group
+        return None
+
+    def tenant(self, id: str) -> Tenant:
+        """A tenant by its id; one that is not known is like one that was given nothing but its id."""
+        return self._tenants.get(id) or Tenant(id)
 
     def number(self, digits: str) -> Number | None:
         """A service number by its national form."""
         return self._numbers.get(digits)
 
-    def put(self, item: Trunk | Line | Number) -> None:
+    def line(self, tenant: str, id: str) -> Line | None:
+        """A tenant's line by its id."""
+        return self.owned(Line, tenant, id)
+
+    def owned(self, kind: type[OwnedT], tenant: str, id: str) -> OwnedT | None:
+        """An object of a tenant by its kind and id; "" is the operator."""
+        objects = self._owned.get((kind, tenant))
+        return objects.get(id) if objects is not None else None
+
+    def shared(self, kind: type[OwnedT], tenant: str, id: str) -> OwnedT | None:
+        """The tenant's own object if it has one of this id, else the operator's."""
+        own = self.owned(kind, tenant, id)
+        return own if own is not None else self.owned(kind, "", id)
+
+    def put(self, item: Item) -> None:
         """Add an object or replace the one of its id."""
         match item:
-            case Trunk():
-                self._trunks[item.id] = item
-            case Line():
-                self._lines.setdefault(item.tenant, {})[item.id] = item
-                self._forget(item.tenant)
             case Number():
                 self.delete_number(item.number)
                 self._numbers[item.number] = item
+            case Trunk():
+                self._trunks[item.id] = item
+            case Tenant():
+                self._tenants[item.id] = item
+            case TrunkGroup():
+                self.delete_trunk_group(item.id)
+                self._groups[item.id] = item
+                self._carriers |= dict.fromkeys(item.prefixes, item)
+            case _:
+                self._owned.setdefault((type(item), item.tenant), {})[item.id] = item
+                if isinstance(item, Line):
+                    self._forget(item.tenant)
 
     def delete_trunk(self, id: str) -> None:
-        """Delete a trunk; an unknown one is no error."""
+        """Delete a trunk; an unknown one is no error, here and below."""
         self._trunks.pop(id, None)
 
-    def delete_line(self, tenant: str, id: str) -> None:
-        """Delete a line; an unknown one is no error."""
-        lines = self._lines.get(tenant, {})
-        if lines.pop(id, None) is not None:
-            self._forget(tenant)
-            if not lines:
-                del self._lines[tenant]
+    def delete_trunk_group(self, id: str) -> None:
+        """Delete a trunk group."""
+        gone = self._groups.pop(id, None)
+        for prefix in gone.prefixes if gone is not None else ():
+            if self._carriers.get(prefix) is gone:
+                del self._carriers[prefix]
+
+    def delete_tenant(self, id: str) -> None:
+        """Delete a tenant; what it owns goes by itself."""
+        self._tenants.pop(id, None)
+
+    def delete(self, kind: type[Owned], tenant: str, id: str) -> None:
+        """Delete what a tenant owns."""
+        objects = self._owned.get((kind, tenant), {})
+        if objects.pop(id, None) is not None:
+            if kind is Line:
+                self._forget(tenant)
+            if not objects:
+                del self._owned[kind, tenant]
 
     def delete_number(self, digits: str) -> None:
-        """Delete a number; an unknown one is no error."""
+        """Delete a number."""
         gone = self._numbers.pop(digits, None)
         if gone is not None:
             memo = self._memo.get(gone.tenant, {})
@@ -148,10 +144,11 @@ class Rules:
     def shrink(self, count: int) -> bool:
         """Let go of some of what is in here, for rules no longer used: to free all at once takes long. False: empty."""
         for _ in range(count):
-            part = self._numbers or self._lines or self._memo
-            if not part:
+            part: dict[Any, Any] = self._numbers or self._owned or self._memo
+            if part:
+                part.popitem()
+            elif not self.lists.shrink():
                 return False
-            part.popitem()
         return True
 
     def recall(self, number: Number, looped: bool) -> Decision | None:

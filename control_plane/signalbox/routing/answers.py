@@ -1,11 +1,13 @@
-"""The hot path: questions in, answers out, from memory, without awaiting anything.
+"""The hot path: questions in, answers out, from memory.
 
-A decision's message is made once and copied into every answer: the engine gives the identical decision object for as
-long as the rules behind it stay the same.
+All questions of a message are run until they need something counted; that is settled for all of them together, and
+they are run to their ends. Questions that need nothing counted are answered without awaiting anything. A decision's
+message is made once and copied into every answer.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from dataclasses import dataclass
@@ -15,14 +17,18 @@ import structlog
 
 from signalbox.api.routing.v1 import routing_pb2
 from signalbox.api.types.v1 import types_pb2
-from signalbox.domain.decision import Decision, Dial, Reject, Trace, decide
-from signalbox.domain.rules import MediaMode
+from signalbox.domain.claims import uncounted
+from signalbox.domain.decided import Decision, Dial, Reject
+from signalbox.domain.decision import decide, known
+from signalbox.domain.objects import MediaMode
 from signalbox.errors import FieldViolation, InvalidFieldError, RulesNotLoadedError
-from signalbox.routing.convert import decision_message
+from signalbox.routing.messages import decision_message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from signalbox.domain.claims import Claim, Claimed, Counters
+    from signalbox.domain.decision import Deciding, Setup
     from signalbox.routing.book import Book
     from signalbox.routing.stats import Stats
 
@@ -49,22 +55,53 @@ class Prepared:
     rejected: bool
 
 
-class Answerer:
-    """Answers questions by the rules in ``book``. ``revision`` tells the etcd revision that they are from."""
+@dataclass(slots=True)
+class Waiting:
+    """A question whose decision waits for a claim to be settled. ``expires``: monotonic seconds; 0: never."""
 
-    def __init__(self, book: Book, revision: Callable[[], int], stats: Stats, max_diversions: int) -> None:
+    deciding: Deciding
+    claim: Claim
+    question: routing_pb2.Question
+    answer: routing_pb2.Answer
+    expires: float
+
+
+@dataclass(slots=True)
+class Round:
+    """The answers to one message of questions: complete when nothing is ``waiting``. ``claims`` have been settled."""
+
+    response: routing_pb2.DecideStreamResponse
+    waiting: list[Waiting]
+    claims: list[Claim]
+
+
+class Answerer:
+    """Answers questions by the rules in ``book``. ``revision`` tells the etcd revision that they are from.
+
+    Without ``counters`` no limit is enforced and turns fall at random; then no question ever waits.
+    """
+
+    def __init__(
+        self, book: Book, revision: Callable[[], int], stats: Stats, setup: Setup, counters: Counters | None = None
+    ) -> None:
         self._book = book
         self._revision = revision
         self._stats = stats
-        self._max_diversions = max_diversions
+        self._setup = setup
+        self._counters = counters
         self._prepared: dict[int, Prepared] = {}
+        self._shared: dict[Decision, Prepared] = {}
 
-    def answer(self, request: routing_pb2.DecideStreamRequest) -> routing_pb2.DecideStreamResponse:
-        """One message of answers for one of questions. A question past its deadline, counted from now, has none."""
+    def begin(self, request: routing_pb2.DecideStreamRequest) -> Round:
+        """Answer one message of questions as far as nothing has to be counted for it.
+
+        A question past its deadline, counted from now, has no answer.
+        """
         started = time.monotonic()
         response = routing_pb2.DecideStreamResponse(rule_revision=self._revision())
         answers = response.answers
         questions = request.questions
+        waiting: list[Waiting] = []
         self._stats.batch.observe(len(questions))
         for position, question in enumerate(questions):
             deadline_ms = question.deadline_ms
@@ -74,75 +111,139 @@ class Answerer:
             answer = answers.add(id=question.id)
             if position >= MAX_QUESTIONS:
                 self._refuse(question.request, answer, types_pb2.INVALID_FIELD, f"questions: more than {MAX_QUESTIONS}")
-            else:
-                self._answer_one(question.request, answer)
-        return response
+            elif (asked := self._answer_one(question.request, answer)) is not None:
+                expires = started + deadline_ms / 1000 if deadline_ms else 0.0
+                waiting.append(Waiting(*asked, question, answer, expires))
+        return Round(response, waiting, [])
 
-    def answer_unary(self, request: routing_pb2.DecideRequest) -> routing_pb2.DecideResponse:
+    async def settle(self, round: Round) -> None:
+        """Complete the answers: all claims of the round go together, and once more for calls that claim again."""
+        while round.waiting:
+            waiting, round.waiting = round.waiting, []
+            claims = [one.claim for one in waiting]
+            round.claims += claims
+            assert self._counters is not None, "without counters nothing waits"
+            settled = await self._counters.settle(claims)
+            for one, claimed in zip(waiting, settled, strict=True):
+                found = _advance(one.deciding, claimed)
+                if isinstance(found, Decision):
+                    self._complete(one.question.request, one.answer, self._share(found))
+                else:
+                    one.claim = found
+                    round.waiting.append(one)
+            self._expire(round, waiting)
+
+    def give_back(self, claims: Sequence[Claim]) -> None:
+        """Nobody waits for what was claimed any more."""
+        if claims and self._counters is not None:
+            self._counters.give_back(claims)
+
+    async def answer_unary(self, request: routing_pb2.DecideRequest) -> routing_pb2.DecideResponse:
         """The answer to a single question. Raises InvalidFieldError, RulesNotLoadedError."""
-        self._require(check(request))
-        prepared = self._decide(request)
-        response = routing_pb2.DecideResponse(decision=prepared.message, rule_revision=self._revision())
-        if prepared.anchored:
-            self._assign(request, response.media)
-        elif prepared.rejected:
-            _log_rejected(request, prepared)
+        self.require(check(request))
+        found = self._decide(request)
+        claims: list[Claim] = []
+        try:
+            while not isinstance(found, Prepared):
+                deciding, claim = found
+                claims.append(claim)
+                assert self._counters is not None, "without counters nothing waits"
+                (claimed,) = await self._counters.settle([claim])
+                after = _advance(deciding, claimed)
+                found = self._share(after) if isinstance(after, Decision) else (deciding, after)
+        except asyncio.CancelledError:
+            self.give_back(claims)
+            raise
+        response = routing_pb2.DecideResponse(rule_revision=self._revision())
+        self._complete(request, response, found)
         return response
 
-    def explain(self, request: routing_pb2.DecideRequest) -> routing_pb2.ExplainResponse:
-        """A decision with its steps; counts nothing. Call id and trunk may be empty. Raises as answer_unary."""
-        self._require(check(request, required=False))
-        trace: Trace = []
-        decision = decide(self._book.rules, request, self._max_diversions, trace)
-        return routing_pb2.ExplainResponse(
-            decision=decision_message(decision),
-            steps=[routing_pb2.ExplainStep(rule=s.rule, finding=s.finding, decisive=s.decisive) for s in trace],
-            rule_revision=self._revision(),
-        )
-
-    def _require(self, violation: FieldViolation | None) -> None:
+    def require(self, violation: FieldViolation | None) -> None:
+        """Raise InvalidFieldError if a request is wrong, RulesNotLoadedError if there is nothing to decide by."""
         if violation:
             raise InvalidFieldError(violation)
         if not self._book.loaded:
             raise RulesNotLoadedError("no rules have been loaded yet")
 
-    def _answer_one(self, request: routing_pb2.DecideRequest, answer: routing_pb2.Answer) -> None:
+    def _answer_one(
+        self, request: routing_pb2.DecideRequest, answer: routing_pb2.Answer
+    ) -> tuple[Deciding, Claim] | None:
+        """Answer a question at once, or say what it waits for."""
         if violation := check(request):
             self._refuse(request, answer, types_pb2.INVALID_FIELD, f"{violation.field}: {violation.reason}")
-            return
+            return None
         if not self._book.loaded:
             self._refuse(request, answer, types_pb2.RULES_NOT_LOADED, "")
-            return
-        prepared = self._decide(request)
+            return None
+        found = self._decide(request)
+        if not isinstance(found, Prepared):
+            return found
+        self._complete(request, answer, found)
+        return None
+
+    def _complete(
+        self,
+        request: routing_pb2.DecideRequest,
+        answer: routing_pb2.Answer | routing_pb2.DecideResponse,
+        prepared: Prepared,
+    ) -> None:
+        self._stats.decisions[prepared.why] += 1
         answer.decision.CopyFrom(prepared.message)
         if prepared.anchored:
-            self._assign(request, answer.media)
+            assignment = self._book.media.assign(request.call_id)
+            answer.media.node = assignment.node
+            answer.media.spare = assignment.spare
         elif prepared.rejected:
             _log_rejected(request, prepared)
 
-    def _decide(self, request: routing_pb2.DecideRequest) -> Prepared:
-        decision = decide(self._book.rules, request, self._max_diversions)
-        prepared = self._prepared.get(id(decision))
-        if prepared is None:
-            prepared = self._prepare(decision)
-        self._stats.decisions[prepared.why] += 1
-        return prepared
+    def _decide(self, request: routing_pb2.DecideRequest) -> Prepared | tuple[Deciding, Claim]:
+        """A decision, or one that waits for a claim."""
+        rules = self._book.rules
+        if self._counters is None:
+            remembered = known(rules, request, self._setup.max_diversions)
+            if remembered is not None:
+                prepared = self._prepared.get(id(remembered)) or self._prepare(remembered)
+                self._stats.uncounted += not prepared.rejected
+                return prepared
+        deciding = decide(rules, request, time.time(), self._setup)
+        found = _advance(deciding, None)
+        if self._counters is None:
+            while not isinstance(found, Decision):
+                self._stats.uncounted += 1
+                found = _advance(deciding, uncounted(found))
+        return self._share(found) if isinstance(found, Decision) else (deciding, found)
 
     def _prepare(self, decision: Decision) -> Prepared:
         """What is prepared holds its decision, so an id cannot come to stand for another one."""
         if len(self._prepared) >= PREPARED_LIMIT:
             self._prepared.clear()
-        action = decision.action
-        anchored = isinstance(action, Dial) and action.media is MediaMode.ANCHOR
-        rejected = isinstance(action, Reject)
-        prepared = Prepared(decision, decision_message(decision), decision.why.value, anchored, rejected)
-        self._prepared[id(decision)] = prepared
+        prepared = self._prepared[id(decision)] = _prepared(decision)
         return prepared
 
-    def _assign(self, request: routing_pb2.DecideRequest, media: routing_pb2.MediaAssignment) -> None:
-        assignment = self._book.media.assign(request.call_id)
-        media.node = assignment.node
-        media.spare = assignment.spare
+    def _share(self, decision: Decision) -> Prepared:
+        """What is sent for a decision, made once for equal ones."""
+        if isinstance(decision.action, Dial) and any(stage.cursor for stage in decision.action.stages):
+            return _prepared(decision)
+        prepared = self._shared.get(decision)
+        if prepared is None:
+            if len(self._shared) >= PREPARED_LIMIT:
+                self._shared.clear()
+            prepared = self._shared[decision] = _prepared(decision)
+        return prepared
+
+    def _expire(self, round: Round, settled: Sequence[Waiting]) -> None:
+        """Take answers out that nobody waits for any more, and give back what they claimed."""
+        now = time.monotonic()
+        late = {id(one.answer): one for one in settled if one.expires and now > one.expires}
+        if not late:
+            return
+        self._stats.expired += len(late)
+        self.give_back([one.claim for one in late.values()])
+        round.waiting = [one for one in round.waiting if id(one.answer) not in late]
+        gone = {one.question.id for one in late.values()}
+        for position in range(len(round.response.answers) - 1, -1, -1):
+            if round.response.answers[position].id in gone:
+                del round.response.answers[position]
 
     def _refuse(
         self,
@@ -156,6 +257,21 @@ class Answerer:
         logger.debug("question_refused", call_id=request.call_id[:MAX_CALL_ID], reason=reason, message=message)
         answer.error = error
         answer.error_message = message
+
+
+def _prepared(decision: Decision) -> Prepared:
+    action = decision.action
+    anchored = isinstance(action, Dial) and action.media is MediaMode.ANCHOR
+    return Prepared(decision, decision_message(decision), decision.why.value, anchored, isinstance(action, Reject))
+
+
+def _advance(deciding: Deciding, claimed: Claimed | None) -> Claim | Decision:
+    """Run a decision to its next claim or its end. It begins with None."""
+    try:
+        return next(deciding) if claimed is None else deciding.send(claimed)
+    except StopIteration as end:
+        decision: Decision = end.value
+        return decision
 
 
 def _log_rejected(request: routing_pb2.DecideRequest, prepared: Prepared) -> None:

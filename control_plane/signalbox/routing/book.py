@@ -7,21 +7,26 @@ A value that cannot be used is passed over, loudly: what was known under its key
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from signalbox.api.routing.v1 import routing_pb2
-from signalbox.api.types.v1 import types_pb2
+from signalbox.api.types.v1 import flows_pb2, schedules_pb2, screening_pb2, types_pb2
+from signalbox.domain.flow import Flow, LineGroup
 from signalbox.domain.media import MediaTable
+from signalbox.domain.objects import Line
+from signalbox.domain.regions import RegionGroup
 from signalbox.domain.rules import Rules
-from signalbox.routing import convert
+from signalbox.domain.schedules import Calendar, Schedule
+from signalbox.routing import convert, convert_flows, convert_regions, convert_schedules, convert_screening
 from signalbox.store import codec, keys
 from signalbox.store.mirror import SLICE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from signalbox.domain.rules import Item, Owned
     from signalbox.store.base import Change, Entry, Listing
 
 logger = structlog.get_logger(__name__)
@@ -134,26 +139,56 @@ class Book:
 
 def _put_rule(rules: Rules, message: codec.Object | None) -> bool:
     """True if the edges see a difference. A kind of object that decides nothing is passed over."""
-    match message:
-        case types_pb2.Number():
-            rules.put(convert.number(message))
-        case types_pb2.Line():
-            rules.put(convert.line(message))
-        case types_pb2.Trunk():
-            rules.put(convert.trunk(message))
-            return True
-    return False
+    if isinstance(message, screening_pb2.ScreeningList | screening_pb2.ScreeningPage):
+        convert_screening.put(rules.lists, message)
+        return False
+    made = _CONVERTERS.get(type(message))
+    if made is not None:
+        rules.put(made(message))
+    return isinstance(message, types_pb2.Trunk)
 
 
 def _delete_rule(rules: Rules, key: str) -> bool:
+    id = keys.last_part(key)
+    for prefix, kind in _OWNED.items():
+        if key.startswith(prefix):
+            rules.delete(kind, keys.owner(key), id)
+            return False
     if key.startswith(keys.NUMBERS):
-        rules.delete_number(keys.last_part(key))
-    elif key.startswith(keys.LINES):
-        rules.delete_line(keys.tenant_of_line(key), keys.last_part(key))
+        rules.delete_number(id)
+    elif key.startswith(keys.TENANTS):
+        rules.delete_tenant(id)
+    elif key.startswith(keys.TRUNK_GROUPS):
+        rules.delete_trunk_group(id)
     elif key.startswith(keys.TRUNKS):
-        rules.delete_trunk(keys.last_part(key))
+        rules.delete_trunk(id)
         return True
+    else:
+        convert_screening.delete(rules.lists, key)
     return False
+
+
+_CONVERTERS: Mapping[type[codec.Object | None], Callable[[Any], Item]] = {
+    types_pb2.Number: convert.number,
+    types_pb2.Line: convert.line,
+    types_pb2.Trunk: convert.trunk,
+    types_pb2.TrunkGroup: convert.trunk_group,
+    types_pb2.Tenant: convert.tenant,
+    flows_pb2.LineGroup: convert_flows.line_group,
+    flows_pb2.Flow: convert_flows.flow,
+    schedules_pb2.Schedule: convert_schedules.schedule,
+    schedules_pb2.Calendar: convert_schedules.calendar,
+    screening_pb2.RegionGroup: convert_regions.region_group,
+}
+
+_OWNED: Mapping[str, type[Owned]] = {
+    keys.LINES: Line,
+    keys.LINE_GROUPS: LineGroup,
+    keys.FLOWS: Flow,
+    keys.SCHEDULES: Schedule,
+    keys.CALENDARS: Calendar,
+    keys.REGION_GROUPS: RegionGroup,
+}
 
 
 def _without_calls(node: routing_pb2.MediaNode) -> tuple[object, ...]:

@@ -1,4 +1,4 @@
-"""Stored messages into the objects that decisions are made of, and decisions into messages.
+"""Stored messages into the objects that decisions are made of.
 
 What comes out is good for every proxy: one that could not be used would make the proxies refuse whole snapshots.
 """
@@ -9,48 +9,92 @@ import ipaddress
 import re
 import sys
 from functools import lru_cache
-from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from signalbox.address import endpoint
-from signalbox.api.routing.v1 import routing_pb2
 from signalbox.api.types.v1 import types_pb2
-from signalbox.domain.decision import Decision, Reject, Stage
-from signalbox.domain.rules import (
+from signalbox.domain.objects import (
+    DEFAULT_CALLS,
+    DEFAULT_DURATION_S,
     DEFAULT_RING_MS,
     DEFAULT_SIP_PORT,
+    DEFAULT_ZONE,
+    NO_LIMITS,
     DialStage,
+    Limits,
     Line,
     MediaMode,
+    Member,
     Number,
+    NumberFormat,
+    Target,
+    Tenant,
     Transport,
     Trunk,
+    TrunkGroup,
 )
 from signalbox.errors import FieldViolation
+from signalbox.routing import convert_screening
+from signalbox.routing.convert_schedules import zone
 from signalbox.store import codec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from signalbox.api.routing.v1 import routing_pb2
+
 ID = re.compile(r"[a-z][a-z0-9-]{0,62}")
 MAX_ADDRESSES = 16
 
 _SIP_USER = re.compile(r"[A-Za-z0-9\-_.!~*'()&=+$,]{1,64}")
+_TELEPHONE = re.compile(r"\+?[0-9]{1,63}")
 _DIGITS = re.compile(r"[0-9]{3,15}")
+_FORMATS = {
+    types_pb2.NUMBER_FORMAT_E164: NumberFormat.E164,
+    types_pb2.NUMBER_FORMAT_INTERNATIONAL: NumberFormat.INTERNATIONAL,
+}
+
+
+def tenant(message: types_pb2.Tenant) -> Tenant:
+    """A tenant as it is stored. Raises DamagedValueError, as all of these do."""
+    try:
+        clock = zone(message.time_zone) if message.time_zone else DEFAULT_ZONE
+    except ValueError as error:
+        raise codec.DamagedValueError(codec.key_of(message), str(error)) from error
+    return Tenant(sys.intern(message.id), clock, _limits(message.limits))
 
 
 def trunk(message: types_pb2.Trunk) -> Trunk:
-    """A trunk as it is stored. Raises DamagedValueError, as all of these do."""
+    """A trunk as it is stored."""
     _expect(ID.fullmatch(message.id) is not None, message, f"id {message.id!r}")
     for source in message.source_addresses:
         _expect(_accepts(ipaddress.ip_network, source), message, f"source address {source!r}")
-    return Trunk(message.id, tuple(message.source_addresses), message.disabled)
+    for target in message.targets:
+        _expect(_accepts(ipaddress.ip_address, target.host), message, f"host {target.host!r}")
+        _expect(target.port <= 65535, message, f"port {target.port}")
+    return Trunk(
+        message.id,
+        tuple(message.source_addresses),
+        message.disabled,
+        tuple(Target(one.host, one.port or DEFAULT_SIP_PORT, _transport(one.transport)) for one in message.targets),
+        _FORMATS.get(message.called_format, NumberFormat.NATIONAL),
+        _limits(message.limits),
+    )
+
+
+def trunk_group(message: types_pb2.TrunkGroup) -> TrunkGroup:
+    """A trunk group as it is stored."""
+    members = tuple(Member(one.trunk, one.priority, one.weight or 1) for one in message.members)
+    return TrunkGroup(message.id, tuple(message.prefixes), members)
 
 
 def line(message: types_pb2.Line) -> Line:
     """A line as it is stored."""
     _expect(_SIP_USER.fullmatch(message.user) is not None, message, f"user {message.user!r}")
-    _expect(_accepts(ipaddress.ip_address, message.host), message, f"host {message.host!r}")
+    if message.host:
+        _expect(_accepts(ipaddress.ip_address, message.host), message, f"host {message.host!r}")
+    else:
+        _expect(_TELEPHONE.fullmatch(message.user) is not None, message, f"user {message.user!r} without a host")
     _expect(message.port <= 65535, message, f"port {message.port}")
     return Line(
         message.tenant,
@@ -58,21 +102,30 @@ def line(message: types_pb2.Line) -> Line:
         message.user,
         message.host,
         message.port or DEFAULT_SIP_PORT,
-        Transport.TCP if message.transport == types_pb2.SIP_TRANSPORT_TCP else Transport.UDP,
+        _transport(message.transport),
         message.identity_policy == types_pb2.IDENTITY_POLICY_REMOVE,
+        message.concurrent_calls,
     )
 
 
 def number(message: types_pb2.Number) -> Number:
     """A service number as it is stored."""
     _expect(_DIGITS.fullmatch(message.number) is not None, message, f"number {message.number!r}")
-    _expect(1 <= len(message.stages) <= 16, message, f"{len(message.stages)} stages")
+    least = 0 if message.flow else 1
+    _expect(least <= len(message.stages) <= 16, message, f"{len(message.stages)} stages")
+    duration_s = message.max_call_duration.seconds if message.HasField("max_call_duration") else DEFAULT_DURATION_S
+    _expect(10 <= duration_s <= 86_400, message, f"longest call {duration_s} s")
     return Number(
         message.number,
         sys.intern(message.tenant),
-        tuple(_dial_stage(message, stage) for stage in message.stages),
+        () if message.flow else tuple(_dial_stage(message, stage) for stage in message.stages),
         message.state == types_pb2.NUMBER_STATE_SUSPENDED,
         MediaMode.BYPASS if message.media == types_pb2.MEDIA_MODE_BYPASS else MediaMode.ANCHOR,
+        sys.intern(message.flow),
+        convert_screening.rules(message.screening),
+        _limits(message.limits, DEFAULT_CALLS),
+        sys.intern(message.over_limit_flow),
+        duration_s,
     )
 
 
@@ -104,27 +157,23 @@ def check_edge(edge: routing_pb2.Edge) -> FieldViolation | None:
     return None
 
 
-def decision_message(decision: Decision) -> routing_pb2.Decision:
-    """A decision as it is sent, with its fingerprint."""
-    message = routing_pb2.Decision(
-        why=decision.why.value,
-        tenant=decision.tenant,
-        number=decision.number,
-        caller_independent=decision.caller_independent,
+def _transport(given: types_pb2.SipTransport.ValueType) -> Transport:
+    return Transport.TCP if given == types_pb2.SIP_TRANSPORT_TCP else Transport.UDP
+
+
+def _limits(message: types_pb2.Limits, calls: int | None = None) -> Limits:
+    """Limits, with so many calls at once if nothing is said of them."""
+    return _shared_limits(
+        message.concurrent_calls if message.HasField("concurrent_calls") else calls,
+        message.calls_per_second if message.HasField("calls_per_second") else None,
+        message.calls_per_month if message.HasField("calls_per_month") else None,
     )
-    if isinstance(decision.action, Reject):
-        message.reject.code, message.reject.phrase = decision.action.code, decision.action.phrase
-    else:
-        message.dial.media = (
-            types_pb2.MEDIA_MODE_BYPASS if decision.action.media is MediaMode.BYPASS else types_pb2.MEDIA_MODE_ANCHOR
-        )
-        stages = decision.action.stages
-        message.dial.stages.extend(
-            _stage(stage, position + 1 if position < len(stages) else 0) for position, stage in enumerate(stages, 1)
-        )
-    digest = blake2b(message.SerializeToString(deterministic=True), digest_size=8).digest()
-    message.fingerprint = int.from_bytes(digest) or 1
-    return message
+
+
+@lru_cache(maxsize=4_096)
+def _shared_limits(calls: int | None, second: int | None, month: int | None) -> Limits:
+    """Many numbers have equal limits: one object serves them all."""
+    return NO_LIMITS if calls is second is month is None else Limits(calls, second, month)
 
 
 def _dial_stage(owner: types_pb2.Number, stage: types_pb2.DialStage) -> DialStage:
@@ -138,28 +187,6 @@ def _dial_stage(owner: types_pb2.Number, stage: types_pb2.DialStage) -> DialStag
 def _shared_stage(lines: tuple[str, ...], ring_ms: int) -> DialStage:
     """Many numbers have equal stages: one object serves them all."""
     return DialStage(tuple(map(sys.intern, lines)), ring_ms)
-
-
-def _stage(stage: Stage, following: int) -> routing_pb2.Stage:
-    """``following``: position of the stage that follows, however the lines of this one fail; 0: none."""
-    return routing_pb2.Stage(
-        branches=[_branch(line) for line in stage.lines],
-        ring_time_ms=stage.ring_time_ms,
-        on_busy=following,
-        on_no_answer=following,
-        on_failed=following,
-    )
-
-
-def _branch(line: Line) -> routing_pb2.Branch:
-    """RFC 3261 section 19.1: an IPv6 address stands in brackets."""
-    host = f"[{line.host}]" if ":" in line.host else line.host
-    return routing_pb2.Branch(
-        uri=f"sip:{line.user}@{host}:{line.port}",
-        destination=f"sip:{host}:{line.port};transport={line.transport.value}",
-        line=line.id,
-        remove_identity=line.remove_identity,
-    )
 
 
 def _expect(holds: bool, message: codec.Object, why: str) -> None:

@@ -12,6 +12,7 @@ import structlog
 from signalbox import rpc
 from signalbox.api.routing.v1 import routing_pb2, routing_pb2_grpc
 from signalbox.errors import DrainingError, FieldViolation, InvalidFieldError
+from signalbox.routing import reports
 from signalbox.routing.convert import check_edge
 
 if TYPE_CHECKING:
@@ -21,10 +22,14 @@ if TYPE_CHECKING:
 
     from signalbox.routing.answers import Answerer
     from signalbox.routing.edges import EdgeFeed, EdgeRegistry, Watcher
+    from signalbox.routing.guide import Guide
     from signalbox.routing.replica import Replica
+    from signalbox.routing.reports import ReportSink
     from signalbox.routing.stats import Stats
 
+    ContinueContext = grpc.aio.ServicerContext[routing_pb2.ContinueRequest, routing_pb2.ContinueResponse]
     DecideContext = grpc.aio.ServicerContext[routing_pb2.DecideRequest, routing_pb2.DecideResponse]
+    ReportContext = grpc.aio.ServicerContext[routing_pb2.ReportCallsRequest, routing_pb2.ReportCallsResponse]
     ExplainContext = grpc.aio.ServicerContext[routing_pb2.ExplainRequest, routing_pb2.ExplainResponse]
     StreamContext = grpc.aio.ServicerContext[routing_pb2.DecideStreamRequest, routing_pb2.DecideStreamResponse]
     WatchContext = grpc.aio.ServicerContext[routing_pb2.WatchEdgeRequest, routing_pb2.WatchEdgeResponse]
@@ -38,13 +43,23 @@ class RoutingService(routing_pb2_grpc.RoutingServiceServicer):
     """Method names and messages are the protocol's; what they promise stands in routing.proto."""
 
     def __init__(
-        self, replica: Replica, answerer: Answerer, feed: EdgeFeed, registry: EdgeRegistry, stats: Stats
+        self,
+        replica: Replica,
+        answerer: Answerer,
+        guide: Guide,
+        feed: EdgeFeed,
+        registry: EdgeRegistry,
+        stats: Stats,
+        sink: ReportSink | None = None,
     ) -> None:
+        """``sink``: where reports of calls count; None: nowhere, because nothing is counted."""
         self._replica = replica
         self._answerer = answerer
+        self._guide = guide
         self._feed = feed
         self._registry = registry
         self._stats = stats
+        self._sink = sink
         self._questions: dict[StreamContext, asyncio.Lock] = {}
         self._open = 0
         self._none_open = asyncio.Event()
@@ -72,16 +87,32 @@ class RoutingService(routing_pb2_grpc.RoutingServiceServicer):
     @rpc.serve_errors
     async def Decide(self, request: routing_pb2.DecideRequest, context: DecideContext) -> routing_pb2.DecideResponse:
         """INVALID_ARGUMENT; UNAVAILABLE before rules are loaded."""
-        return self._answerer.answer_unary(request)
+        return await self._answerer.answer_unary(request)
 
     @rpc.serve_errors
     async def Explain(
         self, request: routing_pb2.ExplainRequest, context: ExplainContext
     ) -> routing_pb2.ExplainResponse:
         """INVALID_ARGUMENT; UNAVAILABLE before rules are loaded."""
-        response = self._answerer.explain(request.request)
+        response = await self._guide.explain(request)
         response.rule_age.FromMilliseconds(int(self._replica.rule_age_s() * 1000))
         return response
+
+    @rpc.serve_errors
+    async def Continue(
+        self, request: routing_pb2.ContinueRequest, context: ContinueContext
+    ) -> routing_pb2.ContinueResponse:
+        """INVALID_ARGUMENT (CURSOR_INVALID, INVALID_FIELD); UNAVAILABLE before rules are loaded."""
+        return await self._guide.proceed(request)
+
+    @rpc.serve_errors
+    async def ReportCalls(
+        self, request: routing_pb2.ReportCallsRequest, context: ReportContext
+    ) -> routing_pb2.ReportCallsResponse:
+        """INVALID_ARGUMENT; UNAVAILABLE while nothing can be counted."""
+        if self._sink is not None:
+            await reports.take(request, self._sink)
+        return routing_pb2.ReportCallsResponse()
 
     # The stubs know only generators of responses; a coroutine that writes them is the other way that grpc.aio has.
     @rpc.serve_errors
@@ -94,10 +125,16 @@ class RoutingService(routing_pb2_grpc.RoutingServiceServicer):
             try:
                 async for request in requests:
                     started = time.monotonic()
-                    response = self._answerer.answer(request)
-                    response.draining = self.draining
-                    async with lock:
-                        await context.write(response)
+                    round = self._answerer.begin(request)
+                    try:
+                        if round.waiting:
+                            await self._answerer.settle(round)
+                        round.response.draining = self.draining
+                        async with lock:
+                            await context.write(round.response)
+                    except BaseException:
+                        self._answerer.give_back(round.claims)
+                        raise
                     self._stats.took_us.observe(int((time.monotonic() - started) * 1e6))
             finally:
                 del self._questions[context]

@@ -48,6 +48,7 @@ class Stats(Collector):
         self.decisions: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
         self.expired = 0
+        self.uncounted = 0
         self.snapshots_sent = 0
         self.snapshots_refused = 0
         self.batch = PowersOfTwo(10)
@@ -67,6 +68,11 @@ class Stats(Collector):
         yield refused
         yield CounterMetricFamily(
             "signalbox_routing_questions_expired", "Questions past their deadline.", value=self.expired
+        )
+        yield CounterMetricFamily(
+            "signalbox_routing_decisions_uncounted",
+            "Decisions without limits and turns, because nothing counts them.",
+            value=self.uncounted,
         )
         yield CounterMetricFamily(
             "signalbox_routing_edge_snapshots_sent", "Snapshots sent to edges.", value=self.snapshots_sent

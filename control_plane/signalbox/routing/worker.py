@@ -12,19 +12,25 @@ import math
 import os
 import sys
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import grpc
 import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector
 
-from signalbox import address, process, rpc
+from signalbox import address, process, rpc, secretfile
 from signalbox.api.routing.v1 import routing_pb2_grpc
+from signalbox.domain.cursor import seal
+from signalbox.domain.decision import Setup
+from signalbox.domain.planner import Voice
+from signalbox.errors import ConfigurationError
 from signalbox.metrics import SideDoor
-from signalbox.routing import service
+from signalbox.routing import region_table, service
 from signalbox.routing.answers import Answerer
 from signalbox.routing.book import Book
 from signalbox.routing.edges import EdgeFeed, EdgeRegistry
+from signalbox.routing.guide import Guide
 from signalbox.routing.replica import Replica
 from signalbox.routing.service import RoutingService
 from signalbox.routing.stats import Stats
@@ -35,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from signalbox.process import Supervisor
+    from signalbox.routing.counters import RedisCounters
     from signalbox.settings import RoutingSettings
     from signalbox.store.base import Store
 
@@ -55,18 +62,26 @@ class Role:
 
 
 class Worker:
-    """Serves from ``store``. Worker 0 writes the snapshot; worker n has its side door n ports further."""
+    """Serves from ``store``. Worker 0 writes the snapshot; worker n has its side door n ports further.
 
-    def __init__(self, settings: RoutingSettings, store: Store, role: Role) -> None:
+    Without ``counters`` no limit is enforced.
+    """
+
+    def __init__(
+        self, settings: RoutingSettings, store: Store, role: Role, counters: RedisCounters | None = None
+    ) -> None:
         self._settings = settings
         self._role = role
         self.stats = Stats(self.gauges)
         self._feed = EdgeFeed(lambda: self._replica.revision)
         self._book = Book(on_edge_change=self._feed.mark)
         self._replica = Replica(store, self._book, settings, writes_snapshot=role.index == 0)
-        answerer = Answerer(self._book, lambda: self._replica.rule_revision, self.stats, settings.max_diversions)
+        voice, key = _voice(settings)
+        setup = Setup(region_table.load(settings.regions_file), voice, settings.max_diversions)
+        answerer = Answerer(self._book, self._rule_revision, self.stats, setup, counters)
+        guide = Guide(self._book, self._rule_revision, answerer, setup, counters, key)
         registry = EdgeRegistry(store, self._book)
-        self._service = RoutingService(self._replica, answerer, self._feed, registry, self.stats)
+        self._service = RoutingService(self._replica, answerer, guide, self._feed, registry, self.stats, counters)
         metrics = CollectorRegistry()
         metrics.register(self.stats)
         ProcessCollector(registry=metrics)
@@ -74,6 +89,9 @@ class Worker:
         self._side_door = SideDoor(self.side_door_address, self.readiness, metrics)
         self.port = 0
         """Where gRPC is served, once it is."""
+
+    def _rule_revision(self) -> int:
+        return self._replica.rule_revision
 
     @property
     def metrics_port(self) -> int:
@@ -134,6 +152,19 @@ class Worker:
             "edges": len(self._feed.acknowledged()),
             "worker_starts": self._role.starts,
         }
+
+
+def _voice(settings: RoutingSettings) -> tuple[Voice, bytes | None]:
+    """The workers that execute call flows, and the key of cursors. Raises ConfigurationError if there is no such key.
+
+    No worker registers yet.
+    """
+    if settings.cursor_key_file is None:
+        return Voice((), lambda cursor: ""), None
+    if not settings.cursor_key_file.exists():
+        raise ConfigurationError(f"routing.cursor_key_file: {settings.cursor_key_file} does not exist")
+    key = secretfile.read_or_make(settings.cursor_key_file).encode()
+    return Voice((), partial(seal, key=key)), key
 
 
 def serve(settings: Settings, role: Role = Role(), *, watch_parent: bool = False) -> None:

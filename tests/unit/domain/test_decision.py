@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pytest
-from signalbox.domain.decision import Decision, Dial, Reject, Stage, Step, Why, decide
-from signalbox.domain.rules import DialStage, Line, MediaMode, Number, Rules, Trunk
+from signalbox.domain.decided import Decision, Dial, Reject, Stage, Step, Why
+from signalbox.domain.objects import DialStage, Line, MediaMode, Number, Trunk
+from signalbox.domain.rules import Rules
+from support.deciding import MAX_DIVERSIONS, Call, decided
 
-MAX_DIVERSIONS = 2
-
-
-@dataclass(frozen=True)
-class Call:
-    trunk: str = "carrier"
-    called: str = "4001234567"
-    diversions: int = 0
+LONGEST_S = 12 * 3600
 
 
 LINE_A = Line("acme", "a", "13900001111", "192.0.2.7")
@@ -40,19 +33,21 @@ def rules() -> Rules:
 
 
 def ask(rules: Rules, **call: object) -> Decision:
-    return decide(rules, Call(**call), MAX_DIVERSIONS)  # type: ignore[arg-type]
+    return decided(rules, Call(**call))  # type: ignore[arg-type]
 
 
 def test_a_known_number_dials_its_stages_in_order(rules: Rules) -> None:
-    stages = (Stage((LINE_A,), 20_000), Stage((LINE_B,), 30_000))
-    expected = Decision(Dial(stages, MediaMode.ANCHOR), Why.DIAL, "acme", "4001234567", caller_independent=True)
+    stages = (Stage((LINE_A,), 20_000, 2, 2, 2), Stage((LINE_B,), 30_000))
+    expected = Decision(
+        Dial(stages, MediaMode.ANCHOR, LONGEST_S), Why.DIAL, "acme", "4001234567", caller_independent=True
+    )
     assert ask(rules) == expected
     assert ask(rules, called="+864001234567") == expected
 
 
 def test_lines_of_one_stage_ring_together(rules: Rules) -> None:
     rules.put(number(stages=(DialStage(("b", "a")),), media=MediaMode.BYPASS))
-    assert ask(rules).action == Dial((Stage((LINE_B, LINE_A), 30_000),), MediaMode.BYPASS)
+    assert ask(rules).action == Dial((Stage((LINE_B, LINE_A), 30_000),), MediaMode.BYPASS, LONGEST_S)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +84,7 @@ def test_a_suspended_number_is_refused_whoever_calls(rules: Rules) -> None:
 
 def test_a_missing_line_is_passed_over(rules: Rules) -> None:
     rules.put(number(stages=(DialStage(("gone",)), DialStage(("gone", "b")))))
-    assert ask(rules).action == Dial((Stage((LINE_B,), 30_000),), MediaMode.ANCHOR)
+    assert ask(rules).action == Dial((Stage((LINE_B,), 30_000),), MediaMode.ANCHOR, LONGEST_S)
 
 
 def test_a_number_without_any_line_left_is_unavailable(rules: Rules) -> None:
@@ -112,7 +107,7 @@ def test_a_changed_line_is_in_force_for_the_next_call(rules: Rules) -> None:
     action = ask(rules).action
     assert isinstance(action, Dial)
     assert action.stages[0].lines == (moved,)
-    rules.delete_line("acme", "a")
+    rules.delete(Line, "acme", "a")
     action = ask(rules).action
     assert isinstance(action, Dial)
     assert [stage.lines for stage in action.stages] == [(LINE_B,)]
@@ -121,7 +116,7 @@ def test_a_changed_line_is_in_force_for_the_next_call(rules: Rules) -> None:
 def test_a_changed_or_deleted_number_is_in_force_for_the_next_call(rules: Rules) -> None:
     ask(rules)
     rules.put(number(stages=(DialStage(("b",)),)))
-    assert ask(rules).action == Dial((Stage((LINE_B,), 30_000),), MediaMode.ANCHOR)
+    assert ask(rules).action == Dial((Stage((LINE_B,), 30_000),), MediaMode.ANCHOR, LONGEST_S)
     rules.delete_number("4001234567")
     assert ask(rules).why is Why.NUMBER_UNKNOWN
 
@@ -169,7 +164,7 @@ def test_the_memo_stays_within_its_limit(rules: Rules, monkeypatch: pytest.Monke
 )
 def test_an_explained_decision_is_the_one_that_is_taken(rules: Rules, call: Call) -> None:
     trace: list[Step] = []
-    assert decide(rules, call, MAX_DIVERSIONS, trace) == decide(rules, call, MAX_DIVERSIONS)
+    assert decided(rules, call, trace) == decided(rules, call)
     assert [step.decisive for step in trace] == [False] * (len(trace) - 1) + [True]
 
 
@@ -177,12 +172,13 @@ def test_an_explanation_tells_every_step_also_when_the_decision_is_remembered(ru
     rules.put(number(stages=(DialStage(("gone", "a")),)))
     ask(rules)
     trace: list[Step] = []
-    decide(rules, Call(trunk="", called="+864001234567"), MAX_DIVERSIONS, trace)
+    decided(rules, Call(trunk="", called="+864001234567"), trace)
     assert [(step.rule, step.finding) for step in trace] == [
         ("trunk", "any trunk"),
         ("number", "dialled +864001234567: 4001234567 of tenant acme"),
         ("number_state", "active"),
         ("loop_guard", "not forwarded too often"),
+        ("limit", "number/4001234567: most 10, not counted"),
         ("line", "stage 1: line gone does not exist, passed over"),
         ("line", "stage 1: line a is 13900001111 at 192.0.2.7 port 5060"),
         ("dial", "stages: 1, media: anchor"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import TYPE_CHECKING
 
 import pytest
 from signalbox.api.routing.v1 import routing_pb2
@@ -11,12 +12,22 @@ from signalbox.errors import InvalidFieldError, RulesNotLoadedError
 from signalbox.routing import answers
 from signalbox.routing.answers import Answerer
 from signalbox.routing.book import Book
+from signalbox.routing.guide import Guide
 from signalbox.routing.stats import Stats
 from signalbox.store.base import Change
 from signalbox.store.codec import key_of
 from structlog.testing import capture_logs
 from support import routing
+from support.deciding import setup
 from support.routing import call, questions
+
+if TYPE_CHECKING:
+    from signalbox.api.routing.v1.routing_pb2 import (
+        DecideRequest,
+        DecideStreamRequest,
+        DecideStreamResponse,
+        ExplainResponse,
+    )
 
 REVISION = 42
 
@@ -38,25 +49,37 @@ def stats() -> Stats:
 
 @pytest.fixture
 def answerer(book: Book, stats: Stats) -> Answerer:
-    return Answerer(book, lambda: REVISION, stats, 2)
+    return Answerer(book, lambda: REVISION, stats, setup())
+
+
+def answered(answerer: Answerer, request: DecideStreamRequest) -> DecideStreamResponse:
+    """The answers to questions that need nothing counted."""
+    round = answerer.begin(request)
+    assert not round.waiting
+    return round.response
+
+
+def explained(book: Book, answerer: Answerer, request: DecideRequest) -> ExplainResponse:
+    guide = Guide(book, lambda: REVISION, answerer, setup(), None, None)
+    return routing.at_once(guide.explain(routing_pb2.ExplainRequest(request=request)))
 
 
 def test_every_question_gets_an_answer_with_its_id(answerer: Answerer, stats: Stats) -> None:
-    response = answerer.answer(questions(call(), call("4009999999"), call(), first_id=7))
+    response = answered(answerer, questions(call(), call("4009999999"), call(), first_id=7))
     assert [(a.id, a.decision.why) for a in response.answers] == [(7, "dial"), (8, "number_unknown"), (9, "dial")]
     assert response.rule_revision == REVISION
     assert stats.decisions == {"dial": 2, "number_unknown": 1}
 
 
 def test_a_stream_and_a_single_question_are_answered_alike(answerer: Answerer) -> None:
-    (answer,) = answerer.answer(questions(call())).answers
-    single = answerer.answer_unary(call())
+    (answer,) = answered(answerer, questions(call())).answers
+    single = routing.at_once(answerer.answer_unary(call()))
     assert (answer.decision, answer.media) == (single.decision, single.media)
     assert single.rule_revision == REVISION
 
 
 def test_media_is_assigned_only_where_it_is_anchored(answerer: Answerer) -> None:
-    anchored, bypassed, refused = answerer.answer(questions(call(), call("4007654321"), call("110"))).answers
+    anchored, bypassed, refused = answered(answerer, questions(call(), call("4007654321"), call("110"))).answers
     assert {anchored.media.node, anchored.media.spare} == {1, 2}
     assert not bypassed.HasField("media")
     assert not refused.HasField("media")
@@ -64,16 +87,16 @@ def test_media_is_assigned_only_where_it_is_anchored(answerer: Answerer) -> None
 
 def test_an_anchored_call_without_a_living_node_says_so(answerer: Answerer, book: Book) -> None:
     book.reset_live(routing.listing())
-    (answer,) = answerer.answer(questions(call())).answers
+    (answer,) = answered(answerer, questions(call())).answers
     assert answer.HasField("media")
     assert (answer.media.node, answer.media.spare) == (0, 0)
 
 
 def test_a_changed_rule_changes_the_answer_and_its_fingerprint(answerer: Answerer, book: Book) -> None:
-    before = answerer.answer_unary(call()).decision
+    before = routing.at_once(answerer.answer_unary(call())).decision
     moved = routing.line(host="192.0.2.99")
     book.change_rules([Change(key_of(moved), routing.entry(moved, 2), 2)])
-    after = answerer.answer_unary(call()).decision
+    after = routing.at_once(answerer.answer_unary(call())).decision
     assert after.dial.stages[0].branches[0].uri == "sip:13900001111@192.0.2.99:5060"
     assert after.fingerprint != before.fingerprint
 
@@ -99,21 +122,21 @@ def test_an_invalid_question_is_told_what_is_wrong_and_its_neighbours_are_answer
 ) -> None:
     good = call()
     bad = call(**{"called": good.called, **fields})
-    before, refused, after = answerer.answer(questions(good, bad, good)).answers
+    before, refused, after = answered(answerer, questions(good, bad, good)).answers
     assert before.decision == after.decision
     assert (refused.error, refused.error_message) == (types_pb2.INVALID_FIELD, message)
     assert not refused.HasField("decision")
     assert stats.refused == {"INVALID_FIELD": 1}
     with pytest.raises(InvalidFieldError, match=message):
-        answerer.answer_unary(bad)
+        routing.at_once(answerer.answer_unary(bad))
 
 
 def test_what_is_refused_is_logged_with_its_call(answerer: Answerer) -> None:
     with capture_logs() as logs:
-        answerer.answer(
-            questions(call(), call("4007654321"), call("110", call_id="r"), call(call_id="i", calling="1\n2"))
+        answered(
+            answerer, questions(call(), call("4007654321"), call("110", call_id="r"), call(call_id="i", calling="1\n2"))
         )
-        answerer.answer_unary(call("110", call_id="u"))
+        routing.at_once(answerer.answer_unary(call("110", call_id="u")))
     assert [(entry["log_level"], entry["event"], entry["call_id"]) for entry in logs] == [
         ("debug", "call_rejected", "r"), ("debug", "question_refused", "i"), ("debug", "call_rejected", "u"),
     ]  # fmt: skip
@@ -122,23 +145,24 @@ def test_what_is_refused_is_logged_with_its_call(answerer: Answerer) -> None:
 
 
 def test_a_question_without_a_request_is_refused(answerer: Answerer) -> None:
-    (answer,) = answerer.answer(routing_pb2.DecideStreamRequest(questions=[routing_pb2.Question(id=3)])).answers
+    (answer,) = answered(answerer, routing_pb2.DecideStreamRequest(questions=[routing_pb2.Question(id=3)])).answers
     assert (answer.id, answer.error) == (3, types_pb2.INVALID_FIELD)
 
 
 def test_more_questions_in_a_message_than_allowed_are_refused(answerer: Answerer) -> None:
-    response = answerer.answer(questions(*[call()] * (answers.MAX_QUESTIONS + 1)))
+    response = answered(answerer, questions(*[call()] * (answers.MAX_QUESTIONS + 1)))
     assert [a.error for a in response.answers] == [0] * answers.MAX_QUESTIONS + [types_pb2.INVALID_FIELD]
 
 
 def test_before_rules_are_loaded_nothing_is_decided(stats: Stats) -> None:
-    answerer = Answerer(Book(lambda: None), lambda: 0, stats, 2)
-    (answer,) = answerer.answer(questions(call())).answers
+    book = Book(lambda: None)
+    answerer = Answerer(book, lambda: 0, stats, setup())
+    (answer,) = answered(answerer, questions(call())).answers
     assert answer.error == types_pb2.RULES_NOT_LOADED
     with pytest.raises(RulesNotLoadedError):
-        answerer.answer_unary(call())
+        routing.at_once(answerer.answer_unary(call()))
     with pytest.raises(RulesNotLoadedError):
-        answerer.explain(call())
+        explained(book, answerer, call())
 
 
 def test_a_question_past_its_deadline_gets_no_answer(
@@ -149,22 +173,30 @@ def test_a_question_past_its_deadline_gets_no_answer(
     request = questions(call(), call(), call())
     for question, deadline_ms in zip(request.questions, (0, 500, 5000), strict=True):
         question.deadline_ms = deadline_ms
-    assert [a.id for a in answerer.answer(request).answers] == [1, 3]
+    assert [a.id for a in answered(answerer, request).answers] == [1, 3]
     assert stats.expired == 1
 
 
 def test_prepared_messages_stay_within_their_limit(answerer: Answerer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answers, "PREPARED_LIMIT", 1)
     for _ in range(3):
-        assert answerer.answer_unary(call()).decision.number == "4001234567"
-        assert answerer.answer_unary(call("4007654321")).decision.number == "4007654321"
+        assert routing.at_once(answerer.answer_unary(call())).decision.number == "4001234567"
+        assert routing.at_once(answerer.answer_unary(call("4007654321"))).decision.number == "4007654321"
 
 
-def test_an_explanation_needs_only_the_number_and_counts_nothing(answerer: Answerer, stats: Stats) -> None:
-    response = answerer.explain(routing_pb2.DecideRequest(called="+864001234567"))
-    assert response.decision == answerer.answer_unary(call()).decision
-    assert [step.rule for step in response.steps] == ["trunk", "number", "number_state", "loop_guard", "line", "dial"]
-    assert [step.decisive for step in response.steps] == [False] * 5 + [True]
+def test_an_explanation_needs_only_the_number_and_counts_nothing(book: Book, answerer: Answerer, stats: Stats) -> None:
+    response = explained(book, answerer, routing_pb2.DecideRequest(called="+864001234567"))
+    assert response.decision == routing.at_once(answerer.answer_unary(call())).decision
+    assert [step.rule for step in response.steps] == [
+        "trunk",
+        "number",
+        "number_state",
+        "loop_guard",
+        "limit",
+        "line",
+        "dial",
+    ]
+    assert [step.decisive for step in response.steps] == [False] * 6 + [True]
     assert sum(stats.decisions.values()) == 1
     with pytest.raises(InvalidFieldError, match="called: is required"):
-        answerer.explain(routing_pb2.DecideRequest())
+        explained(book, answerer, routing_pb2.DecideRequest())

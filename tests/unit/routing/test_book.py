@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from signalbox.api.routing.v1 import routing_pb2
 from signalbox.api.types.v1 import types_pb2
-from signalbox.domain.decision import decide
 from signalbox.routing.book import Book
 from signalbox.routing.edges import content, version_of
 from signalbox.store import codec, keys
 from signalbox.store.base import Change, Entry, Listing
 from support import routing
+from support.deciding import decided
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,7 +66,7 @@ def damaged(message: codec.Object, value: bytes = b"\xff\xff") -> Change:
 
 
 def why(book: Book, called: str = routing.NUMBER) -> str:
-    return decide(book.rules, routing.call(called), 2).why.value
+    return decided(book.rules, routing.call(called)).why.value
 
 
 def test_a_book_is_loaded_when_rules_and_live_nodes_are_known() -> None:
@@ -229,7 +229,7 @@ def test_changes_one_by_one_lead_to_what_a_listing_of_the_end_gives(
 
 def _decisions(book: Book) -> list[object]:
     return [
-        decide(book.rules, routing.call(called, trunk=trunk, diversions=diversions), 2)
+        decided(book.rules, routing.call(called, trunk=trunk, diversions=diversions))
         for called in ("4001234567", "4007654321", "4000000000")
         for trunk in ("carrier", "t2")
         for diversions in (0, 3)

@@ -1,13 +1,29 @@
-"""Stored messages as objects of the domain, and decisions as messages."""
+"""Stored messages as objects of the domain."""
 
 from __future__ import annotations
+
+from zoneinfo import ZoneInfo
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from signalbox.api.routing.v1 import routing_pb2
 from signalbox.api.types.v1 import types_pb2
-from signalbox.domain.decision import Decision, Dial, Reject, Stage, Why
-from signalbox.domain.rules import DialStage, Line, MediaMode, Number, Transport, Trunk
+from signalbox.domain.objects import (
+    NO_LIMITS,
+    DialStage,
+    Limits,
+    Line,
+    MediaMode,
+    Member,
+    Number,
+    NumberFormat,
+    Target,
+    Tenant,
+    Transport,
+    Trunk,
+    TrunkGroup,
+)
+from signalbox.domain.screening import ScreeningRules
 from signalbox.routing import convert
 from signalbox.store.codec import DamagedValueError
 from support import routing
@@ -39,9 +55,59 @@ def test_a_number_is_read_with_the_defaults_of_the_protocol() -> None:
     assert convert.number(stored) == Number("4001234567", "acme", plan, True, MediaMode.BYPASS)
 
 
+def test_a_trunk_may_send_calls_and_be_limited() -> None:
+    targets = [
+        types_pb2.TrunkTarget(host="192.0.2.5"),
+        types_pb2.TrunkTarget(host="2001:db8::5", port=5070, transport=2),
+    ]
+    limits = types_pb2.Limits(calls_per_second=0)
+    stored = types_pb2.Trunk(id="out", targets=targets, called_format=types_pb2.NUMBER_FORMAT_E164, limits=limits)
+    expected = (Target("192.0.2.5"), Target("2001:db8::5", 5070, Transport.TCP))
+    assert convert.trunk(stored) == Trunk("out", (), False, expected, NumberFormat.E164, Limits(None, 0, None))
+
+
+def test_a_trunk_group_is_read() -> None:
+    members = [types_pb2.TrunkGroupMember(trunk="a"), types_pb2.TrunkGroupMember(trunk="b", priority=1, weight=7)]
+    stored = types_pb2.TrunkGroup(id="g", prefixes=["", "0471"], members=members)
+    assert convert.trunk_group(stored) == TrunkGroup("g", ("", "0471"), (Member("a", 0, 1), Member("b", 1, 7)))
+
+
+def test_a_tenant_is_read_with_the_defaults_of_the_protocol() -> None:
+    assert convert.tenant(types_pb2.Tenant(id="acme")) == Tenant("acme", ZoneInfo("Asia/Shanghai"), NO_LIMITS)
+    stored = types_pb2.Tenant(id="acme", time_zone="Asia/Urumqi", limits=types_pb2.Limits(calls_per_month=5))
+    assert convert.tenant(stored) == Tenant("acme", ZoneInfo("Asia/Urumqi"), Limits(None, None, 5))
+
+
+def test_a_line_without_a_host_is_a_telephone_number() -> None:
+    stored = routing.line(host="", user="+8613900001111", concurrent_calls=3)
+    assert convert.line(stored) == Line("acme", "a", "+8613900001111", "", concurrent_calls=3)
+
+
+def test_a_number_with_a_flow_needs_no_stages_and_has_all_that_it_is_given() -> None:
+    stored = types_pb2.Number(
+        number="4001234567",
+        tenant="acme",
+        flow="main",
+        screening=types_pb2.Screening(blacklists=["bad"], refuse_anonymous=True),
+        limits=types_pb2.Limits(concurrent_calls=0, calls_per_second=2),
+        over_limit_flow="busy",
+        max_call_duration=Duration(seconds=60),
+    )
+    assert convert.number(stored) == Number(
+        "4001234567", "acme", (), flow="main", screening=ScreeningRules(("bad",), refuse_anonymous=True),
+        limits=Limits(0, 2, None), over_limit_flow="busy", max_duration_s=60,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("read", "stored"),
     [
+        (convert.tenant, types_pb2.Tenant(id="acme", time_zone="Asia/Nowhere")),
+        (convert.trunk, types_pb2.Trunk(id="t", targets=[types_pb2.TrunkTarget(host="sbc.example.com")])),
+        (convert.trunk, types_pb2.Trunk(id="t", targets=[types_pb2.TrunkTarget(host="192.0.2.1", port=65536)])),
+        (convert.line, routing.line(host="", user="alice")),
+        (convert.number, routing.number(max_call_duration=Duration(seconds=9))),
+        (convert.number, routing.number(max_call_duration=Duration(seconds=86_401))),
         (convert.trunk, routing.trunk("carrier", "not-an-address")),
         (convert.line, routing.line(user="")),
         (convert.line, routing.line(user='1";x')),
@@ -90,42 +156,3 @@ def test_an_edge_that_cannot_be_told_to_others_is_refused(edge: object, field: s
 
 def test_edges_may_advertise_addresses_of_both_families() -> None:
     assert convert.check_edge(routing.edge("e1", "192.0.2.1:5060", "[2001:db8::1]:5060")) is None
-
-
-def test_a_dial_decision_holds_addresses_and_what_the_line_is_told() -> None:
-    lines = (
-        Line("acme", "a", "13900001111", "192.0.2.7"),
-        Line("acme", "b", "+8610", "2001:db8::7", 5080, Transport.TCP, True),
-    )
-    action = Dial((Stage(lines, 20_000),), MediaMode.BYPASS)
-    message = convert.decision_message(Decision(action, Why.DIAL, "acme", "4001234567", caller_independent=True))
-    (stage,) = message.dial.stages
-    assert stage.ring_time_ms == 20_000
-    assert [(b.line, b.uri, b.destination, b.remove_identity) for b in stage.branches] == [
-        ("a", "sip:13900001111@192.0.2.7:5060", "sip:192.0.2.7:5060;transport=udp", False),
-        ("b", "sip:+8610@[2001:db8::7]:5080", "sip:[2001:db8::7]:5080;transport=tcp", True),
-    ]
-    assert message.dial.media == types_pb2.MEDIA_MODE_BYPASS
-    assert (message.why, message.tenant, message.number) == ("dial", "acme", "4001234567")
-    assert message.caller_independent
-
-
-def test_a_stage_is_followed_by_the_next_however_its_lines_fail_and_the_last_by_nothing() -> None:
-    lines = (Line("acme", "a", "13900001111", "192.0.2.7"),)
-    action = Dial(tuple(Stage(lines, ring_ms) for ring_ms in (10_000, 20_000, 30_000)), MediaMode.BYPASS)
-    stages = convert.decision_message(Decision(action, Why.DIAL)).dial.stages
-    assert [(one.on_busy, one.on_no_answer, one.on_failed) for one in stages] == [(2, 2, 2), (3, 3, 3), (0, 0, 0)]
-
-
-def test_a_refusal_is_told_with_code_and_phrase() -> None:
-    message = convert.decision_message(Decision(Reject(404, "Not Found"), Why.NUMBER_UNKNOWN))
-    assert (message.reject.code, message.reject.phrase, message.why) == (404, "Not Found", "number_unknown")
-
-
-def test_equal_decisions_have_equal_fingerprints_and_others_not() -> None:
-    one = Decision(Reject(404, "Not Found"), Why.NUMBER_UNKNOWN)
-    same = Decision(Reject(404, "Not Found"), Why.NUMBER_UNKNOWN)
-    other = Decision(Reject(403, "Forbidden"), Why.TRUNK_UNKNOWN)
-    fingerprints = [convert.decision_message(decision).fingerprint for decision in (one, same, other)]
-    assert fingerprints[0] == fingerprints[1] != fingerprints[2]
-    assert all(fingerprints)

@@ -975,8 +975,11 @@ class ContinueResponse(_message.Message):
     NODE_FIELD_NUMBER: _builtins.int
     DIAL_FIELD_NUMBER: _builtins.int
     END_FIELD_NUMBER: _builtins.int
+    WHISPER_FIELD_NUMBER: _builtins.int
     cursor: _builtins.str
     """Where the call is now; hand it back with the outcome. Empty after an end."""
+    whisper: _builtins.str
+    """With a dial: prompt that the line hears before it is connected; empty: none."""
     @_builtins.property
     def node(self) -> _flows_pb2.FlowNode:
         """A node that needs voice, with its parameters."""
@@ -996,10 +999,11 @@ class ContinueResponse(_message.Message):
         node: _flows_pb2.FlowNode | None = ...,
         dial: Global___Dial | None = ...,
         end: Global___Reject | None = ...,
+        whisper: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["dial", b"dial", "end", b"end", "node", b"node", "step", b"step"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "dial", b"dial", "end", b"end", "node", b"node", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "dial", b"dial", "end", b"end", "node", b"node", "step", b"step", "whisper", b"whisper"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_step: _TypeAlias = _typing.Literal["node", "dial", "end"]  # noqa: Y015
     _WhichOneofArgType_step: _TypeAlias = _typing.Literal["step", b"step"]  # noqa: Y015

@@ -9,7 +9,13 @@
      ├─ EtagMismatchError          ABORTED              ETAG_MISMATCH
      ├─ InUseError                 FAILED_PRECONDITION  RESOURCE_IN_USE
      ├─ WriteContentionError       ABORTED              WRITE_CONTENTION
+     ├─ CredentialsRefusedError    UNAUTHENTICATED      CREDENTIALS_REFUSED
+     ├─ PermissionRefusedError     PERMISSION_DENIED    PERMISSION_REFUSED
+     ├─ RequestIdReusedError       INVALID_ARGUMENT     REQUEST_ID_REUSED
+     ├─ ResyncRequiredError        OUT_OF_RANGE         RESYNC_REQUIRED
      ├─ CursorInvalidError         INVALID_ARGUMENT     CURSOR_INVALID
+     ├─ RoutingUnavailableError    UNAVAILABLE          ROUTING_UNAVAILABLE
+     ├─ PassedOnError              (as another of our services sent it)
      ├─ StoreUnavailableError      UNAVAILABLE          STORE_UNAVAILABLE
      ├─ StoreFullError             RESOURCE_EXHAUSTED   STORE_FULL
      ├─ DrainingError              UNAVAILABLE          DRAINING
@@ -120,11 +126,61 @@ class WriteContentionError(SignalboxError):
     reason = types_pb2.WRITE_CONTENTION
 
 
+class CredentialsRefusedError(SignalboxError):
+    """Who asks has not shown who it is: no credentials, or bad ones. Does not tell which."""
+
+    status = grpc.StatusCode.UNAUTHENTICATED
+    reason = types_pb2.CREDENTIALS_REFUSED
+
+
+class PermissionRefusedError(SignalboxError):
+    """Who asks may not do this, whether or not what it names exists (AIP-211)."""
+
+    status = grpc.StatusCode.PERMISSION_DENIED
+    reason = types_pb2.PERMISSION_REFUSED
+
+    def __init__(self, method: str) -> None:
+        super().__init__(f"you may not {method} there", method=method)
+
+
+class RequestIdReusedError(SignalboxError):
+    """A request id was used before, for another request."""
+
+    status = grpc.StatusCode.INVALID_ARGUMENT
+    reason = types_pb2.REQUEST_ID_REUSED
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(f"request id {request_id} was used for another request", request_id=request_id)
+
+
+class ResyncRequiredError(SignalboxError):
+    """What a watch was to resume from is no longer known: list again, and watch from now."""
+
+    status = grpc.StatusCode.OUT_OF_RANGE
+    reason = types_pb2.RESYNC_REQUIRED
+
+
 class CursorInvalidError(SignalboxError):
     """A cursor of a call flow is damaged, forged or too old."""
 
     status = grpc.StatusCode.INVALID_ARGUMENT
     reason = types_pb2.CURSOR_INVALID
+
+
+class RoutingUnavailableError(SignalboxError):
+    """No routing service answers."""
+
+    status = grpc.StatusCode.UNAVAILABLE
+    reason = types_pb2.ROUTING_UNAVAILABLE
+
+
+class PassedOnError(SignalboxError):
+    """The error of another of our services, for our own caller."""
+
+    def __init__(self, status: grpc.StatusCode, passed: status_pb2.Status) -> None:
+        super().__init__(passed.message)
+        self.status = status
+        self.passed = passed
 
 
 class StoreUnavailableError(SignalboxError):
@@ -164,6 +220,8 @@ def to_status(error: BaseException) -> status_pb2.Status:
 
     An exception that is not ours becomes INTERNAL without its text: the log has it, the caller must not.
     """
+    if isinstance(error, PassedOnError):
+        return error.passed
     if not isinstance(error, SignalboxError):
         error = SignalboxError("internal error")
     details: list[any_pb2.Any] = []

@@ -158,7 +158,7 @@ class CountersSettings(Section):
         default=3600.0, gt=0, description="A call that was neither answered nor ended is free after this time, seconds."
     )
     call_lease_s: float = Field(
-        default=43_500.0,
+        default=87_000.0,
         gt=0,
         description="An answered call that nobody ended is free after this time, seconds; more than the longest call.",
     )
@@ -217,6 +217,17 @@ class ProvisioningSettings(Section):
         default=False,
         description="Serve without TLS. Anyone who reaches the port can change every rule: for tests only.",
     )
+    keys_listen: Address | None = Field(
+        default=None,
+        description="gRPC host:port for clients without a certificate: TLS with the same certificate, and each request "
+        "must show an API key. Off by default.",
+    )
+    routing: list[Replicas] = Field(
+        default=["127.0.0.1:7410"],
+        min_length=1,
+        description="Routing replicas that explain calls: host:port each, or dns:name:port for a name's addresses.",
+    )
+    routing_tls: ClientTlsSettings = ClientTlsSettings()
     metrics: MetricsSettings = MetricsSettings()
 
 

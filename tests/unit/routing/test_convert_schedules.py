@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+import zoneinfo
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -93,3 +94,12 @@ def test_a_damaged_schedule(broken: schedules_pb2.ScheduleRules, why: str) -> No
     with pytest.raises(codec.DamagedValueError, match=f"revision 2: .*{why}") as caught:
         convert_schedules.schedule(stored(rules(), broken))
     assert caught.value.key == "rules/schedules/acme/hours"
+
+
+def test_time_zones_are_known_where_the_system_has_none() -> None:
+    zoneinfo.reset_tzpath(to=())
+    try:
+        shanghai = ZoneInfo.no_cache("Asia/Shanghai")
+    finally:
+        zoneinfo.reset_tzpath()
+    assert datetime(2026, 1, 1, tzinfo=shanghai).utcoffset() == timedelta(hours=8)

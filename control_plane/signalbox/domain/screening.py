@@ -1,9 +1,9 @@
 """Who may call: screening lists in memory, and the judgement of a caller by them.
 
 An entry is text: "n" and a number, "p" and the beginning of numbers, "a" and an area code, "r" and a province, or "x"
-for callers without a number. A list keeps its entries in pages, as they are stored: :data:`PAGES` pages in which an
-entry's check sum finds its place, and two pages of changes over them, :data:`ADDED` and :data:`REMOVED`. What is in the
-list is what is added, and what is in the pages and not removed.
+for callers without a number. A list keeps its entries in pages, as they are stored: :data:`PAGES` pages of which each
+entry has its own, and two pages of changes over them, :data:`ADDED` and :data:`REMOVED`. What is in the list is what is
+added, and what is in the pages and not removed.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from signalbox.domain.numbering import Caller
     from signalbox.domain.regions import Region
 
-PAGES = 100
-"""Pages of a list, from 0 on."""
+PAGES = 97
+"""Pages of a list, from 0 on: a prime number, so that no pattern of digits fills one of them."""
 ADDED = PAGES
 """The page of entries that the list has, whatever the others say."""
 REMOVED = PAGES + 1
@@ -34,6 +34,7 @@ ANONYMOUS = "x"
 _PREFIX = 1 << 62
 """Added to a prefix: prefixes come after all numbers, and the shorter before the longer."""
 _UNPACK = _PREFIX - 1
+_POWERS = tuple(10**n for n in range(MAX_DIGITS_PACKED + 1))
 
 # Verdict.reason. Operators search for them: they never change.
 CALLER_ANONYMOUS = "caller_anonymous"
@@ -45,7 +46,7 @@ CALLER_UNLISTED = "caller_unlisted"
 
 def page_of(entry: str) -> int:
     """The page, below :data:`PAGES`, that an entry belongs to."""
-    return crc32(entry.encode()) % PAGES
+    return (_pack(entry) or crc32(entry.encode())) % PAGES
 
 
 def _pack(entry: str) -> int:
@@ -179,27 +180,39 @@ class ScreeningList:
         number = caller.number
         if not number:
             return ANONYMOUS if self._texts and ANONYMOUS in self else ""
-        if (entry := "n" + number) in self:
-            return entry
+        entry = self._find_number(number)
+        if not entry and region is not None and self._texts:
+            for place in ("a" + region.area_code, "r" + region.province):
+                if place in self:
+                    return place
+        return entry
+
+    def _find_number(self, number: str) -> str:
+        digits = len(number)
+        if digits > MAX_DIGITS_PACKED:
+            beginnings = ("p" + number[:length] for length in self._lengths)
+            return next((entry for entry in ("n" + number, *beginnings) if entry in self), "")
+        code = int("1" + number)
+        if self._has(code):
+            return "n" + number
         for length in self._lengths:
-            if length <= len(number) and (entry := "p" + number[:length]) in self:
-                return entry
-        if region is not None and self._texts:
-            if (entry := "a" + region.area_code) in self:
-                return entry
-            if (entry := "r" + region.province) in self:
-                return entry
+            if length <= digits and self._has(_PREFIX + code // _POWERS[digits - length]):
+                return "p" + number[:length]
         return ""
 
-    def __contains__(self, entry: str) -> bool:
-        code = _pack(entry)
-        if not code:
-            if entry in self._added.texts:
-                return True
-            return entry in self._pages[page_of(entry)].texts and entry not in self._removed.texts
-        if _has(self._added.codes, code):
+    def _has(self, code: int) -> bool:
+        if self._added.codes and _has(self._added.codes, code):
             return True
-        return _has(self._pages[page_of(entry)].codes, code) and not _has(self._removed.codes, code)
+        if not _has(self._pages[code % PAGES].codes, code):
+            return False
+        return not self._removed.codes or not _has(self._removed.codes, code)
+
+    def __contains__(self, entry: str) -> bool:
+        if code := _pack(entry):
+            return self._has(code)
+        if entry in self._added.texts:
+            return True
+        return entry in self._pages[page_of(entry)].texts and entry not in self._removed.texts
 
 
 class ScreeningLists:

@@ -36,7 +36,7 @@ logger = structlog.get_logger(__name__)
 CHANGES_MAX = 20_000
 """Entries in the pages of changes above which they are folded: 160 KB that every small change writes again."""
 PAGE_ENTRIES_MAX = 20_000
-"""Entries in one page. A list is full when one of its pages is: at 1,900,000 entries or more, as check sums spread."""
+"""Entries in one page. A list is full when one of its pages is: at 1,800,000 entries or more, as they spread."""
 FOLD_BYTES = 1_000_000
 """Size of one step of folding."""
 FOLD_STEPS_MAX = 200

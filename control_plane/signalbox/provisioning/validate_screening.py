@@ -84,7 +84,7 @@ def _text(entry: ScreeningEntry) -> str:
 
 def _number(written: str) -> str:
     """As a caller of this number is known. What fits no numbering plan is kept if it is digits: so are such callers."""
-    number = caller(written, "").number
+    number = caller(written.replace(" ", ""), "").number
     if not number:
         raise ValueError(f"must be a telephone number of 3 to {MAX_CALLER_DIGITS} digits")
     return number

@@ -14,7 +14,7 @@
     rules/flows/<tenant>/<flow>          types.v1.Flow
     rules/prompts/<tenant>/<prompt>      types.v1.Prompt
     rules/lists/<owner>/<list>           types.v1.ScreeningList; the owner is a tenant, or "_" for the operator
-    rules/listpages/<owner>/<list>/<page>    types.v1.ScreeningPage, pages 000 to 101: the entries of a list
+    rules/listpages/<owner>/<list>/<page>    types.v1.ScreeningPage, pages 000 to 098: the entries of a list
     index/linegroups/<tenant>/<group>    line ids of the group, joined by a space; written with the group
     index/flows/<tenant>/<flow>          what the flow's revisions refer to that were in force or to come when it was
                                          written, e.g. "line:front-desk schedule:hours", joined by a space; written with

@@ -18,7 +18,7 @@ from signalbox.provisioning.validate_screening import ENTRIES_MAX, entries
     ("entry", "kept"),
     [
         (ScreeningEntry(number="13912345678"), "n13912345678"),
-        (ScreeningEntry(number="+86 139-1234-5678".replace(" ", "")), "n13912345678"),
+        (ScreeningEntry(number="+86 139-1234-5678"), "n13912345678"),
         (ScreeningEntry(number="008613912345678"), "n13912345678"),
         (ScreeningEntry(number="+861088886666"), "n01088886666"),
         (ScreeningEntry(number="+442071234567"), "n00442071234567"),

@@ -19,7 +19,7 @@ ENTRIES = st.sets(
 )
 
 
-@given(ENTRIES, st.sampled_from(["", "acme"]), st.integers(0, 101))
+@given(ENTRIES, st.sampled_from(["", "acme"]), st.integers(0, 98))
 def test_a_page_comes_back_as_it_was_stored(entries: set[str], tenant: str, number: int) -> None:
     message = screening.page_message(tenant, "spam", number, Page.of(entries))
     entry = Entry(codec.key_of(message), codec.encode(message), 2, 2)
@@ -40,7 +40,7 @@ def test_numbers_are_little_endian_whatever_the_machine_is(monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("message", "why"),
     [
-        (ScreeningPage(page=102), "page 102"),
+        (ScreeningPage(page=99), "page 99"),
         (ScreeningPage(codes=b"1234567"), "7 bytes"),
         (ScreeningPage(codes=(1123).to_bytes(8, "little") * 2), "not in order"),
         (ScreeningPage(codes=(2).to_bytes(8, "little") + (1).to_bytes(8, "little")), "not in order"),

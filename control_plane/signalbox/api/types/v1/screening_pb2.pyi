@@ -129,8 +129,8 @@ Global___ScreeningList: _TypeAlias = ScreeningList  # noqa: Y015
 
 @_typing.final
 class ScreeningPage(_message.Message):
-    """A part of a list's entries, as stored. Pages 0 to 99 hold an entry where its text's CRC-32 modulo 100 says. Page 100 holds
-    entries that the list has whatever these pages say, page 101 entries that it has not.
+    """A part of a list's entries, as stored. An entry is in the page from 0 to 96 that its code modulo 97 says; without a code, its
+    text's CRC-32. Page 97 holds entries that the list has whatever these pages say, page 98 entries that it has not.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -145,10 +145,10 @@ class ScreeningPage(_message.Message):
     list: _builtins.str
     """Id of the list."""
     page: _builtins.int
-    """0 to 101."""
+    """0 to 98."""
     codes: _builtins.bytes
-    """Numbers and prefixes of at most 18 digits, 8 bytes each, little-endian, in ascending order: the digits with a 1 before
-    them as an integer, plus 2^62 for a prefix.
+    """Codes of the numbers and prefixes of at most 18 digits, 8 bytes each, little-endian, in ascending order: the digits with
+    a 1 before them as an integer, plus 2^62 for a prefix.
     """
     @_builtins.property
     def texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

@@ -1,8 +1,13 @@
-"""docs/rules/flows.md: its objects and its flow are written and activated, and its refusals are what is said."""
+"""docs/rules/flows.md: its objects and its flow are written and activated, its refusals are what is said, and its calls
+go where it shows them to go.
+
+After a change of output, write the calls anew: ``WRITE_DOCS=1 python -m pytest tests/unit/docs``.
+"""
 
 from __future__ import annotations
 
 import io
+import os
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,21 +18,34 @@ from google.protobuf import json_format
 from signalbox.api.provisioning.v1 import provisioning_pb2 as pb
 from signalbox.api.types.v1 import flows_pb2, types_pb2
 from signalbox.commands import documents
+from signalbox.domain.claims import uncounted
+from signalbox.domain.continuing import Ended, Next, Outcome, proceed
+from signalbox.domain.decided import Dial, Reject, Step
+from signalbox.domain.objects import Line
+from signalbox.domain.planner import Voice
+from signalbox.domain.regions import Region
 from signalbox.errors import InvalidFieldError
 from signalbox.provisioning.flows import Flows
 from signalbox.provisioning.line_groups import LineGroups
 from signalbox.provisioning.lines import Lines
+from signalbox.provisioning.numbers import Numbers
 from signalbox.provisioning.prompts import Prompts
 from signalbox.provisioning.region_groups import RegionGroups
 from signalbox.provisioning.schedules import Schedules
 from signalbox.provisioning.screening import ScreeningLists
 from signalbox.provisioning.writer import Writer
 from signalbox.routing import convert_flows
+from signalbox.routing.book import Book
+from signalbox.store import flowgraph, keys
 from signalbox.store.memory import MemoryStore
+from support.deciding import Call, decided, setup
 from support.flows import put
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from signalbox.domain.cursor import Cursor
+    from signalbox.domain.rules import Rules
 
 PAGE = Path(__file__).parents[3] / "docs" / "rules" / "flows.md"
 COLLECTIONS = {
@@ -41,7 +59,10 @@ COLLECTIONS = {
 }
 NOW = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
 
+PLACES = {"010": Region("北京", "北京", "010"), "028": Region("四川", "成都", "028")}
+
 _BLOCK = re.compile(r"^```(yaml|text)( \w+)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_CALL = re.compile(r"^```text call (\S+) (\d+) (.*)\n([^`]*)^```$", re.MULTILINE)
 
 
 def blocks(*wanted: str) -> Iterator[str]:
@@ -118,3 +139,73 @@ async def test_refusals_are_what_is_said(flows: Flows) -> None:
             await activated(flows, id, draft)
         lines = [f"{one.field}: {one.reason}" for one in caught.value.violations]
         assert "\n".join(lines) + "\n" == expected
+
+
+class Caller:
+    """One who calls the number of the page, and whose call a worker with voice takes on."""
+
+    def __init__(self, rules: Rules, time: str, number: str) -> None:
+        self.rules = rules
+        self.now = datetime.fromisoformat(time).timestamp()
+        self.number = number
+        self.cursors: list[Cursor] = []
+        worker = Line("", "ivr-1", "ivr", "192.0.2.100")
+        self.setup = setup(PLACES, Voice((worker,), lambda cursor: self.cursors.append(cursor) or "sealed"))
+
+    def call(self) -> Iterator[str]:
+        """The steps of the decision."""
+        trace: list[Step] = []
+        decided(self.rules, Call(trunk="", calling=self.number), trace, now=self.now, given=self.setup, counts={})
+        yield from (f"{step.rule}: {step.finding}" for step in trace)
+
+    def go_on(self, outcomes: list[str]) -> Iterator[str]:
+        """What the worker does first, and after each outcome."""
+        cursor, outcome = self.cursors[0], None
+        for told in ["", *outcomes]:
+            if told:
+                ended, _, digits = told.partition("=")
+                outcome = Outcome(Ended(ended), digits)
+            going = proceed(self.rules, cursor, outcome, self.now, self.setup)
+            try:
+                claim = next(going)
+                while True:
+                    claim = going.send(uncounted(claim))
+            except StopIteration as end:
+                step: Next = end.value
+            cursor = step.cursor
+            yield f"{f'after {told}' if told else 'first'}: {self.shown(step)}"
+
+    def shown(self, step: Next) -> str:
+        match step.do:
+            case (id, node):
+                return f"node {id}, {flowgraph.node_message(id, node).WhichOneof('node')}"
+            case Reject(code):
+                return f"the call ends, with {code} if it was not answered"
+            case Dial(stages):
+                # A line has a stage for each way in which those before it may have failed.
+                lines = dict.fromkeys(line.id for one in stages for line in one.lines)
+                return f"node {step.cursor.node} rings {', then '.join(lines)}"
+        raise AssertionError(step)
+
+
+async def test_calls_go_where_the_page_shows(flows: Flows, store: MemoryStore) -> None:
+    await activated(flows, "main", page_flow())
+    (number,) = [read(text)[0] for text in blocks("yaml number")]
+    del number["kind"]
+    await Numbers(store, Writer(store), lambda: NOW).create(json_format.ParseDict(number, types_pb2.Number()))
+    book = Book(lambda: None)
+    await book.reset_rules(await store.list(keys.RULES))
+    assert not book.damaged
+
+    def show(match: re.Match[str]) -> str:
+        time, calling, outcomes, _ = match.groups()
+        caller = Caller(book.rules, time, calling)
+        lines = [*caller.call(), *caller.go_on(outcomes.split())]
+        return f"```text call {time} {calling} {outcomes}\n" + "".join(f"{line}\n" for line in lines) + "```"
+
+    text = PAGE.read_text()
+    now, calls = _CALL.subn(show, text)
+    assert calls >= 3
+    if os.environ.get("WRITE_DOCS"):
+        PAGE.write_text(now)
+    assert now == PAGE.read_text()

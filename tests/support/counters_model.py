@@ -43,7 +43,7 @@ class ModelCounters:
     def give_back(self, claims: Sequence[Claim]) -> None:
         for claim in claims:
             call = self.calls.get(claim.call_id)
-            if call is None or claim.part not in call.told:
+            if call is None or claim.part not in call.told or call.told[claim.part].over >= 0:
                 continue
             call.waiting[claim.part] = max(0, call.waiting[claim.part] - 1)
             if not any(call.waiting.values()):
@@ -86,10 +86,12 @@ class ModelCounters:
         if claim.call_id in self.ended:
             return Claimed(dials=self._dials(claim, None))
         call = self.calls.setdefault(claim.call_id, Call(claim.tenant))
-        call.waiting[claim.part] = call.waiting.get(claim.part, 0) + 1
         if claim.part not in call.told:
             call.told[claim.part] = self._grant(claim, call)
-        return call.told[claim.part]
+        told = call.told[claim.part]
+        if told.over < 0:
+            call.waiting[claim.part] = call.waiting.get(claim.part, 0) + 1
+        return told
 
     def _grant(self, claim: Claim, call: Call) -> Claimed:
         for at, limit in enumerate(claim.limits):

@@ -25,7 +25,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local CALL, CALLS, TURN = prefix .. "call:", prefix .. "calls:", prefix .. "turn:"
 local RETURNED, RECENT, STICKY = prefix .. "returned:", prefix .. "recent:", prefix .. "sticky:"
 
--- A call's record. t: tenant; e: end of its lease, ms; p: by part the answer and how many wait for it; c, l: names of limits and lines
+-- A call's record. t: tenant; e: end of its lease, ms; p: by part the answer and how many wait for it (none for a refusal); c, l: names of limits and lines
 -- that it holds; o: counters that counted it, by key; w: {key, turn} taken; r: {order, key, lines} to tell who answered.
 local function load(id)
     local raw = redis.call("GET", CALL .. id)
@@ -182,6 +182,10 @@ local function new_record(tenant)
     return {t = tenant, e = 0, p = {}, c = {}, l = {}, o = {}, w = {}, r = {}}
 end
 
+local function granted(answer)
+    return answer:sub(1, 2) == "-1"
+end
+
 -- Nothing is taken: for explanations, and for calls that have ended.
 local function look(id, tenant, limits, dials, record)
     record = record or new_record(tenant)
@@ -211,15 +215,17 @@ function run.claim(_, id, part, tenant, limits, dials)
     record = record or new_record(tenant)
     local known = record.p[part]
     if known then
-        known[2] = known[2] + 1
-        save(id, record)
+        if granted(known[1]) then
+            known[2] = known[2] + 1
+            save(id, record)
+        end
         return known[1]
     end
     for position, limit in ipairs(limits) do
         local mine = limit[1] == "calls" and record.c[limit[2]] or record.o[counter(limit)]
         if not mine and counted(limit, record, limit[3]) >= limit[3] then
             local answer = (position - 1) .. "|"
-            record.p[part] = {answer, 1}
+            record.p[part] = {answer, 0}
             record.e = math.max(record.e, now + OVER_MS)
             save(id, record)
             return answer
@@ -265,8 +271,8 @@ end
 -- {"return", call id, part}: the answer came too late and nobody else waits for one of this call.
 run["return"] = function(_, id, part)
     local record = load(id)
-    if not record or not record.p[part] then return "" end
-    local known, waiting = record.p[part], 0
+    local known, waiting = record and record.p[part], 0
+    if not known or not granted(known[1]) then return "" end
     known[2] = math.max(0, known[2] - 1)
     for _, other in pairs(record.p) do waiting = waiting + other[2] end
     if waiting > 0 then

@@ -158,8 +158,7 @@ def test_settings_can_be_added_for_a_kind_and_for_one_process(own_cluster: Calla
 
 def test_preferred_sip_ports_are_used_if_they_are_free(own_cluster: Callable[..., Cluster]) -> None:
     ports = (free_port(), free_port())
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", ports[1]))
+    with socket.create_server(("127.0.0.1", ports[1])):
         cluster = own_cluster(replicas=1, proxies=2, media_nodes=0, sip_ports=ports)
         assert cluster.address("kamailio-1", "sip") == f"127.0.0.1:{ports[0]}"
         assert cluster.address("kamailio-2", "sip") != f"127.0.0.1:{ports[1]}"

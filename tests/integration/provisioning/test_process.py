@@ -172,9 +172,7 @@ def test_a_stop_ends_in_order(own: ProvisioningProcess) -> None:
 
 
 def test_a_port_that_is_taken_ends_the_start(own: ProvisioningProcess) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", own.port))
-        taken.listen()
+    with socket.create_server(("127.0.0.1", own.port)):
         own.start()
         assert own.process is not None
         assert own.process.wait(20) == 2

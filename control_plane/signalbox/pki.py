@@ -60,12 +60,18 @@ def make_authority(directory: Path) -> Path:
 
 
 def issue(
-    directory: Path, name: str, *, server: bool, hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "::1")
+    directory: Path,
+    name: str,
+    *,
+    server: bool,
+    hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "::1"),
+    identity: str = "",
 ) -> Credentials:
     """Make (or keep) a certificate of the authority in ``directory``: ``<name>.pem`` and ``<name>.key``.
 
     A server's certificate may also be used by a client; a client's only by a client. ``hosts`` are the names and
-    addresses that a server answers for. The common name, ``name``, is who a client is in the logs.
+    addresses that a server answers for. The common name, ``name``, is who a client is in the logs; ``identity`` is the
+    URI that says whose it is, e.g. "signalbox://tenants/acme/reader" (none: the operator's).
     """
     ca_file = make_authority(directory)
     authority = _load(ca_file, directory / "ca.key")
@@ -73,14 +79,16 @@ def issue(
     ca_cert, ca_key = authority
     credentials = Credentials(ca_file, directory / f"{name}.pem", directory / f"{name}.key")
     kept = _load(credentials.cert, credentials.key)
-    if kept is not None and _is_from(kept[0], ca_cert) and _serves(kept[0], hosts if server else None):
+    names = _general_names(hosts if server else (), identity)
+    if kept is not None and _is_from(kept[0], ca_cert) and _names(kept[0]) == set(names):
         return credentials
     key = ec.generate_private_key(ec.SECP256R1())
     usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
     builder = _builder(_name(name), ca_cert.subject, key.public_key(), ca_key.public_key(), CERTIFICATE_DAYS)
     if server:
         usages.append(ExtendedKeyUsageOID.SERVER_AUTH)
-        builder = builder.add_extension(x509.SubjectAlternativeName(_general_names(hosts)), critical=False)
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     builder = (
         builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(signs_certificates=False), critical=True)
@@ -95,8 +103,8 @@ def _name(common_name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
-def _general_names(hosts: tuple[str, ...]) -> list[x509.GeneralName]:
-    names: list[x509.GeneralName] = []
+def _general_names(hosts: tuple[str, ...], identity: str) -> list[x509.GeneralName]:
+    names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(identity)] if identity else []
     for host in hosts:
         try:
             names.append(x509.IPAddress(ipaddress.ip_address(host)))
@@ -162,13 +170,12 @@ def _is_from(cert: x509.Certificate, authority: x509.Certificate) -> bool:
     return True
 
 
-def _serves(cert: x509.Certificate, hosts: tuple[str, ...] | None) -> bool:
-    """True if the certificate is one for these hosts (None: a client's)."""
+def _names(cert: x509.Certificate) -> set[x509.GeneralName]:
+    """Whom a certificate is for: a server has names, a client at most the URI of its identity."""
     try:
-        names = cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        return set(cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
     except x509.ExtensionNotFound:
-        return hosts is None
-    return hosts is not None and set(names) == set(_general_names(hosts))
+        return set()
 
 
 def _pem(cert: x509.Certificate) -> bytes:

@@ -6,6 +6,7 @@ import asyncio
 import random
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -15,7 +16,7 @@ from grpc_status import rpc_status
 from signalbox import rpc
 from signalbox.api.provisioning.v1 import provisioning_pb2 as pb
 from signalbox.api.provisioning.v1 import provisioning_pb2_grpc
-from signalbox.api.types.v1 import types_pb2
+from signalbox.api.types.v1 import flows_pb2, schedules_pb2, screening_pb2, types_pb2
 from signalbox.errors import RoutingUnavailableError
 from signalbox.provisioning import validate
 from signalbox.provisioning.access import OPERATOR, Principal
@@ -203,3 +204,48 @@ class Interleaving:
         """See Store."""
         await self._pause()
         return await self._store.list(prefix)
+
+
+class As:
+    """A client that shows an API key with every call."""
+
+    def __init__(self, api: Stub, secret: str) -> None:
+        self._api = api
+        self._metadata = (("authorization", f"Bearer {secret}"),)
+
+    def __getattr__(self, method: str) -> Any:
+        return partial(getattr(self._api, method), metadata=self._metadata)
+
+
+async def key(api: Any, tenant: str, role: types_pb2.Role.ValueType, id: str = "key", **fields: Any) -> str:
+    """The secret of a new API key."""
+    given = types_pb2.ApiKey(tenant=tenant, id=id, role=role, **fields)
+    return str((await api.CreateApiKey(pb.CreateApiKeyRequest(api_key=given))).secret)
+
+
+def world(tenant: str, digits: str) -> list[pb.Object]:
+    """One object of each kind that a tenant has, all with the id "x"."""
+    graph = flows_pb2.FlowGraph(
+        entry="end", nodes=[flows_pb2.FlowNode(id="end", hang_up=flows_pb2.HangUpNode(cause="HANG_UP_CAUSE_BUSY"))]
+    )
+    return [
+        pb.Object(tenant=types_pb2.Tenant(id=tenant)),
+        pb.Object(line=Example.line("x", tenant)),
+        pb.Object(line_group=flows_pb2.LineGroup(tenant=tenant, id="x", lines=[flows_pb2.DialLine(line="x")])),
+        *shared(tenant),
+        pb.Object(prompt=types_pb2.Prompt(tenant=tenant, id="x")),
+        pb.Object(
+            schedule=schedules_pb2.Schedule(tenant=tenant, id="x", draft=schedules_pb2.ScheduleRules(calendar="x"))
+        ),
+        pb.Object(flow=flows_pb2.Flow(tenant=tenant, id="x", draft=graph)),
+        pb.Object(number=types_pb2.Number(number=digits, tenant=tenant, flow="x")),
+    ]
+
+
+def shared(owner: str = "") -> list[pb.Object]:
+    """One object of each kind that the operator may share."""
+    return [
+        pb.Object(calendar=schedules_pb2.Calendar(tenant=owner, id="x")),
+        pb.Object(region_group=screening_pb2.RegionGroup(tenant=owner, id="x", provinces=["北京"])),
+        pb.Object(screening_list=screening_pb2.ScreeningList(tenant=owner, id="x")),
+    ]

@@ -63,14 +63,12 @@ class Apply:
 
     async def _put(self, draft: Draft, principal: Principal, item: _Item) -> Any:
         objects = item.kind.within(draft, self._clock, principal)
+        _admit(principal, "Update", item)
         try:
             try:
                 await objects.get(item.kind.identified(item.object))
-                verb = "Update"
             except NotFoundError:
-                verb = "Create"
-            method = f"{verb}{item.kind.name}"
-            access.check(principal, method, getattr(pb, f"{method}Request")(**{item.kind.resource: item.object}))
+                _admit(principal, "Create", item)
             stored = await objects.put(item.object)
             if isinstance(objects, Versioned) and stored.HasField("draft"):
                 activate = getattr(pb, f"Activate{item.kind.name}Request")
@@ -113,6 +111,12 @@ def _check(put: Sequence[_Item], delete: Sequence[_Item]) -> None:
         if first != item.path:
             violations.append(FieldViolation(item.path, f"is the same object as {first}"))
     require(violations)
+
+
+def _admit(principal: Principal, verb: str, item: _Item) -> None:
+    """Raise PermissionRefusedError unless the caller might do it by the method of its own."""
+    method = f"{verb}{item.kind.name}"
+    access.check(principal, method, getattr(pb, f"{method}Request")(**{item.kind.resource: item.object}))
 
 
 def _rank(item: _Item) -> int:

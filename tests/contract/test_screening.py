@@ -88,6 +88,7 @@ async def client(store: Store) -> Client:
 def folds_often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Changes are folded after a few, some pages at a time."""
     monkeypatch.setattr(screening_entries, "CHANGES_MAX", 20)
+    monkeypatch.setattr(screening_entries, "CHANGES_OF_REQUEST", 1)
     monkeypatch.setattr(screening_entries, "FOLD_BYTES", 200)
 
 

@@ -33,8 +33,10 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger(__name__)
 
-CHANGES_MAX = 20_000
-"""Entries in the pages of changes above which they are folded: 160 KB that every small change writes again."""
+CHANGES_MAX = 2_000
+"""Changes above which they are folded: 16 KB that each of many small requests writes again, for a fold now and then."""
+CHANGES_OF_REQUEST = 2
+"""There may be so many times the entries of a request all the same: not each of many large ones has to fold."""
 PAGE_ENTRIES_MAX = 20_000
 """Entries in one page. A list is full when one of its pages is: at 1,800,000 entries or more, as they spread."""
 FOLD_BYTES = 1_000_000
@@ -158,7 +160,7 @@ class ScreeningEntries:
         """Fold the pages of changes if there would be too much in them."""
         state = await self._read(tenant, id, ())
         changes = len(state.added) + len(state.removed)
-        if not changes or changes + count <= CHANGES_MAX:
+        if not changes or changes + count <= max(CHANGES_MAX, CHANGES_OF_REQUEST * count):
             return
         writer = Writer(self._store)
         for _ in range(FOLD_STEPS_MAX):

@@ -75,7 +75,7 @@ def _change(verb: str, done: str) -> click.Command:
         "--file", "-f", type=click.File(encoding="utf-8"), help="Entries, one a line; - is standard input."
     )(connects_to("provisioning")(change))
     described = click.argument("entries", nargs=-1)(described)
-    described = click.argument("id", metavar="LIST")(click.argument("tenant")(described))
+    described = click.argument("tenant")(click.argument("id", metavar="LIST")(described))
     help = (
         f"{verb.capitalize()} ENTRIES: numbers, prefixes (139*), province:内蒙古, area:0471, anonymous. "
         f"TENANT is {OPERATOR} for the operator's lists."

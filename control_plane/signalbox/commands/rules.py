@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 PAGE_SIZE = 500
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+Assignments = Sequence[tuple[Sequence[str], Any]]
 
 
 def group(kind: Kind) -> click.Group:
@@ -59,15 +60,15 @@ def pages(
 
 def _create(kind: Kind) -> click.Command:
     def create(
-        connection: Connection, output_format: Format, file: TextIO | None, given: Sequence[str], **values: Any
+        connection: Connection, output_format: Format, file: TextIO | None, given: Assignments, **values: Any
     ) -> None:
         fields = _file_fields(kind, file)
         options = kind.fields.given(values)
         missing = [] if file else [f for f in kind.fields.required if f.name not in options]
         if missing:
             raise click.UsageError(f"missing option {' and '.join(field.flags for field in missing)}, or --file")
-        for text in given:
-            _set(fields, text)
+        for path, value in given:
+            _set(fields, path, value)
         rule = documents.message(kind.message, fields, kind.words)
         rule.MergeFrom(kind.message(**kind.identify(values), **options))
         _show(kind, call(connection, f"Create{kind.name}", **{kind.singular: rule}), output_format)
@@ -113,7 +114,7 @@ def _update(kind: Kind) -> click.Command:
         output_format: Format,
         etag: str,
         file: TextIO | None,
-        given: Sequence[str],
+        given: Assignments,
         **values: Any,
     ) -> None:
         identity = kind.identify(values)
@@ -123,11 +124,10 @@ def _update(kind: Kind) -> click.Command:
             stored = call(connection, f"Get{kind.name}", **identity)
             etag = etag or stored.etag
             before = documents.fields(stored, output_only=False)
-            for text in given:
-                name = text.partition("=")[0].partition(".")[0]
-                if name in before:
-                    fields.setdefault(name, before[name])
-                _set(fields, text)
+            for path, value in given:
+                if path[0] in before:
+                    fields.setdefault(path[0], before[path[0]])
+                _set(fields, path, value)
         options = kind.fields.given(values)
         changed = sorted({*fields, *options})
         if not changed:
@@ -200,6 +200,7 @@ def _content_options(function: Command) -> Command:
         "--set",
         "given",
         multiple=True,
+        callback=_assignments,
         metavar="FIELD=VALUE",
         help="One field, also one within another: limits.concurrent_calls=20; again for each.",
     )(function)
@@ -219,17 +220,26 @@ def _file_fields(kind: Kind, file: TextIO | None) -> dict[str, Any]:
     return {name: value for name, value in found[0].items() if name not in fixed}
 
 
-def _set(fields: dict[str, Any], text: str) -> None:
-    """Put ``FIELD.FIELD=VALUE`` into nested mappings."""
-    path, equals, written = text.partition("=")
-    *outer, last = path.split(".")
-    if not equals or not all((*outer, last)):
-        raise click.BadParameter(f"{text!r}: FIELD=VALUE is expected", param_hint="--set")
+def _assignments(context: click.Context, option: click.Parameter, texts: Sequence[str]) -> list[tuple[list[str], Any]]:
+    """Paths of fields and their values, of texts ``FIELD.FIELD=VALUE``."""
+    assigned = []
+    for text in texts:
+        path, equals, written = text.partition("=")
+        names = path.split(".")
+        if not equals or not all(names):
+            raise click.BadParameter(f"{text!r}: FIELD=VALUE is expected")
+        assigned.append((names, documents.value(written)))
+    return assigned
+
+
+def _set(fields: dict[str, Any], path: Sequence[str], value: Any) -> None:
+    """Put a value into nested mappings."""
+    *outer, last = path
     for name in outer:
         fields = fields.setdefault(name, {})
         if not isinstance(fields, dict):
-            raise click.BadParameter(f"{path}: {name} has no fields", param_hint="--set")
-    fields[last] = documents.value(written)
+            raise click.BadParameter(f"{'.'.join(path)}: {name} has no fields", param_hint="--set")
+    fields[last] = value
 
 
 def _show(kind: Kind, rule: Message, output_format: Format) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +10,8 @@ from signalbox.commands import rules as rules_module
 from signalbox.commands.ruleoptions import parse_stage, stage_text
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from support.commands import Service, Shell
 
 
@@ -74,6 +77,89 @@ def test_an_update_changes_what_is_given(world: Shell) -> None:
     assert world.json("lines get acme a")["port"] == 0
     world(["tenants", "update", "acme", "--display-name", ""])
     assert world.json("tenants get acme")["display_name"] == ""
+
+
+def test_a_field_within_another_is_set_and_the_rest_of_it_stays(world: Shell) -> None:
+    world("numbers update 4001234567 --set limits.concurrent_calls=20 --set limits.calls_per_month=1000")
+    world("numbers update 4001234567 --set limits.calls_per_second=3 --set max_call_duration=600s")
+    number = world.json("numbers get 4001234567")
+    assert number["limits"] == {"concurrent_calls": 20, "calls_per_second": 3, "calls_per_month": 1000}
+    assert number["max_call_duration"] == "600s"
+    assert "no field named" in world("numbers update 4001234567 --set limits.lines=1", code=1).stderr
+    assert "has no fields" in world("numbers update 4001234567 --set number.x=1", code=2).stderr
+
+
+def test_fields_from_a_file(world: Shell, elsewhere: Path) -> None:
+    (elsewhere / "group.yaml").write_text(
+        "distribution: DISTRIBUTION_ROUND_ROBIN\nlines: [{line: a}, {line: b, weight: 3}]\n"
+    )
+    world("line-groups create acme desks --file group.yaml")
+    assert world("line-groups list acme").stdout.splitlines()[1].split() == [
+        "acme",
+        "desks",
+        "round",
+        "robin",
+        "a",
+        "b:3",
+        "7",
+    ]
+    (elsewhere / "two.yaml").write_text("a: b\n---\nc: d\n")
+    assert "one document is expected, there are 2" in world("line-groups create acme x --file two.yaml", code=1).stderr
+
+
+def test_a_draft_comes_in_force_when_it_is_activated(world: Shell, elsewhere: Path) -> None:
+    (elsewhere / "flow.yaml").write_text("draft: {entry: a, nodes: [{id: a, dial: {lines: [{line: a}]}}]}\n")
+    world("flows create acme main --file flow.yaml")
+    assert world("flows list acme").stdout.splitlines()[1].split()[2] == "none"
+    world("flows activate acme main")
+    world("flows activate acme main --at 2099-01-01T00:00Z --etag 1", code=1)
+    assert [revision["number"] for revision in world.json("flows get acme main")["revisions"]] == [1]
+    world("flows rollback acme main 7", code=1)
+
+
+def test_entries_of_a_list(world: Shell, elsewhere: Path) -> None:
+    world("screening-lists create acme pests")
+    (elsewhere / "entries.txt").write_text("13800001234\n1391234*  # a segment\n\n")
+    told = world("screening-lists add-entries acme pests province:内蒙古 anonymous --file entries.txt").stdout
+    assert told == "added 4 of 4 entries; the others made no difference\n"
+    assert set(world("screening-lists entries acme pests").stdout.split()) == {
+        "13800001234", "1391234*", "province:内蒙古", "anonymous"
+    }  # fmt: skip
+    assert "removed 1 of 2" in world("screening-lists remove-entries acme pests anonymous 13800009999").stdout
+    world("screening-lists add-entries acme pests", code=2)
+    assert "entries[0]" in world("screening-lists add-entries acme pests 1+2", code=1).stderr
+
+
+def test_what_the_operator_shares(world: Shell) -> None:
+    world("calendars create - national")
+    assert world("calendars list -").stdout.splitlines()[1].split()[:2] == ["-", "national"]
+    assert world("calendars list acme").stdout.splitlines() == ["OWNER  ID  NAME  DAYS  ETAG"]
+    assert world("calendars delete - national").stdout == "deleted calendar -/national\n"
+
+
+def test_api_keys_show_their_secret_once(world: Shell) -> None:
+    created = world("api-keys create acme robot --role administrator --expires 2099-01-01").stdout
+    secret = created.splitlines()[-1].rpartition(" ")[2]
+    assert len(secret) > 20
+    assert secret not in world("api-keys get acme robot").stdout
+    assert world("api-keys list acme").stdout.splitlines()[1].split()[:3] == ["acme", "robot", "administrator"]
+    world("api-keys create acme root --role operator", code=1)
+    assert world("api-keys delete acme robot").stdout == "deleted API key acme/robot\n"
+    world("api-keys get acme robot", code=1)
+
+
+def test_lists_are_filtered_and_ordered(world: Shell) -> None:
+    only = world(["lines", "list", "acme", "--filter", 'user = "100"', "--output", "json"]).stdout
+    assert [line["id"] for line in json.loads(only)] == ["a"]
+    turned = world(["lines", "list", "acme", "--order-by", "id desc", "--output", "json"]).stdout
+    assert [line["id"] for line in json.loads(turned)] == ["b", "a"]
+    assert "filter" in world(["lines", "list", "acme", "--filter", "user ="], code=1).stderr
+
+
+def test_completion_scripts(shell: Shell, bare: Shell) -> None:
+    for name in ("bash", "zsh", "fish"):
+        assert "_SIGNALBOX_COMPLETE" in bare(f"completion {name}").stdout
+    bare("completion tcsh", code=2)
 
 
 def test_an_update_of_nothing_is_wrong_use(world: Shell) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from signalbox.api.types.v1 import flows_pb2, screening_pb2
 from signalbox.domain.flow import LINES_MAX, LINES_TOGETHER_MAX
 from signalbox.errors import FieldViolation
-from signalbox.provisioning import validate
+from signalbox.provisioning import validate, validate_regions
 from signalbox.store import flowgraph
 
 if TYPE_CHECKING:
@@ -28,14 +28,11 @@ LISTS_MAX = 16
 WEIGHT_MAX = 1_000
 GROUP_LINES_MAX = 1_000
 REPEATS_MAX = 9
-NAME_MAX = 64
-"""Longest name of a province."""
 TEXT_MAX = 2_000
 """Longest text of a prompt."""
 
 _DIGITS = re.compile(r"[0-9*#A-D]{1,20}")
 _KEYS = re.compile(r"[0-9*#A-D]{0,16}")
-_AREA_CODE = re.compile(r"0[0-9]{2,3}")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,7}")
 _CONTROLS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -130,12 +127,8 @@ def _region(node: flows_pb2.RegionNode, at: str) -> Iterator[FieldViolation]:
     for position, branch in enumerate(node.branches):
         own = f"{at}.branches[{position}]"
         yield from _optional(branch.next, f"{own}.next")
-        for i, province in enumerate(branch.provinces):
-            if not 1 <= len(province) <= NAME_MAX:
-                yield FieldViolation(f"{own}.provinces[{i}]", f"must have 1 to {NAME_MAX} characters")
-        for i, code in enumerate(branch.area_codes):
-            if not _AREA_CODE.fullmatch(code):
-                yield FieldViolation(f"{own}.area_codes[{i}]", "must be 0 and 2 or 3 digits")
+        yield from validate_regions.provinces(branch.provinces, f"{own}.provinces")
+        yield from validate_regions.area_codes(branch.area_codes, f"{own}.area_codes")
         for i, group in enumerate(branch.groups):
             yield from _optional(group, f"{own}.groups[{i}]")
         for i, carrier in enumerate(branch.carriers):

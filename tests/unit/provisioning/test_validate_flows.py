@@ -78,14 +78,14 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"region": {"otherwise": "A"}}, "region.otherwise", ID),
     ({"region": {"branches": [{"next": "A"}]}}, "region.branches[0].next", ID),
     (
-        {"region": {"branches": [{"provinces": [""]}]}},
+        {"region": {"branches": [{"provinces": ["北京市"]}]}},
         "region.branches[0].provinces[0]",
-        "must have 1 to 64 characters",
+        "must be a province by its Chinese name without suffix, like 内蒙古",
     ),
     (
         {"region": {"branches": [{"areaCodes": ["471"]}]}},
         "region.branches[0].area_codes[0]",
-        "must be 0 and 2 or 3 digits",
+        "must be an area code with its 0, like 0471",
     ),
     ({"region": {"branches": [{"groups": ["A"]}]}}, "region.branches[0].groups[0]", ID),
     ({"region": {"branches": [{"carriers": [0]}]}}, "region.branches[0].carriers[0]", "has no value 0"),

@@ -8,7 +8,7 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from grpc import StatusCode
 from signalbox.api.provisioning.v1 import provisioning_pb2 as pb
-from signalbox.api.types.v1 import flows_pb2, types_pb2
+from signalbox.api.types.v1 import flows_pb2, screening_pb2, types_pb2
 from support.flows import dial, flow, graph, put, world
 from support.provisioning import Stub, invalid, refused
 
@@ -131,3 +131,19 @@ async def test_of_a_step_with_an_unfinished_flow_nothing_is_done(api: Stub) -> N
     assert field.endswith("draft.nodes")
     with refused(StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND"):
         await api.GetLineGroup(pb.GetLineGroupRequest(tenant="acme", id="night"))
+
+
+async def test_a_flow_refers_to_as_many_of_the_operators_objects_as_a_step_holds(api: Stub, store: MemoryStore) -> None:
+    """Each is a comparison of the commit; the tenant's own objects are guarded by its fence."""
+    ids = [f"list-{n}" for n in range(128)]
+    await put(store, *(screening_pb2.ScreeningList(id=id) for id in ids))
+    nodes: dict[str, dict[str, object]] = {
+        f"n{n}": {"callerList": {"lists": ids[16 * n : 16 * n + 16], "member": f"n{n + 1}", "otherwise": f"n{n + 1}"}}
+        for n in range(8)
+    }
+    await create(api, graph("n0", **nodes, n8=BUSY))
+    with invalid() as refusal:
+        await activate(api)
+    assert list(refusal.fields) == ["request"]
+    await put(store, *(screening_pb2.ScreeningList(tenant="acme", id=id) for id in ids))
+    assert len((await activate(api)).revisions) == 1

@@ -118,6 +118,11 @@ class Draft:
                 raise CompareFailedError(f"{compare.key} was read twice and has changed between")
         self._writes.update((write.key, write) for write in writes)
 
+    def clear(self) -> None:
+        """Forget all that was to be written."""
+        self._writes.clear()
+        self._events.clear()
+
     @property
     def changes(self) -> bool:
         """True if there is something to commit."""

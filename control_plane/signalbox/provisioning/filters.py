@@ -201,7 +201,8 @@ def _tokens(text: str) -> Iterator[tuple[str, str, int]]:
     while position < end:
         match = _TOKEN.match(text, position)
         if match is None or match.lastgroup is None:
-            raise _wrong(position + 1, f"{text[position:].strip()[:1]!r} cannot be here")
+            rest = text[position:].lstrip()
+            raise _wrong(len(text) - len(rest) + 1, f"{rest[0]!r} cannot be here")
         found = match[match.lastgroup]
         if match.lastgroup == "text":
             found = re.sub(r"\\(.)", r"\1", found[1:-1], flags=re.DOTALL)

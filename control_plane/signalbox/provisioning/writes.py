@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from signalbox.errors import SignalboxError
 from signalbox.provisioning import requestids
 from signalbox.provisioning.draft import Transactions
 
@@ -52,7 +53,15 @@ class Writes:
             first = await memory.recall(draft, answer)
             if first is not None:
                 return first
-            made = await work(draft)
+            try:
+                made = await work(draft)
+            except SignalboxError:
+                # Refused, perhaps for what the same request has done meanwhile.
+                first = await memory.recall(draft, answer)
+                if first is None:
+                    raise
+                draft.clear()
+                return first
             await memory.keep(draft, made)
             return made
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterable
     from pathlib import Path
 
+    from signalbox.routing.counters import RedisCounters
     from signalbox.store.base import Store
 
 NUMBER = "4001234567"
@@ -121,11 +122,17 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    store: Store, directory: Path, role: Role | None = None, *, ready: bool = True, **settings: Any
+    store: Store,
+    directory: Path,
+    role: Role | None = None,
+    *,
+    ready: bool = True,
+    counters: RedisCounters | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Running]:
     """A worker over the store, once it is ready (``ready=False``: once it listens). Stopped gracefully at the end."""
     given = {"listen": "127.0.0.1:0", "snapshot_file": directory / "rules.snapshot", "drain_s": 0.2, **settings}
-    worker, supervisor = Worker(RoutingSettings(**given), store, role or Role()), Supervisor()
+    worker, supervisor = Worker(RoutingSettings(**given), store, role or Role(), counters), Supervisor()
     served = asyncio.create_task(worker.run(supervisor))
     try:
         await until(lambda: bool(worker.metrics_port) or served.done())

@@ -29,6 +29,7 @@ from signalbox.metrics import SideDoor
 from signalbox.routing import region_table, service
 from signalbox.routing.answers import Answerer
 from signalbox.routing.book import Book
+from signalbox.routing.counters import RedisCounters
 from signalbox.routing.edges import EdgeFeed, EdgeRegistry
 from signalbox.routing.guide import Guide
 from signalbox.routing.replica import Replica
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from signalbox.process import Supervisor
-    from signalbox.routing.counters import RedisCounters
     from signalbox.settings import RoutingSettings
     from signalbox.store.base import Store
 
@@ -84,6 +84,9 @@ class Worker:
         self._service = RoutingService(self._replica, answerer, guide, self._feed, registry, self.stats, counters)
         metrics = CollectorRegistry()
         metrics.register(self.stats)
+        self._counters = counters
+        if counters is not None:
+            metrics.register(counters)
         ProcessCollector(registry=metrics)
         self.side_door_address = _shifted(settings.metrics.listen, role.index)
         self._side_door = SideDoor(self.side_door_address, self.readiness, metrics)
@@ -113,6 +116,8 @@ class Worker:
         supervisor.spawn("edge_feed", self._feed.run(self._book))
         supervisor.spawn("health", self._tell_health(health))
         supervisor.spawn("snapshot", self._replica.keep_file())
+        if self._counters is not None:
+            supervisor.spawn("counters", self._counters.run())
         await supervisor.stopping.wait()
         await health.stop()
         await self._service.drain(self._settings.drain_s)
@@ -136,6 +141,7 @@ class Worker:
             "damaged_values": sorted(self._book.damaged),
             "edges": self._feed.acknowledged(),
             "edge_version": self._feed.current.version if self._feed.current else None,
+            "counts_available": self._counters is not None and self._counters.available,
             "draining": self._service.draining,
             "worker": self._role.index,
         }
@@ -173,11 +179,13 @@ def serve(settings: Settings, role: Role = Role(), *, watch_parent: bool = False
     async def main(supervisor: Supervisor) -> None:
         if watch_parent:
             asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _hear_parent, supervisor)
+        counters = RedisCounters(settings.redis, settings.routing.counters)
         store = EtcdStore.open(settings.etcd)
         try:
-            await Worker(settings.routing, store, role).run(supervisor)
+            await Worker(settings.routing, store, role, counters).run(supervisor)
         finally:
             await supervisor.cancel()
+            await counters.close()
             await store.close()
 
     process.run(settings, "routing", main)

@@ -8,9 +8,9 @@ line. If the stages don't suffice for this, the way that the last line failed co
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from signalbox.domain.claims import DialClaim, Order
@@ -18,11 +18,14 @@ from signalbox.domain.decided import Stage, Why
 from signalbox.domain.flow import LINES_MAX, LINES_TOGETHER_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from signalbox.domain.objects import Line
 
 MAX_STAGES = 16
+REMEMBERED = 4_096
+"""Layouts that are kept: a few KiB each."""
+
 _LEVELS = ((True, MAX_STAGES), (True, 4), (False, 4), (False, 2), (False, 1))
 """What is tried until the plan fits: whether it remembers how earlier lines failed, and ways to reach a line."""
 
@@ -59,7 +62,7 @@ class Ring:
     def claim(self, takes: bool) -> DialClaim | None:
         """What it has to have counted; None: nothing. ``takes``: it rings as soon as the call is decided."""
         caps = tuple([line.concurrent_calls for line in self.lines])
-        if self.cursor or (self.order is Order.GIVEN and not any(caps)):
+        if self.cursor or not caps or (self.order is Order.GIVEN and not any(caps)):
             return None
         names = tuple([f"line/{line.tenant}/{line.id}" for line in self.lines])
         first = (LINES_TOGETHER_MAX if self.together else 1) if takes else 0
@@ -91,19 +94,50 @@ class _Place(NamedTuple):
     before: _Way
 
 
-Choice = Sequence["Line"]
-"""The lines of a dial that are free, in the order to try them."""
+class _Form(NamedTuple):
+    """A dial as it is laid out: ``reached`` has for each line where it is reached; ``nobody`` is where the dial leads
+    if that is none."""
+
+    name: str
+    ring_ms: int
+    busy: Target
+    no_answer: Target
+    failed: Target
+    nobody: Target
+    together: bool
+    cursor: str
+    reached: tuple[tuple[Line, ...], ...]
 
 
 def lay_out(
-    plan: Plan, free: Mapping[str, Choice], attempts: Callable[[Line], tuple[Line, ...]]
+    plan: Plan, free: Mapping[str, Sequence[Line]], attempts: Callable[[Line], tuple[Line, ...]]
 ) -> tuple[Stage, ...] | End:
     """The plan as at most 16 stages with at most 16 lines, or how the call ends if there is nothing to ring.
 
-    ``free`` has the lines of every dial; ``attempts`` says where a line is reached, the first first; nowhere: it is
-    passed over.
+    ``free`` has the lines of every dial that are free, in the order to try them; ``attempts`` says where a line is
+    reached, the first first; nowhere: it is passed over. Equal plans mostly get the identical stages.
     """
-    layout = _Layout(plan, free, attempts)
+    forms = []
+    left = LINES_MAX
+    sealed = False
+    for name, ring in plan.rings.items():
+        lines = free[name]
+        reached = tuple([found for line in lines[:LINES_MAX] if (found := attempts(line))][:left])
+        left -= len(reached)
+        # All lines at their caps is busy.
+        nobody = ring.busy if ring.lines and not lines else ring.failed
+        sealed = sealed or bool(ring.cursor)
+        forms.append(
+            _Form(
+                name, ring.ring_ms, ring.busy, ring.no_answer, ring.failed, nobody, ring.together, ring.cursor, reached
+            )
+        )
+    # A cursor is of one call: there is no use in keeping it.
+    return (_lay_out if sealed else _laid_out)(plan.entry, tuple(forms))
+
+
+def _lay_out(entry: Target, forms: tuple[_Form, ...]) -> tuple[Stage, ...] | End:
+    layout = _Layout(entry, forms)
     if isinstance(layout.entry, End):
         return layout.entry
     for memory, most in _LEVELS:
@@ -113,32 +147,26 @@ def lay_out(
     raise AssertionError("16 lines with one attempt each fit into 16 stages")
 
 
+_laid_out = lru_cache(maxsize=REMEMBERED)(_lay_out)
+
+
 class _Layout:
     """The lines that fit, and where the dials of a plan lead when those without any are left out."""
 
-    def __init__(self, plan: Plan, free: Mapping[str, Choice], attempts: Callable[[Line], tuple[Line, ...]]) -> None:
-        self._plan = plan
-        self._groups: dict[str, list[list[tuple[Line, ...]]]] = {}
-        self._fallen = {name: self._falls(ring, free[name]) for name, ring in plan.rings.items()}
-        left = MAX_STAGES
-        for name, ring in plan.rings.items():
-            reached = [found for line in free[name][:LINES_MAX] if (found := attempts(line))][:left]
-            left -= len(reached)
-            size = LINES_TOGETHER_MAX if ring.together else 1
-            self._groups[name] = [reached[at : at + size] for at in range(0, len(reached), size)]
-        entry = self._settle(plan.entry)
+    def __init__(self, entry: Target, forms: tuple[_Form, ...]) -> None:
+        self._rings = {form.name: form for form in forms}
+        self._groups: dict[str, list[tuple[tuple[Line, ...], ...]]] = {}
+        for form in forms:
+            size = LINES_TOGETHER_MAX if form.together else 1
+            self._groups[form.name] = [form.reached[at : at + size] for at in range(0, len(form.reached), size)]
+        entry = self._settle(entry)
         # No line has said anything yet that the call could end with.
         self.entry = End(480, entry.why) if isinstance(entry, End) and not entry.code else entry
-
-    @staticmethod
-    def _falls(ring: Ring, free: Choice) -> Target:
-        """Where a dial leads that rings nobody: all lines at their caps is busy."""
-        return ring.busy if ring.lines and not free else ring.failed
 
     def _settle(self, target: Target) -> Target:
         """Where a target leads to in the end, past dials that ring nobody."""
         while isinstance(target, str) and not self._groups[target]:
-            target = self._fallen[target]
+            target = self._rings[target].nobody
         return target
 
     def places(self, memory: bool, most: int) -> list[_Place] | None:
@@ -167,7 +195,7 @@ class _Layout:
         positions = {place: position for position, place in enumerate(places, 1)}
         made = []
         for place in places:
-            ring = self._plan.rings[place.ring]
+            ring = self._rings[place.ring]
             busy, no_answer, failed = [
                 way.code if isinstance(way, End) else positions[way] for way in self._ways(place, memory, most)
             ]
@@ -200,14 +228,14 @@ class _Layout:
         return target if isinstance(target, End) else self._start(target, memory)
 
     def _target(self, name: str, way: _Way) -> Target:
-        ring = self._plan.rings[name]
+        ring = self._rings[name]
         return (ring.failed, ring.no_answer, ring.busy)[way]
 
     def _canonical(self, name: str, way: _Way, memory: bool) -> _Way:
         """The greatest way that makes no difference to where the dial leads."""
         if not memory:
             return _Way.FAILED
-        ring = self._plan.rings[name]
+        ring = self._rings[name]
         if way is _Way.FAILED and ring.failed == ring.no_answer:
             way = _Way.NO_ANSWER
         if way is _Way.NO_ANSWER and ring.no_answer == ring.busy:

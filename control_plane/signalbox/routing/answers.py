@@ -141,7 +141,7 @@ class Answerer:
     async def answer_unary(self, request: routing_pb2.DecideRequest) -> routing_pb2.DecideResponse:
         """The answer to a single question. Raises InvalidFieldError, RulesNotLoadedError."""
         self.require(check(request))
-        found = self._decide(request)
+        found = self._known(request) or self._decide(request)
         claims: list[Claim] = []
         try:
             while not isinstance(found, Prepared):
@@ -175,11 +175,24 @@ class Answerer:
         if not self._book.loaded:
             self._refuse(request, answer, types_pb2.RULES_NOT_LOADED, "")
             return None
-        found = self._decide(request)
-        if not isinstance(found, Prepared):
-            return found
-        self._complete(request, answer, found)
+        prepared = self._known(request)
+        if prepared is None:
+            found = self._decide(request)
+            if not isinstance(found, Prepared):
+                return found
+            prepared = found
+        self._complete(request, answer, prepared)
         return None
+
+    def _known(self, request: routing_pb2.DecideRequest) -> Prepared | None:
+        """What is sent for a decision that is remembered, if nothing is counted that could be in its way."""
+        if self._counters is not None:
+            return None
+        remembered = known(self._book.rules, request, self._setup.max_diversions)
+        if remembered is None:
+            return None
+        self._stats.uncounted += 1
+        return self._prepared.get(id(remembered)) or self._prepare(remembered)
 
     def _complete(
         self,
@@ -198,14 +211,7 @@ class Answerer:
 
     def _decide(self, request: routing_pb2.DecideRequest) -> Prepared | tuple[Deciding, Claim]:
         """A decision, or one that waits for a claim."""
-        rules = self._book.rules
-        if self._counters is None:
-            remembered = known(rules, request, self._setup.max_diversions)
-            if remembered is not None:
-                prepared = self._prepared.get(id(remembered)) or self._prepare(remembered)
-                self._stats.uncounted += not prepared.rejected
-                return prepared
-        deciding = decide(rules, request, time.time(), self._setup)
+        deciding = decide(self._book.rules, request, time.time(), self._setup)
         found = _advance(deciding, None)
         if self._counters is None:
             while not isinstance(found, Decision):

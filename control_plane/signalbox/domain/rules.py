@@ -33,10 +33,14 @@ class Rules:
     is kept by tenant, and dropped for a tenant at once when one of its lines changes.
     """
 
-    __slots__ = ("_carriers", "_groups", "_memo", "_memo_size", "_numbers", "_owned", "_tenants", "_trunks", "lists")
+    __slots__ = (
+        "_carriers", "_groups", "_memo", "_memo_size", "_numbers", "_owned", "_tenants", "_trunks", "forgotten", "lists"
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.lists = ScreeningLists()
+        self.forgotten = 0
+        """Grows whenever something changes that remembered decisions may rest on."""
         self._trunks: dict[str, Trunk] = {}
         self._tenants: dict[str, Tenant] = {}
         self._groups: dict[str, TrunkGroup] = {}
@@ -134,6 +138,7 @@ class Rules:
 
     def delete_number(self, digits: str) -> None:
         """Delete a number."""
+        self.forgotten += 1
         gone = self._numbers.pop(digits, None)
         if gone is not None:
             memo = self._memo.get(gone.tenant, {})
@@ -165,4 +170,5 @@ class Rules:
         self._memo_size += 1
 
     def _forget(self, tenant: str) -> None:
+        self.forgotten += 1
         self._memo_size -= len(self._memo.pop(tenant, ()))

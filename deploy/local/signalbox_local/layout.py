@@ -119,7 +119,8 @@ class _Planner:
         """The settings file of a process: ours, then what the options add for its kind and its name."""
         file = self._directory / "settings" / f"{name}.toml"
         file.parent.mkdir(parents=True, exist_ok=True)
-        base = {"etcd": {"endpoints": [self._addresses["etcd"]["client"]]}}
+        redis = self._addresses["redis"]["redis"]
+        base = {"etcd": {"endpoints": [self._addresses["etcd"]["client"]]}, "redis": {"address": redis}}
         extra = [self._options.settings.get(key, {}) for key in (kind, name)]
         file.write_text(toml.dumps(toml.merge(base, settings, *extra)))
         return file
@@ -184,12 +185,15 @@ class _Planner:
     def _routing(self, n: int) -> None:
         name = f"routing-{n}"
         grpc, metrics = self._ports.address(), self._ports.address()
+        cursor_key = self._directory / "cursor.key"
+        secretfile.read_or_make(cursor_key)
         settings = {
             "routing": {
                 "listen": grpc,
                 "metrics": {"listen": metrics},
                 "snapshot_file": self._own_directory(name) / "rules.snapshot",
                 "drain_s": DRAIN_S,
+                "cursor_key_file": cursor_key,
             }
         }
         command = _signalbox("routing", self._settings(name, "routing", settings))
@@ -198,7 +202,14 @@ class _Planner:
     def _provisioning(self, credentials: pki.Credentials) -> None:
         grpc, metrics = self._ports.address(), self._ports.address()
         tls = {"ca_file": credentials.ca, "cert_file": credentials.cert, "key_file": credentials.key}
-        settings = {"provisioning": {"listen": grpc, "metrics": {"listen": metrics}, "tls": tls}}
+        settings = {
+            "provisioning": {
+                "listen": grpc,
+                "metrics": {"listen": metrics},
+                "tls": tls,
+                "routing": [self._addresses[f"routing-{r}"]["grpc"] for r in range(1, self._options.replicas + 1)],
+            }
+        }
         command = _signalbox("provisioning", self._settings("provisioning", "provisioning", settings))
         self._add("provisioning", "provisioning", {"grpc": grpc, "metrics": metrics}, command)
 

@@ -50,11 +50,23 @@ class Rules:
         return self._stub.CreateLine(provisioning_pb2.CreateLineRequest(line=line), timeout=TIMEOUT_S)
 
     def number(
-        self, tenant: str, number: str, stages: Sequence[Sequence[str]], *, ring_s: int = 30, anchored: bool = True
+        self,
+        tenant: str,
+        number: str,
+        stages: Sequence[Sequence[str]],
+        *,
+        ring_s: int = 30,
+        anchored: bool = True,
+        concurrent_calls: int = 100_000,
     ) -> types_pb2.Number:
         """Create a number that rings these lines, stage after stage; ``anchored``: RTP goes through an rtpengine."""
-        media = types_pb2.MEDIA_MODE_ANCHOR if anchored else types_pb2.MEDIA_MODE_BYPASS
-        value = types_pb2.Number(number=number, tenant=tenant, stages=_stages(stages, ring_s), media=media)
+        value = types_pb2.Number(
+            number=number,
+            tenant=tenant,
+            stages=_stages(stages, ring_s),
+            media=types_pb2.MEDIA_MODE_ANCHOR if anchored else types_pb2.MEDIA_MODE_BYPASS,
+            limits=types_pb2.Limits(concurrent_calls=concurrent_calls),
+        )
         return self._stub.CreateNumber(provisioning_pb2.CreateNumberRequest(number=value), timeout=TIMEOUT_S)
 
     def get_number(self, number: str) -> types_pb2.Number:

@@ -63,7 +63,7 @@ class World:
 
 
 Rung = tuple[list[frozenset[str]], str | int]
-"""The lines that rang, together each, and what came of it: the line that took the call, or the status code; 0: of lines."""
+"""The lines that rang, together each, and what came of it: the line that took the call, or the status code; 0: theirs."""
 
 
 def rules_of(world: World) -> Rules:

@@ -256,7 +256,7 @@ class _Case:
         if self._trace is not None:
             self._trace.extend(steps or ())
         stages = lay_out(plan, free, lambda line: egress.attempts(self._rules, line, self._question.call_id))
-        if walk.by_time or self._who.asked or planner.handed_over:
+        if walk.by_time or planner.handed_over:
             self._independent = False
         if isinstance(stages, End):
             self._tell(stages.why.value, _ENDS[stages.why], True)
@@ -323,7 +323,8 @@ class _Case:
 
     def _made(self, action: Reject | Dial, why: Why) -> Decision:
         number = self._number
-        return Decision(action, why, number.tenant, number.number, self._independent, self._priority)
+        independent = self._independent and not self._who.asked
+        return Decision(action, why, number.tenant, number.number, independent, self._priority)
 
     def _remember(self, decision: Decision) -> Decision:
         # The rules may have changed while something was counted.

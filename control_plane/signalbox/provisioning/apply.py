@@ -65,6 +65,7 @@ class Apply:
         objects = item.kind.within(draft, self._clock, principal)
         _admit(principal, "Update", item)
         try:
+            objects.check(item.object)
             try:
                 await objects.get(item.kind.identified(item.object))
             except NotFoundError:
@@ -85,7 +86,7 @@ class Apply:
         try:
             await objects.delete(item.kind.identified(item.object), item.object.etag)
         except InvalidFieldError as error:
-            raise _at(item, error) from error
+            raise _at(item, error, f".{item.kind.resource}") from error
 
 
 def _items(objects: Iterable[pb.Object], where: str) -> Sequence[_Item]:
@@ -123,6 +124,8 @@ def _rank(item: _Item) -> int:
     return _ORDER[item.kind.name]
 
 
-def _at(item: _Item, error: InvalidFieldError) -> InvalidFieldError:
+def _at(item: _Item, error: InvalidFieldError, within: str = "") -> InvalidFieldError:
     """The error with the paths of its fields below the object's."""
-    return InvalidFieldError(*(FieldViolation(f"{item.path}.{one.field}", one.reason) for one in error.violations))
+    return InvalidFieldError(
+        *(FieldViolation(f"{item.path}{within}.{one.field}", one.reason) for one in error.violations)
+    )

@@ -129,9 +129,13 @@ class Collection(ABC, Generic[M]):
 
         return await self._write("rule_updated", fence, plan)
 
+    def check(self, given: M) -> None:
+        """Raise InvalidFieldError unless an object in a request is good as far as it goes without any other."""
+        validate.require(self._violations(given))
+
     async def put(self, given: M) -> M:
         """Create the object, or replace it as a whole if it exists. With an etag it must exist, and have this one."""
-        validate.require(self._violations(given))
+        self.check(given)
         if not given.etag and await self._store.get(self._key(given)) is None:
             return await self.create(given)
         return await self.update(given, FieldMask())

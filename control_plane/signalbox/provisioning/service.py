@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from signalbox.provisioning.kinds import Kind
     from signalbox.store.base import Store
 
+ADMITTED_S = 10.0
+"""A stream whose API key has been deleted or has expired ends after this time, with its next response."""
+
 _DESCRIPTOR = pb.DESCRIPTOR.services_by_name["ProvisioningService"]
 SERVICE = _DESCRIPTOR.full_name
 METHODS: dict[str, MethodDescriptor] = dict(_DESCRIPTOR.methods_by_name)
@@ -186,8 +189,12 @@ def _stream_endpoint(name: str, method: Stream) -> Callable[..., AsyncGenerator[
     async def endpoint(self: ProvisioningService, request: Any, context: Context) -> AsyncGenerator[Any, None]:
         with _measured(name):
             principal = await self.admit(name, request, context)
+            admitted = time.monotonic()
             async with aclosing(method(principal, request)) as responses:
                 async for response in responses:
+                    if time.monotonic() - admitted > ADMITTED_S:
+                        await self.admit(name, request, context)
+                        admitted = time.monotonic()
                     yield response
 
     endpoint.__name__ = name

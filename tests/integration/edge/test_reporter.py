@@ -3,89 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import grpc
 import pytest
 from signalbox.api.routing.v1.routing_pb2 import CallReport
 from signalbox.edge import reporter as module
-from signalbox.edge.journal import Chunk, Journal
 from signalbox.edge.pool import Pool
 from signalbox.edge.reporter import Reporter, collect
 from signalbox.settings import EdgeSettings
 from structlog.testing import capture_logs
+from support.journaled import Journaled, answered, failed, hung_up, row
 from support.routing_fake import RoutingFake
 from support.wait import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
-
-    from signalbox.edge.replica import Replica
-
-MIB = 1024 * 1024
-
-
-class Nobody:
-    """Puts no questions."""
-
-    def on_answers(self, replica: Replica, response: object) -> None:
-        """None comes."""
-
-    def on_lost(self, replica: Replica) -> None:
-        """Nothing was in hand."""
-
-    def on_ready(self) -> None:
-        """Nothing waits."""
-
-
-def row(call: int, text: str, code: str = "", outcome: str = "") -> bytes:
-    return f"INVITE|a|b|id@host|{code}|{text}|1795318705|1795318705.386123|call-{call}|{outcome}".encode()
-
-
-def answered(call: int) -> bytes:
-    return row(call, "OK", "200", "line-a 1")
-
-
-def failed(call: int) -> bytes:
-    return row(call, "Busy|Here", "486")
-
-
-def hung_up(call: int) -> bytes:
-    return row(call, "H caller ")
 
 
 def ended(call: int) -> CallReport:
     return CallReport(call_id=f"call-{call}", ended=True)
-
-
-class Journaled:
-    """A journal of its own with rows that come."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory / "journal"
-        self.file = directory / "reported"
-        self.journal = Journal(self.directory, 64 * MIB)
-        self.journal.open()
-        self._position = 0
-
-    def append(self, *rows: bytes) -> None:
-        self._position += 1
-        self.journal.append([Chunk(1, self._position, rows)])
-
-    @asynccontextmanager
-    async def reporting(self, *replicas: RoutingFake) -> AsyncIterator[Reporter]:
-        pool = Pool(EdgeSettings(routing=[replica.address for replica in replicas]))
-        reporter = Reporter(self.journal, self.directory, self.file, pool)
-        reporter.open()
-        tasks = [asyncio.create_task(pool.run(Nobody())), asyncio.create_task(reporter.run())]
-        try:
-            yield reporter
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @pytest.fixture
@@ -94,7 +31,7 @@ def journaled(tmp_path: Path) -> Journaled:
 
 
 async def test_answers_and_ends_are_reported_and_nothing_else(journaled: Journaled) -> None:
-    async with RoutingFake() as fake, journaled.reporting(fake) as reporter:
+    async with RoutingFake() as fake, journaled.reporting(fake.address) as reporter:
         journaled.append(row(1, "R line-a 180"), answered(1), row(2, "L line-a 486 QnVzeQ=="), failed(2), hung_up(1))
         await until(lambda: reporter.sequence == 5)
         assert fake.reports == [CallReport(call_id="call-1", answered="line-a"), ended(2), ended(1)]
@@ -102,7 +39,7 @@ async def test_answers_and_ends_are_reported_and_nothing_else(journaled: Journal
 
 async def test_without_a_position_it_begins_with_what_comes(journaled: Journaled) -> None:
     journaled.append(failed(1))
-    async with RoutingFake() as fake, journaled.reporting(fake) as reporter:
+    async with RoutingFake() as fake, journaled.reporting(fake.address) as reporter:
         journaled.append(failed(2))
         await until(lambda: reporter.sequence == 2)
         assert fake.reports == [ended(2)]
@@ -120,20 +57,20 @@ async def test_a_position_that_cannot_be_is_set_anew(journaled: Journaled, text:
 
 async def test_what_was_not_reported_before_a_crash_is_reported_after_it(journaled: Journaled) -> None:
     async with RoutingFake() as fake:
-        async with journaled.reporting(fake) as reporter:
+        async with journaled.reporting(fake.address) as reporter:
             journaled.append(failed(1))
             await until(lambda: reporter.sequence == 1)
             fake.report_status = grpc.StatusCode.UNAVAILABLE
             journaled.append(failed(2), failed(3))
             await asyncio.sleep(module.INTERVAL_S * 2)
         fake.report_status = None
-        async with journaled.reporting(fake) as reporter:
+        async with journaled.reporting(fake.address) as reporter:
             await until(lambda: reporter.sequence == 3)
         assert fake.reports == [ended(1), ended(2), ended(3)]
 
 
 async def test_another_replica_takes_what_one_cannot_and_it_is_told_once(journaled: Journaled) -> None:
-    async with RoutingFake() as one, RoutingFake() as two, journaled.reporting(one, two) as reporter:
+    async with RoutingFake() as one, RoutingFake() as two, journaled.reporting(one.address, two.address) as reporter:
         with capture_logs() as logs:
             one.report_status = two.report_status = grpc.StatusCode.UNAVAILABLE
             for call in range(20):
@@ -148,7 +85,7 @@ async def test_another_replica_takes_what_one_cannot_and_it_is_told_once(journal
 
 
 async def test_a_replica_that_dies_and_comes_back_gets_the_rest(journaled: Journaled) -> None:
-    async with RoutingFake() as fake, journaled.reporting(fake) as reporter:
+    async with RoutingFake() as fake, journaled.reporting(fake.address) as reporter:
         for call in range(30):
             journaled.append(failed(call), hung_up(1000 + call))
             if call == 10:
@@ -162,7 +99,7 @@ async def test_a_replica_that_dies_and_comes_back_gets_the_rest(journaled: Journ
 
 
 async def test_reports_that_are_refused_for_ever_hold_up_nothing(journaled: Journaled) -> None:
-    async with RoutingFake() as fake, journaled.reporting(fake) as reporter:
+    async with RoutingFake() as fake, journaled.reporting(fake.address) as reporter:
         fake.report_status = grpc.StatusCode.INVALID_ARGUMENT
         with capture_logs() as logs:
             journaled.append(failed(1))

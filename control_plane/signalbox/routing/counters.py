@@ -193,13 +193,31 @@ class RedisCounters(Collector):
         while self._owed:
             oldest = time.monotonic() - OWED_S
             batch = list(islice(self._owed.items(), BATCH))
-            young = [(claim, claimed) for _, (since, claim, claimed) in batch if since >= oldest]
-            if young:
-                await self._run([script.count(claim, claimed) for claim, claimed in young])
-            self.recovered += len(young)
-            self.given_up += len(batch) - len(young)
+            young = [script.count(claim, claimed) for _, (since, claim, claimed) in batch if since >= oldest]
+            counted = await self._count(young) if young else 0
+            self.recovered += counted
+            self.given_up += len(batch) - counted
             for key, _ in batch:
                 self._owed.pop(key, None)
+
+    async def _count(self, operations: Sequence[Operation]) -> int:
+        """How many could be counted: one that redis can make nothing of must not hold up the others for ever.
+
+        Raises CountersUnavailableError if it is redis that cannot.
+        """
+        with suppress(CountersUnavailableError):
+            await self._run(operations)
+            return len(operations)
+        counted = 0
+        for operation in operations:
+            await self._run([script.PROBE])
+            try:
+                await self._run([operation])
+                counted += 1
+            except CountersUnavailableError as error:
+                await self._run([script.PROBE])
+                logger.error("claim_not_counted", call_id=operation[1], reason=str(error))
+        return counted
 
     async def _give_back(self, operations: Sequence[Operation]) -> None:
         try:

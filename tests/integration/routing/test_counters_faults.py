@@ -231,6 +231,17 @@ async def test_what_is_owed_is_bounded_in_number_and_age(
         assert counters.given_up == 21
 
 
+async def test_a_claim_that_redis_can_make_nothing_of_holds_up_no_other(redis_server: RedisServer) -> None:
+    async with running(make(redis_server)) as counters, Redis(port=redis_server.port) as client:
+        await client.set("test:calls:damaged", "no set")
+        asked = [claim("1", calls(NUMBER, 9)), claim("2", calls("damaged", 9)), claim("3", calls(NUMBER, 9))]
+        with capture_logs() as logs:
+            assert not any(claimed.counted for claimed in await counters.settle(asked))
+            await until(lambda: counters.available)
+        assert [entry["call_id"] for entry in logs if entry["event"] == "claim_not_counted"] == ["2"]
+        assert (await counted(counters, NUMBER), counters.recovered, counters.given_up) == (2, 2, 1)
+
+
 async def test_a_password_from_a_file_and_a_missing_one(redis_server: RedisServer, tmp_path: Path) -> None:
     async with Redis(port=redis_server.port) as client:
         await client.config_set("requirepass", "secret")

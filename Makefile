@@ -13,7 +13,7 @@ RUN := sudo -n setpriv --reuid $(shell id -u) --regid $(shell id -g) --init-grou
 	--ambient-caps +net_raw --pdeathsig TERM --
 endif
 
-.PHONY: help demo test check up down status bench-edge format install docs constraints clean
+.PHONY: help demo test check up down status bench-edge bench-decide format install docs constraints clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,6 +43,9 @@ status: install ## Show processes, rule versions and calls of the running cluste
 
 bench-edge: install ## Measure what asking the routing service costs per call
 	@exec $(RUN) $(PYTHON) -m signalbox_local.bench_edge
+
+bench-decide: install ## Measure full decisions of one routing replica
+	@exec $(RUN) $(PYTHON) -m signalbox_local.bench_decide
 
 format: install ## Format the Python sources
 	$(PYTHON) -m ruff format .

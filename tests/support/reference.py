@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from signalbox.domain.decided import Reject
 from signalbox.domain.flow import (
     CallerListNode,
     DialLine,
@@ -63,7 +64,7 @@ class World:
 
 
 Rung = tuple[list[frozenset[str]], str | int]
-"""The lines that rang, together each, and what came of it: the line that took the call, or the status code; 0: theirs."""
+"""The lines that rang, those that rang together each, and who took the call, or the status code; 0: the lines'."""
 
 
 def rules_of(world: World) -> Rules:
@@ -192,8 +193,6 @@ def _listed(caller: str, entries: frozenset[str]) -> bool:
 
 def rung_by(decision: Decision, lines: Mapping[str, str]) -> Rung:
     """What a proxy makes of a decision, as kamailio/README.md says: stage after stage, by how the lines failed."""
-    from signalbox.domain.decided import Reject
-
     if isinstance(decision.action, Reject):
         return [], decision.action.code
     rung: list[frozenset[str]] = []

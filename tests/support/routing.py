@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 from signalbox.api.routing.v1 import routing_pb2, routing_pb2_grpc
-from signalbox.api.types.v1 import types_pb2
+from signalbox.api.types.v1 import flows_pb2, types_pb2
 from signalbox.process import Supervisor
 from signalbox.routing.worker import Role, Worker
 from signalbox.settings import RoutingSettings
@@ -43,6 +43,18 @@ def number(digits: str = NUMBER, *stages: Iterable[str], **fields: Any) -> types
     """A number of tenant acme that dials line a, unless stages (line ids each) are given."""
     plan = [types_pb2.DialStage(lines=lines) for lines in stages or (("a",),)]
     return types_pb2.Number(**{"number": digits, "tenant": "acme", "stages": plan, **fields})
+
+
+def dial_node(id: str, *lines: str, **fields: Any) -> flows_pb2.FlowNode:
+    """A node that rings lines."""
+    dial = flows_pb2.DialNode(lines=[flows_pb2.DialLine(line=line) for line in lines], **fields)
+    return flows_pb2.FlowNode(id=id, dial=dial)
+
+
+def flow(id: str, *nodes: flows_pb2.FlowNode, number: int = 1) -> flows_pb2.Flow:
+    """A flow of tenant acme, in force from the beginning of time; its entry is the first node."""
+    graph = flows_pb2.FlowGraph(entry=nodes[0].id, nodes=nodes)
+    return flows_pb2.Flow(tenant="acme", id=id, revisions=[flows_pb2.FlowRevision(number=number, graph=graph)])
 
 
 def node(number: int, **fields: Any) -> routing_pb2.MediaNode:

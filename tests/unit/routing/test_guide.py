@@ -1,0 +1,262 @@
+"""Explanations, simulations, and the steps of call flows, as the service gives them from what is stored."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+from signalbox.api.routing.v1 import routing_pb2
+from signalbox.api.types.v1 import flows_pb2, schedules_pb2, screening_pb2, types_pb2
+from signalbox.domain.claims import supposed
+from signalbox.domain.cursor import open_, seal
+from signalbox.domain.objects import Line
+from signalbox.domain.planner import Voice
+from signalbox.domain.regions import Region
+from signalbox.domain.screening import ADDED, Page
+from signalbox.errors import CursorInvalidError, InvalidFieldError, RulesNotLoadedError
+from signalbox.routing.answers import Answerer
+from signalbox.routing.book import Book
+from signalbox.routing.guide import Guide
+from signalbox.routing.stats import Stats
+from signalbox.store.base import Change
+from signalbox.store.codec import key_of
+from signalbox.store.screening import page_message
+from support import routing
+from support.deciding import setup
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from signalbox.store.codec import Object
+
+KEY = b"key"
+PLACES = {"139": Region("内蒙古", "呼和浩特", "0471")}
+VOICE = Voice((Line("", "ivr-1", "ivr", "192.0.2.21"),), partial(seal, key=KEY))
+MONDAY_10, MONDAY_20 = Timestamp(), Timestamp()
+MONDAY_10.FromJsonString("2026-11-23T10:00:00+08:00")
+MONDAY_20.FromJsonString("2026-11-23T20:00:00+08:00")
+WEEKDAYS = schedules_pb2.WeeklyHours(days=[1, 2, 3, 4, 5], start_time="09:00", end_time="18:00")
+OPEN = schedules_pb2.ScheduleRules(
+    calendar="cn", periods=[schedules_pb2.Period(name="open", weekly=WEEKDAYS)]
+)  # fmt: skip
+
+
+def rules() -> list[Object]:
+    """A number with every kind of rule that needs no voice, and a menu outside office hours."""
+    nodes = [
+        flows_pb2.FlowNode(
+            id="hours",
+            schedule=flows_pb2.ScheduleNode(
+                schedule="office",
+                branches=[flows_pb2.ScheduleBranch(period="open", next="place")],
+                otherwise="menu",
+            ),
+        ),
+        flows_pb2.FlowNode(
+            id="place",
+            region=flows_pb2.RegionNode(
+                branches=[flows_pb2.RegionBranch(groups=["north"], next="local")], otherwise="desk"
+            ),
+        ),
+        routing.dial_node("local", "b", busy="desk", no_answer="desk", failed="desk"),
+        routing.dial_node("desk", "a", "b", distribution=flows_pb2.DISTRIBUTION_ROUND_ROBIN),
+        flows_pb2.FlowNode(
+            id="menu",
+            menu=flows_pb2.MenuNode(
+                prompt="closed",
+                branches=[flows_pb2.MenuBranch(digits="1", next="desk")],
+                no_input="bye",
+                no_match="bye",
+            ),
+        ),
+        flows_pb2.FlowNode(id="bye", hang_up=flows_pb2.HangUpNode()),
+    ]
+    return [
+        types_pb2.Tenant(id="acme", time_zone="Asia/Shanghai"),
+        routing.trunk(),
+        routing.line(),
+        routing.line("b", concurrent_calls=1),
+        schedules_pb2.Schedule(tenant="acme", id="office", revisions=[schedules_pb2.ScheduleRevision(rules=OPEN)]),
+        schedules_pb2.Calendar(
+            id="cn",
+            days=[schedules_pb2.CalendarDay(date="2026-11-24", kind=schedules_pb2.DAY_KIND_HOLIDAY, name="a holiday")],
+        ),
+        screening_pb2.RegionGroup(id="north", provinces=["内蒙古"]),
+        screening_pb2.ScreeningList(tenant="acme", id="bad"),
+        page_message("acme", "bad", ADDED, Page.of(["n13700001234"])),
+        routing.flow("main", *nodes),
+        types_pb2.Number(
+            number=routing.NUMBER, tenant="acme", flow="main", screening=types_pb2.Screening(blacklists=["bad", "lost"])
+        ),
+    ]
+
+
+@pytest.fixture
+def book() -> Book:
+    book = Book(lambda: None)
+    routing.at_once(book.reset_rules(routing.listing(*rules())))
+    book.reset_live(routing.listing())
+    assert book.damaged == {}
+    return book
+
+
+def guide(book: Book, key: bytes | None = KEY, counters: Any = None) -> Guide:
+    given = setup(PLACES, VOICE)
+    return Guide(book, lambda: 1, Answerer(book, lambda: 1, Stats(dict), given), given, counters, key)
+
+
+def explained(
+    book: Book, calling: str, time: Timestamp, counts: Mapping[str, int] | None = None, **call: str
+) -> routing_pb2.ExplainResponse:
+    question = routing_pb2.DecideRequest(called=routing.NUMBER, calling=calling, **call)
+    request = routing_pb2.ExplainRequest(request=question, time=time, counts=counts or {})
+    return routing.at_once(guide(book).explain(request))
+
+
+def told(response: routing_pb2.ExplainResponse) -> list[tuple[str, str]]:
+    return [(step.rule, step.finding) for step in response.steps]
+
+
+def test_every_step_of_a_call_is_told_with_what_was_found(book: Book) -> None:
+    counts = {"number/4001234567": 3, "line/acme/b": 1, "turn/acme/flow/main/desk": 1}
+    response = explained(book, "13900001234", MONDAY_10, counts)
+    assert told(response) == [
+        ("trunk", "any trunk"),
+        ("number", "dialled 4001234567: 4001234567 of tenant acme"),
+        ("number_state", "active"),
+        ("loop_guard", "not forwarded too often"),
+        ("screening", "list lost does not exist, passed over"),
+        ("screening", "13900001234 (内蒙古 呼和浩特): caller_unlisted"),
+        ("limit", "number/4001234567: 3 of 10"),
+        ("flow", "main, revision 1"),
+        ("schedule", "node hours: schedule office is in period open → place"),
+        ("region", "node place: 13900001234 (内蒙古 呼和浩特) → local"),
+        ("distribution", "node desk: round_robin, lines: 2"),
+        ("line", "node desk: line a is 13900001111 at 192.0.2.7 port 5060"),
+        ("line", "node desk: line b is 13900001111 at 192.0.2.7 port 5060"),
+        ("distribution", "node local: sequential, lines: 1"),
+        ("line", "node local: line b is 13900001111 at 192.0.2.7 port 5060"),
+        ("line_cap", "local: line/acme/b at the cap, passed over"),
+        ("line_cap", "desk: line/acme/b at the cap, passed over"),
+        ("turn", "desk: a is first by turn (turn/acme/flow/main/desk)"),
+        ("dial", "stages: 1, media: anchor"),
+    ]
+    assert [branch.line for branch in response.decision.dial.stages[0].branches] == ["a"]
+
+
+def test_a_blacklisted_caller_is_refused_by_the_entry_that_is_told(book: Book) -> None:
+    response = explained(book, "13700001234", MONDAY_10)
+    assert told(response)[-1] == ("screening", "13700001234: caller_blacklisted by n13700001234 in list bad")
+    assert (response.decision.reject.code, response.decision.why) == (403, "caller_blacklisted")
+
+
+def test_a_simulated_call_over_a_limit_is_busy(book: Book) -> None:
+    response = explained(book, "13900001234", MONDAY_10, {"number/4001234567": 10})
+    assert told(response)[-2:] == [
+        ("limit", "number/4001234567: 10 of 10"),
+        ("limit_number", "no further call is taken"),
+    ]
+    assert response.decision.reject.code == 486
+
+
+def test_what_comes_later_is_told_for_its_time(book: Book) -> None:
+    closed = explained(book, "13900001234", MONDAY_20, call_id="c")
+    assert ("schedule", "node hours: schedule office is in no period → menu") in told(closed)
+    assert ("voice", "node menu needs voice: worker ivr-1") in told(closed)
+    holiday = Timestamp(seconds=MONDAY_10.seconds + 86_400)
+    assert explained(book, "13900001234", holiday, call_id="c").decision.why == "voice"
+
+
+def test_an_explanation_looks_at_the_counts_of_now_and_takes_nothing(book: Book) -> None:
+    class Counts:
+        async def settle(self, claims: list[Any]) -> list[Any]:
+            assert all(claim.look for claim in claims)
+            return [supposed(claim, {"number/4001234567": 10}) for claim in claims]
+
+    question = routing_pb2.DecideRequest(called=routing.NUMBER, calling="13900001234")
+    request = routing_pb2.ExplainRequest(request=question, time=MONDAY_10)
+    response = routing.at_once(guide(book, counters=Counts()).explain(request))
+    assert response.decision.why == "limit_number"
+
+
+def test_objects_that_go_are_no_longer_obeyed(book: Book) -> None:
+    def gone(message: Object) -> None:
+        book.change_rules([Change(key_of(message), None, 2)])
+
+    by_key = {type(message).__name__: message for message in rules()}
+    gone(by_key["RegionGroup"])
+    assert ("region", "node place: 13900001234 (内蒙古 呼和浩特) → desk") in told(
+        explained(book, "13900001234", MONDAY_10)
+    )
+    gone(by_key["Calendar"])
+    assert "calendar cn does not exist" in str(explained(book, "13900001234", MONDAY_10))
+    gone(by_key["Schedule"])
+    assert "schedule office does not exist" in str(explained(book, "13900001234", MONDAY_10))
+    gone(by_key["ScreeningPage"])
+    assert explained(book, "13700001234", MONDAY_10, call_id="c").decision.why == "voice"
+    gone(by_key["Flow"])
+    response = explained(book, "13900001234", MONDAY_10)
+    assert (response.decision.why, response.decision.reject.code) == ("flow_missing", 480)
+    assert ("flow", "main does not exist or has no revision in force") in told(response)
+
+
+def proceed(book: Book, cursor: str, key: bytes | None = KEY, **outcome: Any) -> routing_pb2.ContinueResponse:
+    request = routing_pb2.ContinueRequest(cursor=cursor)
+    if outcome:
+        request.outcome.CopyFrom(routing_pb2.StepOutcome(**outcome))
+    return routing.at_once(guide(book, key).proceed(request))
+
+
+@pytest.fixture
+def cursor(book: Book) -> str:
+    """Where a call is that came outside office hours."""
+    stages = explained(book, "13900001234", MONDAY_20, call_id="call-1").decision.dial.stages
+    return stages[0].branches[0].cursor
+
+
+def test_a_worker_is_given_its_step_and_every_next_one(book: Book, cursor: str) -> None:
+    first = proceed(book, cursor)
+    assert (first.cursor, first.node.id, first.node.menu.prompt) == (cursor, "menu", "closed")
+    second = proceed(book, first.cursor, digits="1")
+    assert {stage.branches[0].line for stage in second.dial.stages} == {"a", "b"}
+    assert second == proceed(book, first.cursor, digits="1")
+    last = proceed(book, second.cursor, busy=True)
+    assert (last.end.code, last.cursor) == (486, "")
+    assert proceed(book, first.cursor, no_input=True).end.code == 603
+
+
+def test_a_damaged_or_foreign_cursor_is_invalid(book: Book, cursor: str) -> None:
+    for bad in (cursor[:-1], "A" + cursor[1:], seal_with(b"another key", cursor)):
+        with pytest.raises(CursorInvalidError):
+            proceed(book, bad)
+    with pytest.raises(CursorInvalidError, match="makes no cursors"):
+        proceed(book, cursor, key=None)
+    with pytest.raises(InvalidFieldError, match="cursor: is required"):
+        proceed(book, "")
+
+
+def seal_with(key: bytes, cursor: str) -> str:
+    return seal(open_(cursor, KEY), key)
+
+
+def test_a_cursor_of_a_flow_that_is_gone_is_invalid(book: Book, cursor: str) -> None:
+    (flow,) = [message for message in rules() if isinstance(message, flows_pb2.Flow)]
+    book.change_rules([Change(key_of(flow), None, 2)])
+    with pytest.raises(CursorInvalidError, match="no longer kept"):
+        proceed(book, cursor)
+
+
+@pytest.mark.parametrize("outcome", [{"busy": True}, {"done": False}, {"digits": ""}])
+def test_an_outcome_that_cannot_be_is_told(book: Book, cursor: str, outcome: dict[str, Any]) -> None:
+    with pytest.raises(InvalidFieldError, match="outcome"):
+        proceed(book, cursor, **outcome)
+    empty = routing_pb2.ContinueRequest(cursor=cursor, outcome=routing_pb2.StepOutcome())
+    with pytest.raises(InvalidFieldError, match="outcome"):
+        routing.at_once(guide(book).proceed(empty))
+
+
+def test_before_rules_are_loaded_there_is_no_next_step() -> None:
+    with pytest.raises(RulesNotLoadedError):
+        proceed(Book(lambda: None), "x")

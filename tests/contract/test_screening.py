@@ -29,7 +29,7 @@ from signalbox.store import codec, keys
 from signalbox.store.base import Put
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from signalbox.store.base import Change, Compare, Delete, Entry, Listing, Store
 
@@ -87,7 +87,7 @@ async def client(store: Store) -> Client:
 @pytest.fixture
 def folds_often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Changes are folded after a few, some pages at a time."""
-    monkeypatch.setattr(screening_entries, "CHANGES_MAX", 20)
+    monkeypatch.setattr(screening_entries, "CHANGES_MAX", 60)
     monkeypatch.setattr(screening_entries, "CHANGES_OF_REQUEST", 1)
     monkeypatch.setattr(screening_entries, "FOLD_BYTES", 200)
 
@@ -267,7 +267,7 @@ class TestAllOrNone:
         start = await store.revision() + 1
         chance = random.Random(seed)
         content, states = set[int](), [set[str]()]
-        for _ in range(25):
+        for _ in range(40):
             chosen = set(chance.sample(range(200), chance.randint(1, 25)))
             adding = chance.random() < 0.6
             changed = await (client.add if adding else client.remove)(numbers(chosen))
@@ -310,6 +310,21 @@ class TestAllOrNone:
 
 
 class TestConcurrency:
+    async def test_a_list_that_goes_before_its_first_entry_is_written(self, client: Client, store: Store) -> None:
+        async def go() -> None:
+            await client.lists.delete(SPAM, "")
+
+        with pytest.raises(NotFoundError):
+            await Client(_Meanwhile(store, go)).add(numbers([1]))  # type: ignore[arg-type]
+        assert (await store.list(keys.SCREENING_PAGES)).entries == []
+
+    async def test_entries_that_are_written_while_the_list_goes(self, client: Client, store: Store) -> None:
+        async def come() -> None:
+            await client.add(numbers([1]))
+
+        await Client(_Meanwhile(store, come)).lists.delete(SPAM, "")  # type: ignore[arg-type]
+        assert (await store.list(keys.SCREENING_PAGES)).entries == []
+
     async def test_replicas_lose_nothing(self, client: Client, store: Store, folds_often: None) -> None:
         await client.add(numbers(range(1_000, 1_040)))
         replicas = [Client(store) for _ in range(3)]
@@ -336,12 +351,11 @@ class TestConcurrency:
             await client.lists.create(SPAM)
 
 
-class _Failing:
-    """A store that goes away after some commits."""
+class _Reader:
+    """What is read of a store."""
 
-    def __init__(self, store: Store, commits: int) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._left = commits
 
     async def get(self, key: str) -> Entry | None:
         return await self._store.get(key)
@@ -351,6 +365,27 @@ class _Failing:
 
     async def list(self, prefix: str) -> Listing:
         return await self._store.list(prefix)
+
+
+class _Meanwhile(_Reader):
+    """A store that is changed by others before our first commit."""
+
+    def __init__(self, store: Store, action: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(store)
+        self._actions = [action]
+
+    async def commit(self, compares: Sequence[Compare], writes: Sequence[Put | Delete]) -> int:
+        if self._actions:
+            await self._actions.pop()()
+        return await self._store.commit(compares, writes)
+
+
+class _Failing(_Reader):
+    """A store that goes away after some commits."""
+
+    def __init__(self, store: Store, commits: int) -> None:
+        super().__init__(store)
+        self._left = commits
 
     async def commit(self, compares: Sequence[Compare], writes: Sequence[Put | Delete]) -> int:
         if self._left == 0:

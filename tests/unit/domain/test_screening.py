@@ -72,10 +72,10 @@ def naive_find(entries: Iterable[str], caller: Caller, region: Region | None) ->
     return min(found, key=lambda entry: ("npar".find(entry[0]), -len(entry)), default="")
 
 
-def in_pages(entries: Iterable[str]) -> dict[int, list[str]]:
-    pages: dict[int, list[str]] = {}
+def in_pages(entries: Iterable[str]) -> dict[int, set[str]]:
+    pages: dict[int, set[str]] = {}
     for entry in entries:
-        pages.setdefault(page_of(entry), []).append(entry)
+        pages.setdefault(page_of(entry), set()).add(entry)
     return pages
 
 
@@ -125,24 +125,22 @@ class TestFind:
         assert list_of(*entries).find(caller, region) == naive_find(entries, caller, region)
 
     @given(
-        st.lists(st.tuples(st.integers(0, REMOVED), st.sets(ENTRIES, max_size=20)), max_size=20),
+        st.lists(st.tuples(st.sampled_from(["pages", "added", "removed"]), st.sets(ENTRIES, max_size=20)), max_size=9),
         st.lists(st.tuples(CALLERS, REGIONS), min_size=1, max_size=5),
     )
     def test_pages_come_and_go_in_any_order(
-        self, writes: list[tuple[int, set[str]]], calls: list[tuple[Caller, Region | None]]
+        self, writes: list[tuple[str, set[str]]], calls: list[tuple[Caller, Region | None]]
     ) -> None:
         screened, pages = ScreeningList("acme", "spam"), dict[int, set[str]]()
-        for number, given_entries in writes:
-            # Few pages, so that they are often replaced.
-            number = number if number in (ADDED, REMOVED) else number % 3
-            entries = {entry for entry in given_entries if number >= PAGES or page_of(entry) % 3 == number}
-            spread = in_pages(entries) if number < PAGES else {number: list(entries)}
-            for page, content in spread.items():
-                screened.put_page(page, Page.of(content))
-                pages[page] = set(content)
-            if not entries and number in pages:
-                screened.drop_page(number)
-                del pages[number]
+        for where, entries in writes:
+            changes = {"added": ADDED, "removed": REMOVED}
+            for number, content in ({changes[where]: entries} if where in changes else in_pages(entries)).items():
+                if content:
+                    screened.put_page(number, Page.of(content))
+                    pages[number] = set(content)
+                else:
+                    screened.drop_page(number)
+                    pages.pop(number, None)
         below = set[str]().union(*(content for number, content in pages.items() if number < PAGES))
         content = (below - pages.get(REMOVED, set())) | pages.get(ADDED, set())
         for caller, region in calls:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from google.protobuf.field_mask_pb2 import FieldMask
 from signalbox.api.provisioning.v1 import provisioning_pb2 as pb
-from signalbox.api.types.v1 import types_pb2
+from signalbox.api.types.v1 import screening_pb2, types_pb2
+from signalbox.store import keys
 
 from support.provisioning import Example, Stub, check_integrity, reason_of
 
@@ -151,3 +152,31 @@ async def one_winner(replicas: Sequence[Stub], writers: int) -> None:
     assert Counter(results) == {"OK": 1, "ETAG_MISMATCH": writers - 1}
     stored = await replicas[0].GetTrunk(pb.GetTrunkRequest(id="prize"))
     assert stored.display_name == f"writer {results.index('OK')}"
+
+
+async def relied_on(store: Store, replicas: Sequence[Stub], tenants: int) -> Counter[str]:
+    """Tenants come to refer to a list of the operator's while it is deleted: either they are refused, or it stays."""
+    api = replicas[0]
+    lists = [pb.Object(screening_list=screening_pb2.ScreeningList(id="bad"))]
+    names = [f"t{n}" for n in range(tenants)]
+    await api.Apply(pb.ApplyRequest(put=[pb.Object(tenant=types_pb2.Tenant(id=name)) for name in names]))
+    await api.Apply(pb.ApplyRequest(put=[pb.Object(line=Example.line("a", name)) for name in names]))
+    await api.Apply(pb.ApplyRequest(put=lists))
+    numbers = [
+        Example.number(f"400{n:07d}", ["a"], tenant=name, screening=types_pb2.Screening(blacklists=["bad"]))
+        for n, name in enumerate(names)
+    ]
+    reasons = await asyncio.gather(
+        *(
+            reason_of(replicas[n % len(replicas)].CreateNumber(pb.CreateNumberRequest(number=number)))
+            for n, number in enumerate(numbers)
+        ),
+        reason_of(replicas[-1].DeleteScreeningList(pb.DeleteScreeningListRequest(id="bad"))),
+    )
+    *created, deleted = reasons
+    assert set(created) <= {"OK", "INVALID_FIELD"}
+    assert deleted in {"OK", "RESOURCE_IN_USE"}
+    stays = await store.get(keys.screening_list("", "bad")) is not None
+    assert stays == (deleted == "RESOURCE_IN_USE")
+    assert stays or set(created) == {"INVALID_FIELD"}, "a number refers to a list that is gone"
+    return Counter(reasons)

@@ -37,7 +37,7 @@ class ProvisioningProcess:
     process: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
-        self.port, self.metrics_port = free_port(), free_port()
+        self.port, self.metrics_port, self.keys_port = free_port(), free_port(), free_port()
         self.log = self.directory / "provisioning.log"
         self.server = pki.issue(self.directory / "pki", "provisioning", server=True)
         self.client = pki.issue(self.directory / "pki", "client", server=False)
@@ -56,6 +56,7 @@ class ProvisioningProcess:
             request_timeout_s = {self.request_timeout_s}
             [provisioning]
             listen = "{self.address}"
+            keys_listen = "127.0.0.1:{self.keys_port}"
             metrics.listen = "127.0.0.1:{self.metrics_port}"
             tls.ca_file = "{self.server.ca}"
             tls.cert_file = "{self.server.cert}"
@@ -94,9 +95,11 @@ class ProvisioningProcess:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}{path}", timeout=5) as answer:
             return answer.read().decode()  # type: ignore[no-any-return]
 
-    def channel(self) -> grpc.Channel:
-        """A channel with the client's certificate."""
-        ca, cert, key = (file.read_bytes() for file in (self.client.ca, self.client.cert, self.client.key))
+    def channel(self, identity: str = "") -> grpc.Channel:
+        """A channel with the client's certificate, or one of another identity."""
+        name = f"client-{identity.replace('/', '-')}" if identity else "client"
+        client = pki.issue(self.directory / "pki", name, server=False, identity=identity)
+        ca, cert, key = (file.read_bytes() for file in (client.ca, client.cert, client.key))
         return grpc.secure_channel(self.address, grpc.ssl_channel_credentials(ca, key, cert))
 
     def stub(self, channel: grpc.Channel) -> Stub:

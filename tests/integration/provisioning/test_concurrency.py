@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
+from signalbox.api.provisioning.v1 import provisioning_pb2 as pb
+from signalbox.api.types.v1 import types_pb2
 from support import provisioning_race as race
-from support.provisioning import Stub, serving
+from support.provisioning import Stub, serving, world
 from support.stores import open_etcd
 
 if TYPE_CHECKING:
@@ -51,3 +54,37 @@ async def test_neighbours_never_see_each_other(replicas: Sequence[Stub]) -> None
 
 async def test_of_writers_with_one_etag_one_wins(replicas: Sequence[Stub]) -> None:
     await race.one_winner(replicas, writers=20)
+
+
+async def test_what_the_operator_shares_does_not_vanish_under_who_uses_it(
+    stores: Sequence[EtcdStore], replicas: Sequence[Stub]
+) -> None:
+    await race.relied_on(stores[2], replicas, tenants=20)
+
+
+async def test_a_repeated_request_is_done_once(stores: Sequence[EtcdStore], replicas: Sequence[Stub]) -> None:
+    """Under a real lease, and with answers from both replicas."""
+    tenant = pb.CreateTenantRequest(tenant=types_pb2.Tenant(id="acme"), request_id="one")
+    answers = await asyncio.gather(*(replicas[n % 2].CreateTenant(tenant) for n in range(20)))
+    assert all(answer == answers[0] for answer in answers)
+    assert len((await stores[2].list("requests/")).entries) == 1
+
+
+async def test_changes_are_watched(replicas: Sequence[Stub]) -> None:
+    watch = replicas[1].Watch(pb.WatchRequest())
+    responses = aiter(watch)
+    async with asyncio.timeout(20):
+        assert (await anext(responses)).cursor
+        await replicas[0].Apply(pb.ApplyRequest(put=world("acme", "4001234567")))
+        while not (response := await anext(responses)).changes:
+            pass
+        watch.cancel()
+        assert len(response.changes) == len(world("acme", "4001234567"))
+        first = replicas[0].Watch(pb.WatchRequest(cursor=response.cursor))
+        await replicas[1].DeleteNumber(pb.DeleteNumberRequest(number="4001234567"))
+        async for response in first:
+            if response.changes:
+                break
+        first.cancel()
+    assert response.changes[0].object.number == types_pb2.Number(number="4001234567", tenant="acme")
+    assert response.changes[0].deleted

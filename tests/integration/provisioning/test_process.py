@@ -46,6 +46,32 @@ def test_a_client_of_the_authority_is_served(provisioning: ProvisioningProcess) 
     assert '"client": "client"' in provisioning.log.read_text(), "the log tells who wrote, by the certificate's name"
 
 
+def test_a_certificate_says_whose_it_is(provisioning: ProvisioningProcess) -> None:
+    request = pb.ListTenantsRequest()
+    with provisioning.channel("signalbox://operator") as channel:
+        Stub(channel).ListTenants(request, timeout=10)
+    with provisioning.channel("signalbox://tenants/nobody/reader") as channel:
+        assert status_of(Stub(channel)) == (grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND")
+        with pytest.raises(grpc.RpcError) as caught:
+            Stub(channel).ListTenants(request, timeout=10)
+        assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    with provisioning.channel("signalbox://tenants/nobody") as channel:
+        assert status_of(Stub(channel)) == (grpc.StatusCode.UNAUTHENTICATED, "CREDENTIALS_REFUSED")
+
+
+def test_without_a_certificate_a_key_is_needed(provisioning: ProvisioningProcess) -> None:
+    """On a port of its own: TLS of the server alone."""
+    key = types_pb2.ApiKey(id="script", role=types_pb2.ROLE_OPERATOR)
+    with provisioning.channel() as channel:
+        secret = Stub(channel).CreateApiKey(pb.CreateApiKeyRequest(api_key=key), timeout=10).secret
+    credentials = grpc.ssl_channel_credentials(provisioning.client.ca.read_bytes())
+    with grpc.secure_channel(f"127.0.0.1:{provisioning.keys_port}", credentials) as channel:
+        assert status_of(Stub(channel)) == (grpc.StatusCode.UNAUTHENTICATED, "CREDENTIALS_REFUSED")
+        bearer = (("authorization", f"Bearer {secret}"),)
+        Stub(channel).ListTenants(pb.ListTenantsRequest(), metadata=bearer, timeout=10)
+    assert secret not in provisioning.log.read_text()
+
+
 def test_no_certificate_is_refused(provisioning: ProvisioningProcess) -> None:
     credentials = grpc.ssl_channel_credentials(provisioning.client.ca.read_bytes())
     with grpc.secure_channel(provisioning.address, credentials) as channel:

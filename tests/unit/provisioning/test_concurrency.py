@@ -40,3 +40,9 @@ async def test_neighbours_never_see_each_other(replicas: Sequence[Stub]) -> None
 
 async def test_of_writers_with_one_etag_one_wins(replicas: Sequence[Stub]) -> None:
     await race.one_winner(replicas, writers=20)
+
+
+async def test_what_the_operator_shares_does_not_vanish_under_who_uses_it(
+    store: MemoryStore, replicas: Sequence[Stub]
+) -> None:
+    await race.relied_on(store, replicas, tenants=8)

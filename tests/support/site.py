@@ -222,5 +222,6 @@ async def eventually(
 
 
 def kinds(events: Sequence[events_pb2.CallEvent]) -> list[str]:
-    """The kinds of events, in order."""
-    return [event.WhichOneof("event") or "" for event in events]
+    """The kinds of events, in order, without those that tell of dialogs alone."""
+    found = [event.WhichOneof("event") or "" for event in events]
+    return [kind for kind in found if kind not in ("connected", "dialog_changed")]

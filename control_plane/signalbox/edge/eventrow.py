@@ -21,7 +21,11 @@ _SOURCES = {
     "edge": events_pb2.DECISION_SOURCE_EDGE,
     "": events_pb2.DECISION_SOURCE_UNSPECIFIED,
 }
-_PARTIES = {"caller": events_pb2.PARTY_CALLER, "line": events_pb2.PARTY_LINE}
+_PARTIES = {
+    "caller": events_pb2.PARTY_CALLER,
+    "line": events_pb2.PARTY_LINE,
+    "signalbox": events_pb2.PARTY_SIGNALBOX,
+}
 
 
 class EventRowError(SignalboxError):
@@ -100,9 +104,26 @@ def _line_failed(event: events_pb2.CallEvent, fields: list[str], time_ms: int) -
 
 
 def _hung_up(event: events_pb2.CallEvent, fields: list[str], time_ms: int) -> None:
-    party, cause = fields
+    party, cause, *tag = fields  # rows of earlier versions have no tag
     event.hung_up.party = _PARTIES[party]
     event.hung_up.cause = _text(cause)
+    event.hung_up.line_tag = "".join(tag)
+
+
+def _connected(event: events_pb2.CallEvent, fields: list[str], time_ms: int) -> None:
+    line, max_duration, cseq, tag, call_id, from_, to, caller, contact, routes = fields
+    connected = event.connected
+    connected.line, connected.line_tag, connected.sip_call_id = line, tag, _text(call_id)
+    connected.max_duration_s, connected.cseq = int(max_duration), int(cseq)
+    connected.from_header, connected.to_header = _text(from_), _text(to)
+    connected.caller_contact, connected.line_contact = _text(caller), _text(contact)
+    connected.record_route = _text(routes)
+
+
+def _dialog_changed(event: events_pb2.CallEvent, fields: list[str], time_ms: int) -> None:
+    party, tag, cseq, contact = fields
+    changed = event.dialog_changed
+    changed.party, changed.line_tag, changed.cseq, changed.contact = _PARTIES[party], tag, int(cseq), _text(contact)
 
 
 _READERS: dict[str, Callable[[events_pb2.CallEvent, list[str], int], None]] = {
@@ -112,6 +133,8 @@ _READERS: dict[str, Callable[[events_pb2.CallEvent, list[str], int], None]] = {
     "R": _ringing,
     "L": _line_failed,
     "H": _hung_up,
+    "C": _connected,
+    "U": _dialog_changed,
 }
 
 

@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING
 import structlog
 from prometheus_client import REGISTRY, CollectorRegistry
 
-from signalbox import address, process
+from signalbox import address, process, redis_client
 from signalbox.api.routing.v1.routing_pb2 import Edge
 from signalbox.edge import secrets
 from signalbox.edge.applier import Applier
 from signalbox.edge.asker import Asker
 from signalbox.edge.beat import Beat
+from signalbox.edge.byes import ByeSender
 from signalbox.edge.control import Control
+from signalbox.edge.dialogs import Dialogs
+from signalbox.edge.door import Door
+from signalbox.edge.ender import Ender
 from signalbox.edge.follower import Follower
 from signalbox.edge.journal import Journal
 from signalbox.edge.lastgood import LastGood
@@ -34,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from signalbox.process import Supervisor
-    from signalbox.settings import EdgeSettings, Settings
+    from signalbox.settings import EdgeSettings, RedisSettings, Settings
 
 logger = structlog.get_logger(__name__)
 
@@ -49,7 +53,7 @@ def serve(settings: Settings) -> None:
     """Run the sidecar until it is told to stop; then exit."""
 
     async def main(supervisor: Supervisor) -> None:
-        await Sidecar(settings.edge).run(supervisor)
+        await Sidecar(settings.edge, settings.redis).run(supervisor)
 
     process.run(settings, "edge", main)
 
@@ -57,11 +61,12 @@ def serve(settings: Settings) -> None:
 class Sidecar:
     """All parts of one sidecar. Made on a running event loop; raises ConfigurationError."""
 
-    def __init__(self, settings: EdgeSettings, registry: CollectorRegistry = REGISTRY) -> None:
+    def __init__(self, settings: EdgeSettings, redis: RedisSettings, registry: CollectorRegistry = REGISTRY) -> None:
         kamailio = settings.kamailio
         ask, ask_port = address.setting("edge.ask_listen", settings.ask_listen, loopback=True, least_port=0)
         route, route_port = address.setting("edge.kamailio.route_listen", kamailio.route_listen, loopback=True)
-        writer = ReplyWriter(secrets.token(settings), settings.ask_listen, kamailio.route_listen)
+        token = secrets.token(settings)
+        writer = ReplyWriter(token, settings.ask_listen, kamailio.route_listen)
         self.stats = Stats()
         self.nodes = MediaNodes()
         self.last_good = LastGood(settings.last_good_max_age_s)
@@ -81,6 +86,15 @@ class Sidecar:
         self.reporter = Reporter(
             self.journal, settings.state_dir / "journal", settings.state_dir / "reported", self.pool
         )
+        self.byes = ByeSender(address.split(kamailio.listen[0]), token)
+        self.ender = Ender(
+            Dialogs(redis_client.connect(redis), redis.prefix),
+            self.journal,
+            settings.state_dir,
+            self.byes,
+            lambda: self.applier.proxy_up,
+        )
+        self.door = Door(kamailio.runtime_dir, self.ender)
         self._registry = registry
         self._collector = EdgeCollector(self.stats, self._gauges)
         self._door = SideDoor(settings.metrics.listen, self.readiness, registry)
@@ -91,12 +105,15 @@ class Sidecar:
             await asyncio.to_thread(self.journal.open)
             await asyncio.to_thread(self.reporter.open)
             await asyncio.to_thread(self.follower.recover)
+            await asyncio.to_thread(self.ender.load)
         except OSError as error:
             raise ConfigurationError(f"edge.state_dir: {error}") from error
         self.applier.load()
         self._registry.register(self._collector)
         self.listener.open(self.asker.take)
         await self._door.start()
+        await self.byes.open()
+        await self.door.open()
         supervisor.spawn("heartbeat", self._door.heartbeat())
         supervisor.spawn("replicas", self.pool.run(self.asker))
         supervisor.spawn("applier", self.applier.run())
@@ -104,6 +121,8 @@ class Sidecar:
         supervisor.spawn("watch", self.watch.run())
         supervisor.spawn("follower", self.follower.run())
         supervisor.spawn("reporter", self.reporter.run())
+        supervisor.spawn("dialogs", self.ender.follow())
+        supervisor.spawn("endings", self.ender.watch())
         supervisor.spawn("report", self._report())
         gc.collect()
         gc.freeze()
@@ -112,7 +131,9 @@ class Sidecar:
         await supervisor.stopping.wait()
         self.listener.stop_reading()
         await self.asker.drain()
+        await self.door.close()
         await supervisor.cancel()
+        await self.ender.close()
         self.listener.close()
         self.control.close()
         await asyncio.to_thread(self._close_journal)
@@ -166,6 +187,8 @@ class Sidecar:
         yield "journal_acknowledged", "Sequence up to which events were shipped.", self.journal.acknowledged, {}
         yield "journal_reported", "Sequence up to which calls were reported to routing.", self.reporter.sequence, {}
         yield "journal_bytes", "Size of the event journal.", self.journal.disk_bytes, {}
+        yield "dialogs_behind", "Events not yet taken over into what is known of dialogs.", self.ender.behind, {}
+        yield "calls_ended", "Calls that this edge ended by BYE to both sides, since the start.", self.ender.ended, {}
         yield "journal_lost", "Events given up for lack of disk since the start.", self.journal.lost, {}
         yield (
             "journal_behind_bytes",

@@ -27,6 +27,7 @@ MAX_BRANCHES = 8
 MAX_PHRASE = 64
 MIN_RING_MS = 1_000
 MAX_RING_MS = 180_000
+MAX_DURATION_S = 86_400
 MAX_TEXT = 256
 MAX_CURSOR = 512
 MAX_UNUSABLE = 1_500
@@ -124,10 +125,12 @@ def render(decision: Decision) -> Rendered:
     stages = decision.dial.stages
     if not 1 <= len(stages) <= MAX_STAGES:
         raise UnusableDecisionError(f"{len(stages)} stages")
+    if decision.dial.max_duration_s > MAX_DURATION_S:
+        raise UnusableDecisionError(f"dial.max_duration_s {decision.dial.max_duration_s}")
     plan = [_stage(stage, position, len(stages)) for position, stage in enumerate(stages, 1)]
     fields: dict[str, object] = {
         "v": 1, "do": "dial", "by": "routing", "why": decision.why, "tn": decision.tenant, "nu": decision.number,
-        "md": mode, "n1": 0, "n2": 0, "st": plan,
+        "md": mode, "n1": 0, "n2": 0, "mx": decision.dial.max_duration_s, "st": plan,
     }  # fmt: skip
     return Rendered(fields, anchored=mode == "anchor", reusable=known)
 

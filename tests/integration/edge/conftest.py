@@ -11,8 +11,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 from signalbox.edge.main import Sidecar
 from signalbox.process import Supervisor
-from signalbox.settings import EdgeSettings, KamailioSettings, MetricsSettings
+from signalbox.settings import EdgeSettings, KamailioSettings, MetricsSettings, RedisSettings
 from support.kamailio_fake import KamailioFake, RouteSocket, question
+from support.ports import free_address
 from support.routing_fake import RoutingFake
 from support.wait import until
 
@@ -107,7 +108,7 @@ async def start_edge(
         }
         settings = EdgeSettings(**(values | changes))
         registry = CollectorRegistry()
-        sidecar, supervisor = Sidecar(settings, registry), Supervisor()
+        sidecar, supervisor = Sidecar(settings, RedisSettings(address=free_address()), registry), Supervisor()
         edge = Edge(sidecar, supervisor, registry, proxy, asyncio.create_task(sidecar.run(supervisor)))
         started.append(edge)
         await until(lambda: sidecar.listener.address[1] != 0)

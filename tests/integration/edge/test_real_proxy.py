@@ -17,8 +17,10 @@ from signalbox.edge import follower as follower_module
 from signalbox.edge.journal import read
 from signalbox.edge.main import Sidecar
 from signalbox.process import Supervisor
+from signalbox.settings import RedisSettings
 from signalbox_local import probes
 from support.kamailio import TOKEN, Kamailio
+from support.ports import free_address
 from support.routing_fake import RoutingFake
 from support.wait import until
 
@@ -82,7 +84,8 @@ async def sidecar(proxy: Kamailio, routing: RoutingFake, tmp_path: Path) -> Asyn
     (tmp_path / "token").write_text(TOKEN)
     changes = {"routing": [routing.address], "state_dir": tmp_path / "state", "token_file": tmp_path / "token"}
     supervisor = Supervisor()
-    running = Sidecar(proxy.settings.model_copy(update=changes), CollectorRegistry())
+    redis = RedisSettings(address=free_address())
+    running = Sidecar(proxy.settings.model_copy(update=changes), redis, CollectorRegistry())
     task = asyncio.create_task(running.run(supervisor))
     await until(lambda: running.pool.healthy)
     yield running

@@ -18,7 +18,7 @@ from signalbox.edge import beat, secrets
 from signalbox.edge.journal import read
 from signalbox.edge.main import Sidecar
 from signalbox.errors import ConfigurationError
-from signalbox.settings import EdgeSettings
+from signalbox.settings import EdgeSettings, RedisSettings
 from support.kamailio_fake import RouteSocket, question
 from support.ports import free_port
 from support.wait import until
@@ -138,7 +138,7 @@ def test_the_clusters_key_is_never_made_here(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", ["0.0.0.0:9007", "192.0.2.1:9007", "localhost:9007"])
 def test_only_loopback_addresses_are_taken(value: str) -> None:
     with pytest.raises(ConfigurationError, match=r"edge\.ask_listen"):
-        Sidecar(EdgeSettings(ask_listen=value))
+        Sidecar(EdgeSettings(ask_listen=value), RedisSettings())
 
 
 async def test_replicas_are_found_by_name(start_edge: Start, replicas: list[RoutingFake]) -> None:

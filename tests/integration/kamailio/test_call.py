@@ -36,10 +36,10 @@ async def test_an_answered_call_is_set_up_and_ended(proxy, sidecar, agent):
     await until(lambda: proxy.transactions() == 0)
     events = await proxy.events_until(call, "hung_up")
     assert [event.WhichOneof("event") for event in events] == [
-        "asked", "decided", "line_tried", "ringing", "answered", "hung_up"
+        "asked", "decided", "line_tried", "ringing", "connected", "answered", "hung_up"
     ]  # fmt: skip
     assert {event.call_id for event in events} == {sidecar.questions[0].raw["id"]}
-    asked, decided, tried, ringing, taken, ended = events
+    asked, decided, tried, ringing, _, taken, ended = events
     assert asked.asked == events_pb2.Asked(
         trunk="trunk-a",
         called="4001234567",
@@ -52,7 +52,7 @@ async def test_an_answered_call_is_set_up_and_ended(proxy, sidecar, agent):
     assert (tried.line_tried.line, tried.line_tried.stage, tried.line_tried.uri) == ("line-1", 1, invite.uri)
     assert (ringing.ringing.line, ringing.ringing.code) == ("line-1", 180)
     assert taken.answered.line == "line-1"
-    assert ended.hung_up == events_pb2.HungUp(party=events_pb2.PARTY_CALLER, cause="Q.850;cause=16")
+    assert ended.hung_up == events_pb2.HungUp(party=events_pb2.PARTY_CALLER, cause="Q.850;cause=16", line_tag="line")
 
 
 async def test_the_question_is_as_the_contract_says(proxy, sidecar, agent):

@@ -7,7 +7,7 @@ import hmac
 import time
 
 import pytest
-from support.kamailio import CLUSTER_KEY, Kamailio
+from support.kamailio import CLUSTER_KEY, TOKEN, Kamailio
 from support.sidecar_fake import FakeSidecar, branch, dial, stage
 from support.sip_agent import SDP, record_route
 from support.wait import until
@@ -186,3 +186,70 @@ async def test_a_signed_route_of_a_host_that_is_no_peer_is_not_ours(proxy, answe
 def invite_id(invite):
     """Our id of a call as its Record-Route tells it."""
     return record_route(invite)[0].partition(";sb=")[2].partition(";")[0]
+
+
+@pytest.mark.parametrize(("token", "party"), [(TOKEN, 3), (TOKEN[:-1], 1), ("", 1)], ids=["ours", "wrong", "none"])
+async def test_only_who_has_the_token_ends_a_call_in_our_name(proxy, answered, token, party):
+    caller, line, call, _ = await answered()
+    caller.send(caller.in_dialog(call, "BYE", headers=[f"X-Signalbox-End: {token}"]))
+    bye = await line.expect("BYE")
+    assert not bye.all("X-Signalbox-End")
+    line.send(line.reply(bye, 200))
+    await caller.expect(200, method="BYE")
+    events = await proxy.events_until(call, "hung_up")
+    assert (events[-1].hung_up.party, events[-1].hung_up.line_tag) == (party, "line")
+
+
+async def test_of_our_two_requests_one_is_told(proxy, answered):
+    caller, line, call, invite = await answered()
+    dialog = line.dialog(invite)
+    ours = [f"X-Signalbox-End: {TOKEN}", 'Reason: Q.850;cause=31;text="x"']
+    line.send(line.in_dialog(dialog, "BYE", headers=ours))
+    caller.send(caller.reply(await caller.expect("BYE"), 200))
+    caller.send(caller.in_dialog(call, "BYE", headers=ours))
+    line.send(line.reply(await line.expect("BYE"), 200))
+    events = await proxy.events_until(call, "hung_up")
+    assert [e.hung_up.cause for e in events if e.HasField("hung_up")] == ['Q.850;cause=31;text="x"']
+
+
+async def test_an_answer_is_told_once_with_all_that_ends_the_call(proxy, sidecar, agent):
+    caller, line = await agent(), await agent()
+    sidecar.decide = lambda question: dial(stage(branch(line.port)), mx=3600)
+    call = caller.call()
+    call.cseq = 42
+    caller.invite(call, headers=["Record-Route: <sip:192.0.2.77;lr>"])
+    invite = await line.expect("INVITE")
+    for _ in range(3):
+        line.send(line.reply(invite, 200, body=SDP))
+        reply = await caller.expect(200)
+    events = await proxy.events_until(call, "connected")
+    (connected,) = [e.connected for e in events if e.HasField("connected")]
+    assert (connected.line, connected.max_duration_s, connected.cseq, connected.line_tag) == (
+        "line-1",
+        3600,
+        42,
+        "line",
+    )
+    assert (connected.sip_call_id, connected.from_header) == (call.call_id, call.local)
+    assert connected.to_header == reply.get("To")
+    assert connected.caller_contact == f"<sip:agent@127.0.0.1:{caller.port}>"
+    assert connected.line_contact == f"<sip:line@127.0.0.1:{line.port}>"
+    ours, other = connected.record_route.split(",")
+    assert ";sb=edge-1-" in ours
+    assert other.strip() == "<sip:192.0.2.77;lr>"
+
+
+async def test_requests_within_a_dialog_tell_numbers_and_contacts(proxy, answered):
+    caller, line, call, _ = await answered()
+    for method in ("INFO", "UPDATE"):
+        caller.send(caller.in_dialog(call, method))
+        line.send(line.reply(await line.expect(method), 200))
+        await caller.expect(200, method=method)
+    events = await proxy.events_until(call, "dialog_changed")
+    await until(lambda: len([e for e in proxy.events(call) if e.HasField("dialog_changed")]) == 3)
+    events = [e.dialog_changed for e in proxy.events(call) if e.HasField("dialog_changed")]
+    assert [(e.party, e.line_tag, e.cseq, e.contact) for e in events] == [
+        (1, "line", 2, ""),
+        (1, "line", 3, f"<sip:agent@127.0.0.1:{caller.port}>"),
+        (2, "line", 0, f"<sip:line@127.0.0.1:{line.port}>"),
+    ]

@@ -101,3 +101,20 @@ def test_any_text_is_an_event_or_an_event_row_error(text):
     for candidate in (text, row(text), row(text, "486"), row(text, "200", text)):
         with contextlib.suppress(EventRowError):
             parse(candidate)
+
+
+def test_what_ends_a_call_from_outside_is_read():
+    parts = ["id@host", "<sip:1@h>;tag=c", "<sip:2@h>;tag=l", "<sip:1@192.0.2.9>", "<sip:2@192.0.2.7>", "<sip:p;lr>"]
+    event = parse(row(f"C line-1 3600 7 tag-b {' '.join(map(b64, parts))}"))
+    assert event.connected == events_pb2.Connected(
+        line="line-1", max_duration_s=3600, cseq=7, line_tag="tag-b", sip_call_id=parts[0], from_header=parts[1],
+        to_header=parts[2], caller_contact=parts[3], line_contact=parts[4], record_route=parts[5],
+    )  # fmt: skip
+    event = parse(row(f"U line tag-b 3 {b64('<sip:2@h>')}"))
+    assert event.dialog_changed == events_pb2.DialogChanged(
+        party=events_pb2.PARTY_LINE, line_tag="tag-b", cseq=3, contact="<sip:2@h>"
+    )
+    assert parse(row("U caller tag-b 3 ")).dialog_changed.contact == ""
+    assert parse(row("H signalbox  tag-b")).hung_up == events_pb2.HungUp(
+        party=events_pb2.PARTY_SIGNALBOX, line_tag="tag-b"
+    )

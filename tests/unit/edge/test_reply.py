@@ -43,10 +43,10 @@ def test_a_dial_decision_has_every_key_of_the_contract() -> None:
         ),
         Stage(branches=[branch(line="c", cursor="a-_Z9")], ring_time_ms=180_000),
     ]
-    decision = dial(dial=Dial(stages=stages, media=2))
+    decision = dial(dial=Dial(stages=stages, media=2, max_duration_s=3_600))
     assert body(render(decision).text()) == {
         "v": 1, "do": "dial", "by": "routing", "why": "dial", "tn": "acme", "nu": "4001234567", "md": "bypass",
-        "n1": 0, "n2": 0,
+        "n1": 0, "n2": 0, "mx": 3_600,
         "st": [
             "20000 486 2 0|a sip:200@192.0.2.7:5060 sip:192.0.2.7:5060;transport=udp -"
             "|b sip:200@192.0.2.7:5060 sip:192.0.2.7:5060;transport=udp i",
@@ -111,6 +111,7 @@ def test_a_decision_used_again_says_so() -> None:
         dial(dial=Dial(stages=[Stage(branches=[branch(destination="")], ring_time_ms=30_000)])),
         dial(dial=Dial(stages=[Stage(branches=[branch(cursor="a b")], ring_time_ms=30_000)])),
         dial(dial=Dial(stages=[Stage(branches=[branch(cursor="x" * 513)], ring_time_ms=30_000)])),
+        dial(dial=Dial(stages=[Stage(branches=[branch()], ring_time_ms=30_000)], max_duration_s=86_401)),
         plan(1),
         plan(399),
         plan(700),

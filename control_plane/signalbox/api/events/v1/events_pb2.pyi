@@ -58,6 +58,8 @@ class _PartyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Party.ValueType
     """The caller."""
     PARTY_LINE: _Party.ValueType  # 2
     """The line."""
+    PARTY_SIGNALBOX: _Party.ValueType  # 3
+    """Signalbox: the call was as long as it may be, its media was dead, or an operator ended it."""
 
 class Party(_Party, metaclass=_PartyEnumTypeWrapper):
     """Who ended a call."""
@@ -68,6 +70,8 @@ PARTY_CALLER: Party.ValueType  # 1
 """The caller."""
 PARTY_LINE: Party.ValueType  # 2
 """The line."""
+PARTY_SIGNALBOX: Party.ValueType  # 3
+"""Signalbox: the call was as long as it may be, its media was dead, or an operator ended it."""
 Global___Party: _TypeAlias = Party  # noqa: Y015
 
 @_typing.final
@@ -89,6 +93,8 @@ class CallEvent(_message.Message):
     FAILED_FIELD_NUMBER: _builtins.int
     HUNG_UP_FIELD_NUMBER: _builtins.int
     EVENTS_LOST_FIELD_NUMBER: _builtins.int
+    CONNECTED_FIELD_NUMBER: _builtins.int
+    DIALOG_CHANGED_FIELD_NUMBER: _builtins.int
     proxy: _builtins.str
     """Id of the proxy that wrote it."""
     sequence: _builtins.int
@@ -135,6 +141,14 @@ class CallEvent(_message.Message):
     def events_lost(self) -> Global___EventsLost:
         """Events were given up for lack of disk."""
 
+    @_builtins.property
+    def connected(self) -> Global___Connected:
+        """What is needed to end an answered call from outside."""
+
+    @_builtins.property
+    def dialog_changed(self) -> Global___DialogChanged:
+        """Something of that changed."""
+
     def __init__(
         self,
         *,
@@ -151,12 +165,14 @@ class CallEvent(_message.Message):
         failed: Global___Failed | None = ...,
         hung_up: Global___HungUp | None = ...,
         events_lost: Global___EventsLost | None = ...,
+        connected: Global___Connected | None = ...,
+        dialog_changed: Global___DialogChanged | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "asked", b"asked", "decided", b"decided", "event", b"event", "events_lost", b"events_lost", "failed", b"failed", "hung_up", b"hung_up", "line_failed", b"line_failed", "line_tried", b"line_tried", "ringing", b"ringing", "time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "asked", b"asked", "connected", b"connected", "decided", b"decided", "dialog_changed", b"dialog_changed", "event", b"event", "events_lost", b"events_lost", "failed", b"failed", "hung_up", b"hung_up", "line_failed", b"line_failed", "line_tried", b"line_tried", "ringing", b"ringing", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "asked", b"asked", "call_id", b"call_id", "decided", b"decided", "event", b"event", "events_lost", b"events_lost", "failed", b"failed", "hung_up", b"hung_up", "line_failed", b"line_failed", "line_tried", b"line_tried", "proxy", b"proxy", "ringing", b"ringing", "sequence", b"sequence", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "asked", b"asked", "call_id", b"call_id", "connected", b"connected", "decided", b"decided", "dialog_changed", b"dialog_changed", "event", b"event", "events_lost", b"events_lost", "failed", b"failed", "hung_up", b"hung_up", "line_failed", b"line_failed", "line_tried", b"line_tried", "proxy", b"proxy", "ringing", b"ringing", "sequence", b"sequence", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["asked", "decided", "line_tried", "ringing", "answered", "line_failed", "failed", "hung_up", "events_lost"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["asked", "decided", "line_tried", "ringing", "answered", "line_failed", "failed", "hung_up", "events_lost", "connected", "dialog_changed"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
@@ -396,23 +412,119 @@ class HungUp(_message.Message):
 
     PARTY_FIELD_NUMBER: _builtins.int
     CAUSE_FIELD_NUMBER: _builtins.int
+    LINE_TAG_FIELD_NUMBER: _builtins.int
     party: Global___Party.ValueType
     """Who sent it."""
     cause: _builtins.str
     """Value of the Reason header (RFC 3326); empty if it has none."""
+    line_tag: _builtins.str
+    """The line's tag in this dialog."""
     def __init__(
         self,
         *,
         party: Global___Party.ValueType = ...,
         cause: _builtins.str = ...,
+        line_tag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "party", b"party"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "line_tag", b"line_tag", "party", b"party"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HungUp: _TypeAlias = HungUp  # noqa: Y015
+
+@_typing.final
+class Connected(_message.Message):
+    """The dialog of an answered call (RFC 3261 section 12)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINE_FIELD_NUMBER: _builtins.int
+    SIP_CALL_ID_FIELD_NUMBER: _builtins.int
+    FROM_HEADER_FIELD_NUMBER: _builtins.int
+    TO_HEADER_FIELD_NUMBER: _builtins.int
+    LINE_TAG_FIELD_NUMBER: _builtins.int
+    CALLER_CONTACT_FIELD_NUMBER: _builtins.int
+    LINE_CONTACT_FIELD_NUMBER: _builtins.int
+    RECORD_ROUTE_FIELD_NUMBER: _builtins.int
+    CSEQ_FIELD_NUMBER: _builtins.int
+    MAX_DURATION_S_FIELD_NUMBER: _builtins.int
+    line: _builtins.str
+    """Line id."""
+    sip_call_id: _builtins.str
+    """Call-ID."""
+    from_header: _builtins.str
+    """From, with the caller's tag."""
+    to_header: _builtins.str
+    """To, with the line's tag."""
+    line_tag: _builtins.str
+    """The line's tag: with two lines that answered at once, a call has two dialogs."""
+    caller_contact: _builtins.str
+    """Contact of the caller."""
+    line_contact: _builtins.str
+    """Contact of the line."""
+    record_route: _builtins.str
+    """All Record-Route entries in the order of the line's reply, those of the proxy among them."""
+    cseq: _builtins.int
+    """CSeq number of the caller's INVITE."""
+    max_duration_s: _builtins.int
+    """Longest call from now, seconds; 0: not limited."""
+    def __init__(
+        self,
+        *,
+        line: _builtins.str = ...,
+        sip_call_id: _builtins.str = ...,
+        from_header: _builtins.str = ...,
+        to_header: _builtins.str = ...,
+        line_tag: _builtins.str = ...,
+        caller_contact: _builtins.str = ...,
+        line_contact: _builtins.str = ...,
+        record_route: _builtins.str = ...,
+        cseq: _builtins.int = ...,
+        max_duration_s: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caller_contact", b"caller_contact", "cseq", b"cseq", "from_header", b"from_header", "line", b"line", "line_contact", b"line_contact", "line_tag", b"line_tag", "max_duration_s", b"max_duration_s", "record_route", b"record_route", "sip_call_id", b"sip_call_id", "to_header", b"to_header"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Connected: _TypeAlias = Connected  # noqa: Y015
+
+@_typing.final
+class DialogChanged(_message.Message):
+    """A request within a dialog, or the reply to one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTY_FIELD_NUMBER: _builtins.int
+    LINE_TAG_FIELD_NUMBER: _builtins.int
+    CSEQ_FIELD_NUMBER: _builtins.int
+    CONTACT_FIELD_NUMBER: _builtins.int
+    party: Global___Party.ValueType
+    """Whose values these are."""
+    line_tag: _builtins.str
+    """The line's tag."""
+    cseq: _builtins.int
+    """CSeq number of this party's request; 0: it was the other's."""
+    contact: _builtins.str
+    """Its Contact, if it may have changed (RFC 3261 section 12.2); else empty."""
+    def __init__(
+        self,
+        *,
+        party: Global___Party.ValueType = ...,
+        line_tag: _builtins.str = ...,
+        cseq: _builtins.int = ...,
+        contact: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact", b"contact", "cseq", b"cseq", "line_tag", b"line_tag", "party", b"party"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DialogChanged: _TypeAlias = DialogChanged  # noqa: Y015
 
 @_typing.final
 class EventsLost(_message.Message):

@@ -91,13 +91,21 @@ _ENDS = {
 }
 
 
-def known(rules: Rules, question: Question, max_diversions: int) -> Decision | None:
-    """What :func:`decide` would decide without limits, if that is remembered: nothing has to be worked out."""
+def known(rules: Rules, question: Question, max_diversions: int, *, counting: bool) -> Decision | None:
+    """What :func:`decide` would decide, if that is remembered: nothing has to be worked out.
+
+    ``counting``: None for a call that has to be counted; else it is decided as if there were no limits.
+    """
     trunk = rules.trunk(question.trunk)
     if trunk is None or trunk.disabled:
         return None
     number = rules.number(national(question.called))
-    return rules.recall(number, question.diversions > max_diversions) if number is not None else None
+    if number is None:
+        return None
+    tenant = rules.tenant(number.tenant)
+    if counting and not number.limits is tenant.limits is trunk.limits is NO_LIMITS:
+        return None
+    return rules.recall(number, question.diversions > max_diversions)
 
 
 def decide(rules: Rules, question: Question, now: float, setup: Setup, trace: Trace | None = None) -> Deciding:

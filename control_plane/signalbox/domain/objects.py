@@ -45,7 +45,7 @@ class NumberFormat(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What may be counted; None: not limited, 0: no call at all. Months are of the tenant's time zone."""
+    """What may be counted; None: not limited. Months are of the tenant's time zone."""
 
     concurrent_calls: int | None = None
     calls_per_second: int | None = None

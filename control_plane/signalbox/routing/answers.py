@@ -186,12 +186,11 @@ class Answerer:
 
     def _known(self, request: routing_pb2.DecideRequest) -> Prepared | None:
         """What is sent for a decision that is remembered, if nothing is counted that could be in its way."""
-        if self._counters is not None:
-            return None
-        remembered = known(self._book.rules, request, self._setup.max_diversions)
+        counting = self._counters is not None
+        remembered = known(self._book.rules, request, self._setup.max_diversions, counting=counting)
         if remembered is None:
             return None
-        self._stats.uncounted += 1
+        self._stats.uncounted += not counting
         return self._prepared.get(id(remembered)) or self._prepare(remembered)
 
     def _complete(

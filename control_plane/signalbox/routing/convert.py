@@ -162,11 +162,11 @@ def _transport(given: types_pb2.SipTransport.ValueType) -> Transport:
 
 
 def _limits(message: types_pb2.Limits, calls: int | None = None) -> Limits:
-    """Limits, with so many calls at once if nothing is said of them."""
+    """Limits, with so many calls at once if nothing is said of them. 0 says that there is no limit."""
     return _shared_limits(
-        message.concurrent_calls if message.HasField("concurrent_calls") else calls,
-        message.calls_per_second if message.HasField("calls_per_second") else None,
-        message.calls_per_month if message.HasField("calls_per_month") else None,
+        (message.concurrent_calls if message.HasField("concurrent_calls") else calls) or None,
+        message.calls_per_second or None,
+        message.calls_per_month or None,
     )
 
 

@@ -57,9 +57,12 @@ class Rules:
         *,
         ring_s: int = 30,
         anchored: bool = True,
-        concurrent_calls: int = 100_000,
+        concurrent_calls: int = 0,
     ) -> types_pb2.Number:
-        """Create a number that rings these lines, stage after stage; ``anchored``: RTP goes through an rtpengine."""
+        """Create a number that rings these lines, stage after stage.
+
+        ``anchored``: RTP goes through an rtpengine. ``concurrent_calls``: so many at once, 0: any number.
+        """
         value = types_pb2.Number(
             number=number,
             tenant=tenant,

@@ -141,7 +141,7 @@ async def test_a_single_question_that_is_given_up_gives_back(stats: Stats) -> No
 
 
 async def test_without_counters_limits_are_not_enforced_and_that_is_counted(stats: Stats) -> None:
-    none = routing.number(limits=types_pb2.Limits(concurrent_calls=0))
+    none = routing.number(limits=types_pb2.Limits(concurrent_calls=1))
     one = answerer(stats, None, none, routing.number("4007654321", ("b",)))
     for _ in range(2):
         assert await ask(one, call(), call("4007654321"), call("110")) == [
@@ -159,3 +159,13 @@ async def test_equal_decisions_of_different_calls_are_sent_as_one_message(stats:
     assert first.decision == second.decision
     assert first.decision.fingerprint
     assert first.decision.dial.stages[0].branches[0].line == "b"
+
+
+async def test_a_call_that_is_not_limited_is_answered_from_memory_and_waits_for_nobody(stats: Stats) -> None:
+    free = routing.number(limits=types_pb2.Limits(concurrent_calls=0))
+    one = answerer(stats, Counts(), free)
+    for _ in range(3):
+        round = one.begin(questions(call()))
+        assert [answer.decision.why for answer in round.response.answers] == ["dial"]
+        assert round.waiting == []
+    assert stats.uncounted == 0

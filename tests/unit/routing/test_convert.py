@@ -60,10 +60,10 @@ def test_a_trunk_may_send_calls_and_be_limited() -> None:
         types_pb2.TrunkTarget(host="192.0.2.5"),
         types_pb2.TrunkTarget(host="2001:db8::5", port=5070, transport=2),
     ]
-    limits = types_pb2.Limits(calls_per_second=0)
+    limits = types_pb2.Limits(calls_per_second=5)
     stored = types_pb2.Trunk(id="out", targets=targets, called_format=types_pb2.NUMBER_FORMAT_E164, limits=limits)
     expected = (Target("192.0.2.5"), Target("2001:db8::5", 5070, Transport.TCP))
-    assert convert.trunk(stored) == Trunk("out", (), False, expected, NumberFormat.E164, Limits(None, 0, None))
+    assert convert.trunk(stored) == Trunk("out", (), False, expected, NumberFormat.E164, Limits(None, 5, None))
 
 
 def test_a_trunk_group_is_read() -> None:
@@ -95,7 +95,7 @@ def test_a_number_with_a_flow_needs_no_stages_and_has_all_that_it_is_given() -> 
     )
     assert convert.number(stored) == Number(
         "4001234567", "acme", (), flow="main", screening=ScreeningRules(("bad",), refuse_anonymous=True),
-        limits=Limits(0, 2, None), over_limit_flow="busy", max_duration_s=60,
+        limits=Limits(None, 2, None), over_limit_flow="busy", max_duration_s=60,
     )  # fmt: skip
 
 

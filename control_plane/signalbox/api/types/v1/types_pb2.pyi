@@ -275,11 +275,11 @@ class Limits(_message.Message):
     CALLS_PER_SECOND_FIELD_NUMBER: _builtins.int
     CALLS_PER_MONTH_FIELD_NUMBER: _builtins.int
     concurrent_calls: _builtins.int
-    """Calls at once, from the decision until the end of the call; 0: none."""
+    """Calls at once, from the decision until the end of the call; 0: not limited."""
     calls_per_second: _builtins.int
-    """New calls in a second; 0: none."""
+    """New calls in a second; 0: not limited."""
     calls_per_month: _builtins.int
-    """Calls in a calendar month of the tenant's time zone; 0: none."""
+    """Calls in a calendar month of the tenant's time zone; 0: not limited."""
     def __init__(
         self,
         *,

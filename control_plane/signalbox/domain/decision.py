@@ -16,7 +16,7 @@ from signalbox.domain.decided import Decision, Dial, Step, Why, reject
 from signalbox.domain.flow import Flow
 from signalbox.domain.limits import limits_of
 from signalbox.domain.numbering import national
-from signalbox.domain.objects import NO_LIMITS
+from signalbox.domain.objects import DEFAULT_ZONE, NO_LIMITS
 from signalbox.domain.plan import End, Plan, lay_out
 from signalbox.domain.planner import Call, FlowPoint, Planner, Voice
 from signalbox.domain.screening import judge
@@ -319,7 +319,7 @@ class _Case:
         trunk = self._rules.trunk(self._question.trunk)
         if trunk is None or trunk.limits is NO_LIMITS:
             return ()
-        return limits_of(f"trunk/{trunk.id}", trunk.limits, self._tenant.zone, self._now)
+        return limits_of(f"trunk/{trunk.id}", trunk.limits, DEFAULT_ZONE, self._now)
 
     def _own_limits(self) -> tuple[Limit, ...]:
         """Limits of the number and its tenant."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import grpc
 
-    from signalbox.routing.answers import Answerer
+    from signalbox.routing.answers import Answerer, Round
     from signalbox.routing.edges import EdgeFeed, EdgeRegistry, Watcher
     from signalbox.routing.guide import Guide
     from signalbox.routing.replica import Replica
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     WatchContext = grpc.aio.ServicerContext[routing_pb2.WatchEdgeRequest, routing_pb2.WatchEdgeResponse]
 
 logger = structlog.get_logger(__name__)
+
+MAX_SETTLING = 64
+"""Most messages of one stream that wait for counts at the same time; then no more are read from it."""
 
 NAME = routing_pb2.DESCRIPTOR.services_by_name["RoutingService"].full_name
 
@@ -122,20 +125,19 @@ class RoutingService(routing_pb2_grpc.RoutingServiceServicer):
         """UNAVAILABLE (DRAINING) for a stream that begins while the replica stops."""
         with self._counted():
             lock = self._questions[context] = asyncio.Lock()
+            room = asyncio.Semaphore(MAX_SETTLING)
             try:
-                async for request in requests:
-                    started = time.monotonic()
-                    round = self._answerer.begin(request)
-                    try:
+                # What waits for counts does not hold up what comes after it.
+                async with asyncio.TaskGroup() as settling:
+                    async for request in requests:
+                        started = time.monotonic()
+                        round = self._answerer.begin(request)
                         if round.waiting:
-                            await self._answerer.settle(round)
-                        round.response.draining = self.draining
-                        async with lock:
-                            await context.write(round.response)
-                    except BaseException:
-                        self._answerer.give_back(round.claims)
-                        raise
-                    self._stats.took_us.observe(int((time.monotonic() - started) * 1e6))
+                            await room.acquire()
+                            task = settling.create_task(self._settle(context, lock, round, started))
+                            task.add_done_callback(lambda _: room.release())
+                        else:
+                            await self._write(context, lock, round, started)
             finally:
                 del self._questions[context]
 
@@ -170,6 +172,21 @@ class RoutingService(routing_pb2_grpc.RoutingServiceServicer):
             self._open -= 1
             if not self._open:
                 self._none_open.set()
+
+    async def _settle(self, context: StreamContext, lock: asyncio.Lock, round: Round, started: float) -> None:
+        """Complete the answers of a message and send them; what was claimed for nothing is given back."""
+        try:
+            await self._answerer.settle(round)
+            await self._write(context, lock, round, started)
+        except BaseException:
+            self._answerer.give_back(round.claims)
+            raise
+
+    async def _write(self, context: StreamContext, lock: asyncio.Lock, round: Round, started: float) -> None:
+        round.response.draining = self.draining
+        async with lock:
+            await context.write(round.response)
+        self._stats.took_us.observe(int((time.monotonic() - started) * 1e6))
 
     async def _tell_drain(self, stream: StreamContext, lock: asyncio.Lock) -> None:
         notice = routing_pb2.DecideStreamResponse(rule_revision=self._replica.rule_revision, draining=True)

@@ -15,6 +15,7 @@ import click
 from signalbox.commands import documents
 from signalbox.commands.connection import CLUSTER_FILE, cluster_option, find_cluster
 from signalbox.commands.eventtext import describe, milliseconds, stamp
+from signalbox.commands.failure import UnreachableError
 from signalbox.commands.output import Format, as_dict, clean, output_option
 
 if TYPE_CHECKING:
@@ -81,6 +82,42 @@ def show(call_id: str, journals: Sequence[Path], cluster: Path | None, output_fo
             _print_call(events)
         else:
             _print(events, output_format)
+
+
+@calls.command()
+@click.argument("call_id")
+@click.option(
+    "--door",
+    "doors",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    multiple=True,
+    help="UNIX socket of an edge, edge.sock; again for others to ask.  [default: those in the cluster file]",
+)
+@cluster_option
+def hangup(call_id: str, doors: Sequence[Path], cluster: Path | None) -> None:
+    """End a call, whichever proxy it goes through. CALL_ID is the call's id in Signalbox."""
+    from signalbox.commands.door import DoorClosedError, hang_up
+
+    for door in doors or _doors(cluster):
+        try:
+            told = hang_up(door, call_id)
+        except DoorClosedError as error:
+            click.echo(f"{door}: {error}", err=True)
+            continue
+        if told.refusal:
+            raise click.ClickException(clean(told.refusal))
+        click.echo(clean(f"{call_id} is ended: the caller said {told.caller}, the line {told.line}"))
+        return
+    raise UnreachableError("no edge could be asked")
+
+
+def _doors(cluster_file: Path | None) -> Sequence[Path]:
+    cluster = find_cluster(cluster_file)
+    if cluster is None:
+        raise click.UsageError(f"which edge? Give --cluster or --door ({CLUSTER_FILE} is not there)")
+    if not cluster.doors:
+        raise click.UsageError("the cluster file names no socket of an edge")
+    return cluster.doors
 
 
 @calls.command()

@@ -83,6 +83,8 @@ class Cluster:
     credentials: Credentials
     journals: dict[Path, str]
     """Journal directories and the edges that they belong to."""
+    doors: list[Path]
+    """UNIX sockets of the edges."""
 
     @classmethod
     def load(cls, file: Path) -> Cluster:
@@ -96,6 +98,7 @@ class Cluster:
                 {str(service): list(addresses) for service, addresses in content["grpc"].items()},
                 Credentials(ca, cert, key),
                 {Path(process["journal"]): process["name"] for process in content["processes"] if "journal" in process},
+                [Path(process["door"]) for process in content["processes"] if "door" in process],
             )
         except OSError as error:
             raise click.UsageError(f"{file}: {error.strerror}") from error

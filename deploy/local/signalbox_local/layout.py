@@ -104,9 +104,10 @@ class _Planner:
         addresses: Mapping[str, str],
         command: Sequence[str],
         journal: Path | None = None,
+        door: Path | None = None,
     ) -> None:
         log = self._directory / "log" / f"{name}.log"
-        entry = ProcessEntry(name, kind, addresses, str(log), journal=None if journal is None else str(journal))
+        entry = ProcessEntry(name, kind, addresses, str(log), journal=_text(journal), door=_text(door))
         self._addresses[name] = addresses
         self._processes.append(Process(entry, command))
 
@@ -241,7 +242,9 @@ class _Planner:
             }
         }
         file = self._settings(name, "edge", settings)
-        self._add(name, "edge", {"ask": ask, "metrics": metrics}, _signalbox("edge", file), state / "journal")
+        command = _signalbox("edge", file)
+        door = runtime / "edge.sock"
+        self._add(name, "edge", {"ask": ask, "metrics": metrics}, command, journal=state / "journal", door=door)
         edge = load(file).edge
         config = kamailio_config.write(
             edge,
@@ -250,6 +253,10 @@ class _Planner:
             static_destination=self._options.static_destination,
         )
         self._add(proxy, "kamailio", addresses, kamailio_config.command(edge, config))
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
 
 
 def _signalbox(kind: str, settings: Path) -> list[str]:

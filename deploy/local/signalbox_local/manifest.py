@@ -37,6 +37,8 @@ class ProcessEntry:
     """0: down."""
     journal: str | None = None
     """Directory of the event journal; edges only."""
+    door: str | None = None
+    """UNIX socket for people on this machine; edges only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +58,9 @@ def write(directory: Path, manifest: Manifest) -> None:
     """Write the file in one step: a reader sees the old one or the new one, whole."""
     value = asdict(manifest)
     for process in value["processes"]:
-        if process["journal"] is None:
-            del process["journal"]
+        for name in ("journal", "door"):
+            if process[name] is None:
+                del process[name]
     text = json.dumps({"version": value.pop("version"), **value}, indent=2) + "\n"
     write_atomically(directory / FILE_NAME, text.encode(), mode=0o644)
 
@@ -82,6 +85,7 @@ def read(directory: Path) -> Manifest | None:
                 log=entry["log"],
                 pid=entry["pid"],
                 journal=entry.get("journal"),
+                door=entry.get("door"),
             )
             for entry in value["processes"]
         ]

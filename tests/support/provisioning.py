@@ -143,13 +143,13 @@ async def check_integrity(store: Store, *, index: bool = True) -> None:
     rules: dict[str, Any] = {entry.key: codec.decode_any(entry) for entry in entries}
     expected = {}
     for key, rule in rules.items():
-        if isinstance(rule, types_pb2.Line | types_pb2.Number):
+        if getattr(rule, "tenant", ""):
             assert keys.tenant(rule.tenant) in rules, f"{key} has no tenant"
+        named = _named(rule)
+        missing = {places for places in named.values() if not any(place in rules for place in places)}
+        assert not missing, f"{key} refers to {missing}"
         if isinstance(rule, types_pb2.Number):
-            lines = {id for stage in rule.stages for id in stage.lines}
-            missing = {id for id in lines if keys.line(rule.tenant, id) not in rules}
-            assert not missing, f"{key} dials {missing}"
-            expected[keys.number_of(rule.tenant, rule.number)] = " ".join(sorted(f"line:{id}" for id in lines))
+            expected[keys.number_of(rule.tenant, rule.number)] = " ".join(sorted(named))
     if index:
         stored = (await store.list("index/numbers/")).entries
         assert {entry.key: entry.value.decode() for entry in stored} == expected
@@ -162,6 +162,23 @@ async def check_integrity(store: Store, *, index: bool = True) -> None:
     for position, (one, network) in enumerate(networks):
         for other, other_network in networks[position + 1 :]:
             assert not validate.overlap(network, other_network), f"trunks {one} and {other} overlap"
+
+
+def _named(rule: Any) -> dict[str, tuple[str, ...]]:
+    """What an object refers to: its name in the index, and the keys of which one must exist."""
+    match rule:
+        case types_pb2.Number():
+            named = {f"line:{id}": (keys.line(rule.tenant, id),) for stage in rule.stages for id in stage.lines}
+            named |= {f"flow:{id}": (keys.flow(rule.tenant, id),) for id in (rule.flow, rule.over_limit_flow) if id}
+            return named | {
+                f"screening_list:{id}": (keys.screening_list(rule.tenant, id), keys.screening_list("", id))
+                for id in (*rule.screening.blacklists, *rule.screening.whitelists)
+            }
+        case flows_pb2.LineGroup():
+            return {one.line: (keys.line(rule.tenant, one.line),) for one in rule.lines}
+        case types_pb2.TrunkGroup():
+            return {member.trunk: (keys.trunk(member.trunk),) for member in rule.members}
+    return {}
 
 
 class Interleaving:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from google.protobuf.field_mask_pb2 import FieldMask
 from signalbox.api.provisioning.v1 import provisioning_pb2 as pb
-from signalbox.api.types.v1 import screening_pb2, types_pb2
+from signalbox.api.types.v1 import flows_pb2, screening_pb2, types_pb2
 from signalbox.store import keys
 
 from support.provisioning import Example, Stub, check_integrity, reason_of
@@ -76,11 +76,38 @@ def _write(api: Stub, chance: random.Random):  # type: ignore[no-untyped-def]  #
                 )
             ),
             lambda: api.DeleteNumber(pb.DeleteNumberRequest(number=digits)),
+            lambda: api.Apply(pb.ApplyRequest(put=_screened(tenant, digits, chance))),
+            lambda: api.Apply(pb.ApplyRequest(put=_screened(tenant, digits, chance))),
+            lambda: api.Apply(
+                pb.ApplyRequest(delete=[pb.Object(line=Example.line(line, tenant)), pb.Object(number=number)])
+            ),
+            lambda: api.DeleteFlow(pb.DeleteFlowRequest(tenant=tenant, id="main")),
+            lambda: api.DeleteScreeningList(pb.DeleteScreeningListRequest(tenant=tenant, id="bad")),
+            lambda: api.DeleteScreeningList(pb.DeleteScreeningListRequest(id="bad")),
             lambda: api.CreateTrunk(pb.CreateTrunkRequest(trunk=given)),
             lambda: api.UpdateTrunk(pb.UpdateTrunkRequest(trunk=given)),
             lambda: api.DeleteTrunk(pb.DeleteTrunkRequest(id=trunk)),
         ]
     )()
+
+
+def _screened(tenant: str, digits: str, chance: random.Random) -> list[pb.Object]:
+    """A number with a flow and a list of its tenant's or of the operator's; the flow dials a line of a group."""
+    line = chance.choice(LINES)
+    node = flows_pb2.FlowNode(id="dial", dial=flows_pb2.DialNode(line_group="all"))
+    graph = flows_pb2.FlowGraph(entry="dial", nodes=[node])
+    screening = types_pb2.Screening(blacklists=["bad"])
+    return [
+        pb.Object(number=types_pb2.Number(number=digits, tenant=tenant, flow="main", screening=screening)),
+        pb.Object(flow=flows_pb2.Flow(tenant=tenant, id="main", draft=graph)),
+        pb.Object(line_group=flows_pb2.LineGroup(tenant=tenant, id="all", lines=[flows_pb2.DialLine(line=line)])),
+        *([pb.Object(line=Example.line(line, tenant))] if chance.random() < 0.5 else []),
+        *(
+            [pb.Object(screening_list=screening_pb2.ScreeningList(tenant=chance.choice([tenant, ""]), id="bad"))]
+            if chance.random() < 0.5
+            else []
+        ),
+    ]
 
 
 async def count_together(replicas: Sequence[Stub], writers: int, each: int) -> int:
@@ -166,17 +193,16 @@ async def relied_on(store: Store, replicas: Sequence[Stub], tenants: int) -> Cou
         Example.number(f"400{n:07d}", ["a"], tenant=name, screening=types_pb2.Screening(blacklists=["bad"]))
         for n, name in enumerate(names)
     ]
-    reasons = await asyncio.gather(
+    deleted, *created = await asyncio.gather(
+        reason_of(replicas[-1].DeleteScreeningList(pb.DeleteScreeningListRequest(id="bad"))),
         *(
             reason_of(replicas[n % len(replicas)].CreateNumber(pb.CreateNumberRequest(number=number)))
             for n, number in enumerate(numbers)
         ),
-        reason_of(replicas[-1].DeleteScreeningList(pb.DeleteScreeningListRequest(id="bad"))),
     )
-    *created, deleted = reasons
     assert set(created) <= {"OK", "INVALID_FIELD"}
     assert deleted in {"OK", "RESOURCE_IN_USE"}
     stays = await store.get(keys.screening_list("", "bad")) is not None
     assert stays == (deleted == "RESOURCE_IN_USE")
     assert stays or set(created) == {"INVALID_FIELD"}, "a number refers to a list that is gone"
-    return Counter(reasons)
+    return Counter([deleted, *created])

@@ -14,7 +14,7 @@ from signalbox.provisioning import validate
 from support.provisioning import Example, Stub, check_integrity, invalid, refused, shared, world
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from signalbox.errors import FieldViolation
     from signalbox.store.memory import MemoryStore
@@ -196,6 +196,36 @@ async def test_the_operators_list_serves_a_tenant_that_has_none_of_its_own(api: 
     assert refusal.metadata == {"resource": "screening_list", "id": "x", "referrer": "number 4001234567"}
     await api.Apply(pb.ApplyRequest(put=[tenants_own]))
     await api.DeleteScreeningList(delete)
+
+
+async def test_the_operators_list_goes_or_is_referred_to_but_not_both(
+    api: Stub, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a deletion and a reference at once the second to commit is refused, whatever it read before."""
+    commit = store.commit
+    await api.Apply(pb.ApplyRequest(put=[*world("acme", "4001234567")[:-1], *shared()]))
+    own = shared("acme")[2]
+    await api.Apply(pb.ApplyRequest(delete=[own]))
+    create = pb.CreateNumberRequest(number=number(screening=Screening(blacklists=["x"])))
+    delete = pb.DeleteScreeningListRequest(id="x")
+
+    def before_the_next_commit(call: Callable[[], Awaitable[object]]) -> None:
+        async def hurried(*arguments: Any) -> int:
+            monkeypatch.undo()
+            await call()
+            return await commit(*arguments)
+
+        monkeypatch.setattr(store, "commit", hurried)
+
+    before_the_next_commit(lambda: api.CreateNumber(create))
+    with refused(StatusCode.FAILED_PRECONDITION, "RESOURCE_IN_USE"):
+        await api.DeleteScreeningList(delete)
+    await api.DeleteNumber(pb.DeleteNumberRequest(number="4001234567"))
+    before_the_next_commit(lambda: api.DeleteScreeningList(delete))
+    with invalid() as refusal:
+        await api.CreateNumber(create)
+    assert list(refusal.fields) == ["number.screening.blacklists[0]"]
+    await check_integrity(store)
 
 
 async def test_a_line_in_a_group_or_flow_stays(api: Stub, store: MemoryStore) -> None:

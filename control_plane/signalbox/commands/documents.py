@@ -60,6 +60,11 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+# Numbers are text like everything else.
+for _kind in (int, float):
+    _Dumper.add_representer(_kind, lambda dumper, number: dumper.represent_str(str(number)))
+
+
 def read(file: TextIO) -> list[dict[str, Any]]:
     """The documents of a file, each a mapping. Raises DocumentError."""
     try:

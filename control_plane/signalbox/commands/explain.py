@@ -80,4 +80,16 @@ def describe(decision: routing_pb2.Decision) -> Iterator[str]:
     yield f"dial ({decision.why}{owner})"
     for position, stage in enumerate(decision.dial.stages, 1):
         lines = " and ".join(f"{branch.line} at {branch.uri} via {branch.destination}" for branch in stage.branches)
-        yield f"  {position}. {lines}, for {stage.ring_time_ms / 1000:g} s"
+        yield f"  {position}. {lines}, for {stage.ring_time_ms / 1000:g} s{_after(stage)}"
+
+
+def _after(stage: routing_pb2.Stage) -> str:
+    """What follows when no line of the stage took the call."""
+    ways = {"busy": stage.on_busy, "no answer": stage.on_no_answer, "failed": stage.on_failed}
+    if len(set(ways.values())) == 1:
+        return f"; else {_target(stage.on_busy)}" if stage.on_busy else ""
+    return "; " + ", ".join(f"{way}: {_target(target)}" for way, target in ways.items())
+
+
+def _target(target: int) -> str:
+    return "the end" if target == 0 else f"{target}." if target < 400 else f"{target}"

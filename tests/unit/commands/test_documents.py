@@ -97,6 +97,12 @@ def test_what_is_written_is_read_back() -> None:
     assert documents.message(schedules_pb2.Schedule, again, "") == schedule
 
 
+def test_numbers_are_written_plainly() -> None:
+    assert documents.text([documents.fields(types_pb2.Line(port=5070, concurrent_calls=2))]) == (
+        "port: 5070\nconcurrent_calls: 2\n"
+    )
+
+
 def test_what_the_service_writes_can_be_left_out() -> None:
     tenant = types_pb2.Tenant(id="acme", etag="7")
     tenant.create_time.FromSeconds(1)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+from signalbox.api.routing.v1 import routing_pb2
+from signalbox.commands import explain
+
 if TYPE_CHECKING:
     from support.commands import Service, Shell
 
@@ -39,3 +43,21 @@ def test_a_refusal(shell: Shell) -> None:
 
 def test_the_caller_must_be_given(shell: Shell) -> None:
     shell("explain 4001234567", code=2)
+
+
+@pytest.mark.parametrize(
+    ("targets", "told"),
+    [
+        ((0, 0, 0), "1. a at sip:a via sip:a, for 5 s"),
+        ((2, 2, 2), "1. a at sip:a via sip:a, for 5 s; else 2."),
+        ((486, 3, 0), "1. a at sip:a via sip:a, for 5 s; busy: 486, no answer: 3., failed: the end"),
+    ],
+)
+def test_what_follows_a_stage_is_told(targets: tuple[int, int, int], told: str) -> None:
+    busy, no_answer, failed = targets
+    branch = routing_pb2.Branch(line="a", uri="sip:a", destination="sip:a")
+    stage = routing_pb2.Stage(
+        branches=[branch], ring_time_ms=5000, on_busy=busy, on_no_answer=no_answer, on_failed=failed
+    )
+    decision = routing_pb2.Decision(dial=routing_pb2.Dial(stages=[stage]), why="dial")
+    assert list(explain.describe(decision))[1].strip() == told

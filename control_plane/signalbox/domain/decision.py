@@ -102,8 +102,7 @@ def known(rules: Rules, question: Question, max_diversions: int, *, counting: bo
     number = rules.number(national(question.called))
     if number is None:
         return None
-    tenant = rules.tenant(number.tenant)
-    if counting and not number.limits is tenant.limits is trunk.limits is NO_LIMITS:
+    if counting and not number.limits is trunk.limits is rules.tenant(number.tenant).limits is NO_LIMITS:
         return None
     return rules.recall(number, question.diversions > max_diversions)
 

@@ -90,7 +90,7 @@ class Answerer:
         self._setup = setup
         self._counters = counters
         self._prepared: dict[int, Prepared] = {}
-        self._shared: dict[Decision, Prepared] = {}
+        self._shared: dict[object, Prepared] = {}
 
     def begin(self, request: routing_pb2.DecideStreamRequest) -> Round:
         """Answer one message of questions as far as nothing has to be counted for it.
@@ -226,14 +226,25 @@ class Answerer:
         return prepared
 
     def _share(self, decision: Decision) -> Prepared:
-        """What is sent for a decision, made once for equal ones."""
-        if isinstance(decision.action, Dial) and any(stage.cursor for stage in decision.action.stages):
-            return _prepared(decision)
-        prepared = self._shared.get(decision)
+        """What is sent for a decision, made once for equal ones.
+
+        Stages are told apart by identity, for equal plans mostly have the identical ones; what is kept holds them, so
+        an id cannot come to stand for others.
+        """
+        action = decision.action
+        key: object = decision
+        if isinstance(action, Dial):
+            if any(stage.cursor for stage in action.stages):
+                return _prepared(decision)
+            key = (
+                id(action.stages), action.media, action.max_duration_s,
+                decision.why, decision.tenant, decision.number, decision.caller_independent,
+            )  # fmt: skip
+        prepared = self._shared.get(key)
         if prepared is None:
             if len(self._shared) >= PREPARED_LIMIT:
                 self._shared.clear()
-            prepared = self._shared[decision] = _prepared(decision)
+            prepared = self._shared[key] = _prepared(decision)
         return prepared
 
     def _expire(self, round: Round, settled: Sequence[Waiting]) -> None:

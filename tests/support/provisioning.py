@@ -47,8 +47,15 @@ def service(store: Store, clock: Clock = utc_now, explain: Unary = no_explanatio
 @asynccontextmanager
 async def serving(store: Store, **arguments: Any) -> AsyncIterator[Stub]:
     """A client of a new service over the store."""
+    async with served(service(store, **arguments)) as stub:
+        yield stub
+
+
+@asynccontextmanager
+async def served(service: ProvisioningService) -> AsyncIterator[Stub]:
+    """A client of a service."""
     server = grpc.aio.server(options=rpc.server_options(reuse_port=False))
-    service(store, **arguments).add_to(server)
+    service.add_to(server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:

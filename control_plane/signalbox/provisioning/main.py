@@ -105,7 +105,8 @@ async def _serve(settings: ProvisioningSettings, store: Store, explainer: Explai
     server = grpc.aio.server(options=rpc.server_options(reuse_port=False))
     anonymous = Principal(OPERATOR) if settings.insecure else None
     authenticator = Authenticator(store, utc_now, anonymous=anonymous)
-    ProvisioningService(store, authenticator, explainer.explain).add_to(server)
+    service = ProvisioningService(store, authenticator, explainer.explain)
+    service.add_to(server)
     health = await rpc.add_health_and_reflection(server, [SERVICE])
     port = rpc.bind(server, settings.listen, settings.tls)
     if settings.keys_listen:
@@ -122,5 +123,6 @@ async def _serve(settings: ProvisioningSettings, store: Store, explainer: Explai
     await supervisor.stopping.wait()
     logger.info("draining")
     await health.stop()
+    service.draining = True
     await server.stop(DRAIN_S)
     await door.stop()

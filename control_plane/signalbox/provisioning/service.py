@@ -21,7 +21,7 @@ from prometheus_client import Counter, Histogram
 
 from signalbox import rpc
 from signalbox.api.provisioning.v1 import provisioning_pb2 as pb
-from signalbox.errors import SignalboxError
+from signalbox.errors import DrainingError, SignalboxError
 from signalbox.provisioning import access, kinds
 from signalbox.provisioning.apikeys import ApiKeys
 from signalbox.provisioning.apply import Apply
@@ -69,6 +69,8 @@ class ProvisioningService:
         """``explain`` answers Explain."""
         self._authenticator = authenticator
         self._clock = clock
+        self.draining = False
+        """True: the process is stopping. Streams end with DrainingError when their next response is due."""
         self._writes = Writes(store)
         self._entries = ScreeningEntries(store)
         self._unary: dict[str, Unary] = {}
@@ -107,7 +109,12 @@ class ProvisioningService:
         return grpc.unary_unary_rpc_method_handler(unary, deserialize, serialize)
 
     async def admit(self, method: str, request: Any, context: Context) -> Principal:
-        """Who makes a call. Raises CredentialsRefusedError, and PermissionRefusedError if it may not be made."""
+        """Who makes a call, or goes on with a stream.
+
+        Raises CredentialsRefusedError, PermissionRefusedError if it may not be made, and DrainingError.
+        """
+        if self.draining:
+            raise DrainingError("this replica is stopping")
         principal = await self._authenticator.principal(context)
         access.check(principal, method, request)
         return principal
@@ -192,7 +199,7 @@ def _stream_endpoint(name: str, method: Stream) -> Callable[..., AsyncGenerator[
             admitted = time.monotonic()
             async with aclosing(method(principal, request)) as responses:
                 async for response in responses:
-                    if time.monotonic() - admitted > ADMITTED_S:
+                    if self.draining or time.monotonic() - admitted > ADMITTED_S:
                         await self.admit(name, request, context)
                         admitted = time.monotonic()
                     yield response

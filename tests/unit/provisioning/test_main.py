@@ -37,6 +37,18 @@ def test_without_tls_only_if_said_so() -> None:
         check_transport(ProvisioningSettings(insecure=True, tls=TLS))
 
 
+def test_clients_without_a_certificate_need_tls_and_a_key() -> None:
+    check_transport(ProvisioningSettings(tls=TLS, keys_listen="127.0.0.1:0"))
+    with pytest.raises(ConfigurationError, match="keys_listen"):
+        check_transport(ProvisioningSettings(insecure=True, keys_listen="127.0.0.1:0"))
+    with pytest.raises(ConfigurationError, match="ca_file"):
+        check_transport(
+            ProvisioningSettings(
+                tls=ServerTlsSettings(cert_file=Path("cert"), key_file=Path("key")), keys_listen="127.0.0.1:0"
+            )
+        )
+
+
 async def test_ready_while_the_store_answers() -> None:
     store, health = MemoryStore(), Health()
     probe = StoreProbe(store, health)

@@ -14,6 +14,7 @@ from signalbox.provisioning.access import ADMINISTRATOR, READER
 from signalbox.store import keys
 from signalbox.store.base import Put
 from signalbox.store.memory import MemoryStore
+from support import provisioning
 from support.provisioning import As, Example, Stub, invalid, key, refused, serving, shared, world
 
 if TYPE_CHECKING:
@@ -195,6 +196,18 @@ async def test_the_operator_may_watch_one_tenant(api: Stub) -> None:
     await api.UpdateTenant(pb.UpdateTenantRequest(tenant=types_pb2.Tenant(id="acme", display_name="A")))
     assert [await watching.changes() for _ in range(2)] == [[("line", "acme/a", False)], [("tenant", "acme", False)]]
     watching.end()
+
+
+async def test_a_replica_that_stops_ends_its_watches(store: MemoryStore) -> None:
+    service = provisioning.service(store)
+    async with provisioning.served(service) as api:
+        watching = await watch(api)
+        service.draining = True
+        with refused(StatusCode.UNAVAILABLE, "DRAINING"):
+            while True:
+                await watching.next()
+        with refused(StatusCode.UNAVAILABLE, "DRAINING"):
+            await api.ListTenants(pb.ListTenantsRequest())
 
 
 async def test_another_tenants_cursor_and_name(api: Stub) -> None:

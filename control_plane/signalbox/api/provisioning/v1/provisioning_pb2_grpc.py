@@ -450,14 +450,14 @@ class ProvisioningServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteTenant(self, request, context):
-        """Deletes a tenant. FAILED_PRECONDITION while it has lines or numbers.
+        """Deletes a tenant. FAILED_PRECONDITION while it owns anything.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateTrunk(self, request, context):
-        """Creates an ingress trunk. INVALID_ARGUMENT if an address overlaps another trunk's.
+        """Creates a trunk. INVALID_ARGUMENT if an address overlaps another trunk's.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -485,7 +485,7 @@ class ProvisioningServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteTrunk(self, request, context):
-        """Deletes a trunk: calls from its addresses get no reply from then on.
+        """Deletes a trunk: calls from its addresses get no reply from then on. FAILED_PRECONDITION while it is in a group.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -520,14 +520,14 @@ class ProvisioningServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteLine(self, request, context):
-        """Deletes a line. FAILED_PRECONDITION while a number dials it.
+        """Deletes a line. FAILED_PRECONDITION while a number, a flow or a line group dials it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateNumber(self, request, context):
-        """Creates a number. NOT_FOUND if there is no such tenant; INVALID_ARGUMENT if a line does not exist.
+        """Creates a number. NOT_FOUND if there is no such tenant; INVALID_ARGUMENT if a line, flow or list does not exist.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -562,8 +562,8 @@ class ProvisioningServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateTrunkGroup(self, request, context):
-        """Creates a trunk group. ALREADY_EXISTS if the id is taken. NOT_FOUND if a trunk does not exist; INVALID_ARGUMENT
-        if a prefix is another group's.
+        """Creates a trunk group. ALREADY_EXISTS if the id is taken. INVALID_ARGUMENT if a trunk does not exist or has no
+        targets, or a prefix is another group's.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -923,7 +923,8 @@ class ProvisioningServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Apply(self, request, context):
-        """Writes and deletes several objects in one step: all or none. At most 40.
+        """Writes and deletes several objects in one step: all or none. At most 40. They may refer to each other in any order;
+        deletions come last. Each is allowed to whom its own method is.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

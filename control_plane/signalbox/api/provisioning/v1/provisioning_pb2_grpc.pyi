@@ -53,9 +53,9 @@ class ProvisioningServiceStub:
     UpdateTenant: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.UpdateTenantRequest, _types_pb2.Tenant]
     """Changes a tenant. NOT_FOUND; ABORTED if the etag is not the stored one."""
     DeleteTenant: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.DeleteTenantRequest, _empty_pb2.Empty]
-    """Deletes a tenant. FAILED_PRECONDITION while it has lines or numbers."""
+    """Deletes a tenant. FAILED_PRECONDITION while it owns anything."""
     CreateTrunk: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.CreateTrunkRequest, _types_pb2.Trunk]
-    """Creates an ingress trunk. INVALID_ARGUMENT if an address overlaps another trunk's."""
+    """Creates a trunk. INVALID_ARGUMENT if an address overlaps another trunk's."""
     GetTrunk: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.GetTrunkRequest, _types_pb2.Trunk]
     """Gets a trunk."""
     ListTrunks: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.ListTrunksRequest, _provisioning_pb2.ListTrunksResponse]
@@ -63,7 +63,7 @@ class ProvisioningServiceStub:
     UpdateTrunk: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.UpdateTrunkRequest, _types_pb2.Trunk]
     """Changes a trunk."""
     DeleteTrunk: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.DeleteTrunkRequest, _empty_pb2.Empty]
-    """Deletes a trunk: calls from its addresses get no reply from then on."""
+    """Deletes a trunk: calls from its addresses get no reply from then on. FAILED_PRECONDITION while it is in a group."""
     CreateLine: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.CreateLineRequest, _types_pb2.Line]
     """Creates a line. NOT_FOUND if there is no such tenant."""
     GetLine: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.GetLineRequest, _types_pb2.Line]
@@ -73,9 +73,9 @@ class ProvisioningServiceStub:
     UpdateLine: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.UpdateLineRequest, _types_pb2.Line]
     """Changes a line."""
     DeleteLine: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.DeleteLineRequest, _empty_pb2.Empty]
-    """Deletes a line. FAILED_PRECONDITION while a number dials it."""
+    """Deletes a line. FAILED_PRECONDITION while a number, a flow or a line group dials it."""
     CreateNumber: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.CreateNumberRequest, _types_pb2.Number]
-    """Creates a number. NOT_FOUND if there is no such tenant; INVALID_ARGUMENT if a line does not exist."""
+    """Creates a number. NOT_FOUND if there is no such tenant; INVALID_ARGUMENT if a line, flow or list does not exist."""
     GetNumber: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.GetNumberRequest, _types_pb2.Number]
     """Gets a number."""
     ListNumbers: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.ListNumbersRequest, _provisioning_pb2.ListNumbersResponse]
@@ -85,8 +85,8 @@ class ProvisioningServiceStub:
     DeleteNumber: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.DeleteNumberRequest, _empty_pb2.Empty]
     """Deletes a number: calls to it get 404."""
     CreateTrunkGroup: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.CreateTrunkGroupRequest, _types_pb2.TrunkGroup]
-    """Creates a trunk group. ALREADY_EXISTS if the id is taken. NOT_FOUND if a trunk does not exist; INVALID_ARGUMENT
-    if a prefix is another group's.
+    """Creates a trunk group. ALREADY_EXISTS if the id is taken. INVALID_ARGUMENT if a trunk does not exist or has no
+    targets, or a prefix is another group's.
     """
     GetTrunkGroup: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.GetTrunkGroupRequest, _types_pb2.TrunkGroup]
     """Gets a trunk group. NOT_FOUND."""
@@ -195,7 +195,9 @@ class ProvisioningServiceStub:
     DeleteApiKey: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.DeleteApiKeyRequest, _empty_pb2.Empty]
     """Deletes an API key: it opens nothing from then on."""
     Apply: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.ApplyRequest, _provisioning_pb2.ApplyResponse]
-    """Writes and deletes several objects in one step: all or none. At most 40."""
+    """Writes and deletes several objects in one step: all or none. At most 40. They may refer to each other in any order;
+    deletions come last. Each is allowed to whom its own method is.
+    """
     Watch: _grpc.UnaryStreamMultiCallable[_provisioning_pb2.WatchRequest, _provisioning_pb2.WatchResponse]
     """Every change of the objects that the caller may see, from a cursor on. OUT_OF_RANGE (RESYNC_REQUIRED) if what came after
     the cursor is no longer known: list again, and watch from now.
@@ -223,9 +225,9 @@ class ProvisioningServiceAsyncStub(ProvisioningServiceStub):
     UpdateTenant: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.UpdateTenantRequest, _types_pb2.Tenant]  # type: ignore[assignment]
     """Changes a tenant. NOT_FOUND; ABORTED if the etag is not the stored one."""
     DeleteTenant: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.DeleteTenantRequest, _empty_pb2.Empty]  # type: ignore[assignment]
-    """Deletes a tenant. FAILED_PRECONDITION while it has lines or numbers."""
+    """Deletes a tenant. FAILED_PRECONDITION while it owns anything."""
     CreateTrunk: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.CreateTrunkRequest, _types_pb2.Trunk]  # type: ignore[assignment]
-    """Creates an ingress trunk. INVALID_ARGUMENT if an address overlaps another trunk's."""
+    """Creates a trunk. INVALID_ARGUMENT if an address overlaps another trunk's."""
     GetTrunk: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.GetTrunkRequest, _types_pb2.Trunk]  # type: ignore[assignment]
     """Gets a trunk."""
     ListTrunks: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.ListTrunksRequest, _provisioning_pb2.ListTrunksResponse]  # type: ignore[assignment]
@@ -233,7 +235,7 @@ class ProvisioningServiceAsyncStub(ProvisioningServiceStub):
     UpdateTrunk: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.UpdateTrunkRequest, _types_pb2.Trunk]  # type: ignore[assignment]
     """Changes a trunk."""
     DeleteTrunk: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.DeleteTrunkRequest, _empty_pb2.Empty]  # type: ignore[assignment]
-    """Deletes a trunk: calls from its addresses get no reply from then on."""
+    """Deletes a trunk: calls from its addresses get no reply from then on. FAILED_PRECONDITION while it is in a group."""
     CreateLine: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.CreateLineRequest, _types_pb2.Line]  # type: ignore[assignment]
     """Creates a line. NOT_FOUND if there is no such tenant."""
     GetLine: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.GetLineRequest, _types_pb2.Line]  # type: ignore[assignment]
@@ -243,9 +245,9 @@ class ProvisioningServiceAsyncStub(ProvisioningServiceStub):
     UpdateLine: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.UpdateLineRequest, _types_pb2.Line]  # type: ignore[assignment]
     """Changes a line."""
     DeleteLine: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.DeleteLineRequest, _empty_pb2.Empty]  # type: ignore[assignment]
-    """Deletes a line. FAILED_PRECONDITION while a number dials it."""
+    """Deletes a line. FAILED_PRECONDITION while a number, a flow or a line group dials it."""
     CreateNumber: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.CreateNumberRequest, _types_pb2.Number]  # type: ignore[assignment]
-    """Creates a number. NOT_FOUND if there is no such tenant; INVALID_ARGUMENT if a line does not exist."""
+    """Creates a number. NOT_FOUND if there is no such tenant; INVALID_ARGUMENT if a line, flow or list does not exist."""
     GetNumber: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.GetNumberRequest, _types_pb2.Number]  # type: ignore[assignment]
     """Gets a number."""
     ListNumbers: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.ListNumbersRequest, _provisioning_pb2.ListNumbersResponse]  # type: ignore[assignment]
@@ -255,8 +257,8 @@ class ProvisioningServiceAsyncStub(ProvisioningServiceStub):
     DeleteNumber: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.DeleteNumberRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a number: calls to it get 404."""
     CreateTrunkGroup: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.CreateTrunkGroupRequest, _types_pb2.TrunkGroup]  # type: ignore[assignment]
-    """Creates a trunk group. ALREADY_EXISTS if the id is taken. NOT_FOUND if a trunk does not exist; INVALID_ARGUMENT
-    if a prefix is another group's.
+    """Creates a trunk group. ALREADY_EXISTS if the id is taken. INVALID_ARGUMENT if a trunk does not exist or has no
+    targets, or a prefix is another group's.
     """
     GetTrunkGroup: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.GetTrunkGroupRequest, _types_pb2.TrunkGroup]  # type: ignore[assignment]
     """Gets a trunk group. NOT_FOUND."""
@@ -365,7 +367,9 @@ class ProvisioningServiceAsyncStub(ProvisioningServiceStub):
     DeleteApiKey: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.DeleteApiKeyRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes an API key: it opens nothing from then on."""
     Apply: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.ApplyRequest, _provisioning_pb2.ApplyResponse]  # type: ignore[assignment]
-    """Writes and deletes several objects in one step: all or none. At most 40."""
+    """Writes and deletes several objects in one step: all or none. At most 40. They may refer to each other in any order;
+    deletions come last. Each is allowed to whom its own method is.
+    """
     Watch: _aio.UnaryStreamMultiCallable[_provisioning_pb2.WatchRequest, _provisioning_pb2.WatchResponse]  # type: ignore[assignment]
     """Every change of the objects that the caller may see, from a cursor on. OUT_OF_RANGE (RESYNC_REQUIRED) if what came after
     the cursor is no longer known: list again, and watch from now.
@@ -420,7 +424,7 @@ class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _provisioning_pb2.DeleteTenantRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
-        """Deletes a tenant. FAILED_PRECONDITION while it has lines or numbers."""
+        """Deletes a tenant. FAILED_PRECONDITION while it owns anything."""
 
     @_abc_1.abstractmethod
     def CreateTrunk(
@@ -428,7 +432,7 @@ class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _provisioning_pb2.CreateTrunkRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_types_pb2.Trunk, _abc.Awaitable[_types_pb2.Trunk]]:
-        """Creates an ingress trunk. INVALID_ARGUMENT if an address overlaps another trunk's."""
+        """Creates a trunk. INVALID_ARGUMENT if an address overlaps another trunk's."""
 
     @_abc_1.abstractmethod
     def GetTrunk(
@@ -460,7 +464,7 @@ class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _provisioning_pb2.DeleteTrunkRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
-        """Deletes a trunk: calls from its addresses get no reply from then on."""
+        """Deletes a trunk: calls from its addresses get no reply from then on. FAILED_PRECONDITION while it is in a group."""
 
     @_abc_1.abstractmethod
     def CreateLine(
@@ -500,7 +504,7 @@ class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _provisioning_pb2.DeleteLineRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
-        """Deletes a line. FAILED_PRECONDITION while a number dials it."""
+        """Deletes a line. FAILED_PRECONDITION while a number, a flow or a line group dials it."""
 
     @_abc_1.abstractmethod
     def CreateNumber(
@@ -508,7 +512,7 @@ class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _provisioning_pb2.CreateNumberRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_types_pb2.Number, _abc.Awaitable[_types_pb2.Number]]:
-        """Creates a number. NOT_FOUND if there is no such tenant; INVALID_ARGUMENT if a line does not exist."""
+        """Creates a number. NOT_FOUND if there is no such tenant; INVALID_ARGUMENT if a line, flow or list does not exist."""
 
     @_abc_1.abstractmethod
     def GetNumber(
@@ -548,8 +552,8 @@ class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _provisioning_pb2.CreateTrunkGroupRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_types_pb2.TrunkGroup, _abc.Awaitable[_types_pb2.TrunkGroup]]:
-        """Creates a trunk group. ALREADY_EXISTS if the id is taken. NOT_FOUND if a trunk does not exist; INVALID_ARGUMENT
-        if a prefix is another group's.
+        """Creates a trunk group. ALREADY_EXISTS if the id is taken. INVALID_ARGUMENT if a trunk does not exist or has no
+        targets, or a prefix is another group's.
         """
 
     @_abc_1.abstractmethod
@@ -964,7 +968,9 @@ class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _provisioning_pb2.ApplyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_provisioning_pb2.ApplyResponse, _abc.Awaitable[_provisioning_pb2.ApplyResponse]]:
-        """Writes and deletes several objects in one step: all or none. At most 40."""
+        """Writes and deletes several objects in one step: all or none. At most 40. They may refer to each other in any order;
+        deletions come last. Each is allowed to whom its own method is.
+        """
 
     @_abc_1.abstractmethod
     def Watch(

@@ -191,14 +191,14 @@ class _Layout:
         return places
 
     def stages(self, places: list[_Place], memory: bool, most: int) -> tuple[Stage, ...]:
-        """The stages for places that fit."""
+        """The stages for places that fit; each leads to later ones only."""
+        ways = {place: self._ways(place, memory, most) for place in places}
+        places = _forward(ways)
         positions = {place: position for position, place in enumerate(places, 1)}
         made = []
         for place in places:
             ring = self._rings[place.ring]
-            busy, no_answer, failed = [
-                way.code if isinstance(way, End) else positions[way] for way in self._ways(place, memory, most)
-            ]
+            busy, no_answer, failed = [way.code if isinstance(way, End) else positions[way] for way in ways[place]]
             made.append(Stage(self._lines(place), ring.ring_ms, busy, no_answer, failed, ring.cursor))
         return tuple(made)
 
@@ -241,3 +241,18 @@ class _Layout:
         if way is _Way.NO_ANSWER and ring.no_answer == ring.busy:
             way = _Way.BUSY
         return way
+
+
+def _forward(ways: Mapping[_Place, Sequence[_Place | End]]) -> list[_Place]:
+    """The places in an order in which each leads to later ones only: in the given one as far as possible.
+
+    There is such an order, for nothing leads back: not a plan's dials, and in a dial attempts and groups go up.
+    """
+    ordered: list[_Place] = []
+    left = dict(ways)
+    while left:
+        led_to = {way for following in left.values() for way in following}
+        place = next(place for place in left if place not in led_to)
+        ordered.append(place)
+        del left[place]
+    return ordered

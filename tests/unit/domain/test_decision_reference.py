@@ -108,10 +108,10 @@ def test_a_plan_fits_into_what_a_proxy_takes_and_comes_to_an_end(
     reference.rung_by(decision, fates)
     if isinstance(decision.action, Dial):
         assert 1 <= len(decision.action.stages) <= 16
-        for stage in decision.action.stages:
+        for position, stage in enumerate(decision.action.stages, 1):
             assert 1 <= len(stage.lines) <= 8
             for way in (stage.on_busy, stage.on_no_answer, stage.on_failed):
-                assert way <= len(decision.action.stages) or 400 <= way <= 699
+                assert way == 0 or position < way <= len(decision.action.stages) or 400 <= way <= 699
 
 
 @given(worlds(), st.sampled_from(CALLERS), TIMES)

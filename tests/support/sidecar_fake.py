@@ -37,7 +37,7 @@ def dial(*stages: str, media: str = "bypass", n1: int = 0, n2: int = 0, **more: 
         following = position + 1 if position < len(stages) else 0
         texts.append(text.replace(_NEXT, " ".join([str(following)] * 3), 1))
     decision = {"v": 1, "do": "dial", "by": "routing", "why": "dial", "tn": "tenant-1", "nu": "4001234567"}
-    return {**decision, "md": media, "n1": n1, "n2": n2, "mx": 0, "st": texts, **more}
+    return {**decision, "md": media, "n1": n1, "n2": n2, "an": 0, "mx": 0, "st": texts, **more}
 
 
 def reject(code: int, phrase: str, retry_after: int = 0, why: str = "number_unknown") -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from signalbox.api.types.v1.types_pb2 import DRAINING, INVALID_FIELD, RULES_NOT_LOADED, STORE_UNAVAILABLE, ErrorReason
-from signalbox.edge.question import MalformedError, Question, UnreadableError, parse
+from signalbox.edge.question import MalformedError, Question, UnreadableError, parse, shows_service_number
 from signalbox.edge.reply import (
     MAX_TOGETHER,
     DecisionCache,
@@ -357,7 +357,7 @@ class Asker:
 
     def _deliver(self, question: Question, rendered: Rendered, node: int, spare: int) -> None:
         """Send the decision with others, soon; or alone and at once if the proxy will wait for rtpengine."""
-        decision = answer(question.index, question.label, rendered.text(node, spare))
+        decision = answer(question.index, question.label, rendered.text(node, spare, shows_service_number(question)))
         if rendered.anchored:
             self._send(self._message([decision]))
         else:

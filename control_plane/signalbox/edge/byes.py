@@ -24,7 +24,6 @@ REPEAT_S = (1.0, 2.0, 4.0, 8.0, 18.0)
 
 REASONS = {
     "max_duration": 'Q.850;cause=31;text="Maximum Call Duration"',
-    "media_lost": 'Q.850;cause=41;text="Media Lost"',
     "operator": 'Q.850;cause=31;text="Ended by the Operator"',
 }
 """Values of the Reason header (RFC 3326) by why a call is ended."""

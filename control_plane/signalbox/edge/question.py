@@ -11,6 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from signalbox.api.routing.v1.routing_pb2 import DecideRequest
+from signalbox.domain import numbering
 
 if TYPE_CHECKING:
     from signalbox.edge.replica import Replica
@@ -93,6 +94,16 @@ def parse(datagram: bytes) -> Question:
     except (ValueError, TypeError, KeyError) as error:
         raise MalformedError(index, label, field, _call_id(fields)) from error
     return Question(index, label, request)
+
+
+def shows_service_number(question: Question) -> bool:
+    """True if From or P-Asserted-Identity gives a service number: it takes calls and is never shown as a caller's."""
+    request = question.request
+    return any(
+        numbering.caller(user, "").kind is numbering.CallerKind.SERVICE
+        for user in (request.calling, request.asserted)
+        if user
+    )
 
 
 def _user(encoded: str) -> str:

@@ -52,7 +52,7 @@ class UnusableDecisionError(Exception):
 
 
 class Rendered:
-    """A decision as text, but for the media nodes.
+    """A decision as text, but for the media nodes, and for whether the caller is shown.
 
     ``anchored``: media nodes go into it. ``reusable``: the edge may use it again for the number.
     """
@@ -63,17 +63,17 @@ class Rendered:
         self.fields = fields
         self.anchored = anchored
         self.reusable = reusable
-        self._texts: dict[tuple[int, int], bytes] = {}
+        self._texts: dict[tuple[int, int, bool], bytes] = {}
         self._reused: Rendered | None = None
 
-    def text(self, node: int = 0, spare: int = 0) -> bytes:
-        """The JSON object, for these media nodes."""
-        text = self._texts.get((node, spare))
+    def text(self, node: int = 0, spare: int = 0, anonymous: bool = False) -> bytes:
+        """The JSON object, for these media nodes. ``anonymous``: no line is told who calls."""
+        text = self._texts.get((node, spare, anonymous))
         if text is None:
-            text = self._render(node, spare)
+            text = self._render(node, spare, anonymous)
             if len(self._texts) >= CACHED_NODE_PAIRS:
                 self._texts.clear()
-            self._texts[node, spare] = text
+            self._texts[node, spare, anonymous] = text
         return text
 
     def last_good(self) -> Rendered:
@@ -82,10 +82,10 @@ class Rendered:
             self._reused = Rendered({**self.fields, "by": "last_good"}, self.anchored, reusable=False)
         return self._reused
 
-    def _render(self, node: int, spare: int) -> bytes:
+    def _render(self, node: int, spare: int, anonymous: bool) -> bytes:
         fields = dict(self.fields)
         if "n1" in fields:
-            fields |= {"n1": node, "n2": spare}
+            fields |= {"n1": node, "n2": spare, "an": int(anonymous)}
         return json.dumps(fields, separators=(",", ":")).encode()
 
 
@@ -130,7 +130,7 @@ def render(decision: Decision) -> Rendered:
     plan = [_stage(stage, position, len(stages)) for position, stage in enumerate(stages, 1)]
     fields: dict[str, object] = {
         "v": 1, "do": "dial", "by": "routing", "why": decision.why, "tn": decision.tenant, "nu": decision.number,
-        "md": mode, "n1": 0, "n2": 0, "mx": decision.dial.max_duration_s, "st": plan,
+        "md": mode, "n1": 0, "n2": 0, "an": 0, "mx": decision.dial.max_duration_s, "st": plan,
     }  # fmt: skip
     return Rendered(fields, anchored=mode == "anchor", reusable=known)
 

@@ -432,3 +432,9 @@ async def test_the_unhealthy_replica_is_not_asked(start_edge: Start, replicas: l
     assert replicas[0].questions == []
     await replicas[0].set_serving(True)
     await edge.ready(2)
+
+
+async def test_who_calls_with_a_service_number_is_shown_to_no_line(start_edge: Start) -> None:
+    edge = await start_edge()
+    shown = [await edge.answer(question(1, 2, fr=b64(calling))) for calling in ("1380", "4007654321", "1380")]
+    assert [body["an"] for body in shown] == [0, 1, 0]

@@ -132,3 +132,61 @@ async def test_a_cursor_goes_to_its_worker_only_and_none_comes_from_outside(prox
     assert not (await worker.expect("ACK")).all("X-Signalbox-Cursor")
     caller.send(caller.in_dialog(call, "BYE", headers=forged))
     assert not (await worker.expect("BYE")).all("X-Signalbox-Cursor")
+
+
+async def test_a_service_number_is_shown_to_no_line_in_any_message(proxy, sidecar, agent):
+    caller, first, line = await agent(), await agent(), await agent()
+    stages = [stage(branch(first.port)), stage(branch(line.port, line="line-2"))]
+    sidecar.decide = lambda question: dial(*stages, an=1)
+    call = caller.call(calling="4009998888")
+    own = [header.replace("1380", "4009998888") for header in IDENTITIES]
+    caller.invite(call, headers=own)
+    refused = await first.expect("INVITE")
+    first.send(first.reply(refused, 180))
+    assert (await caller.expect(180)).all("From") == [call.local]
+    first.send(first.reply(refused, 486))
+    assert anonymous(await first.expect("ACK"), call)
+    invite = await line.expect("INVITE")
+    assert anonymous(refused, call)
+    assert anonymous(invite, call)
+    assert invite.all("Privacy") == ["id"]
+    line.send(line.reply(invite, 200, body=SDP))
+    reply = await caller.expect(200)
+    assert reply.all("From") == [call.local]
+    caller.answered(call, reply)
+    caller.send(caller.in_dialog(call, "ACK", headers=own))
+    assert anonymous(await line.expect("ACK"), call)
+    for method in ("INFO", "UPDATE", "INVITE"):
+        caller.send(caller.in_dialog(call, method, headers=own))
+        request = await line.expect(method)
+        assert anonymous(request, call)
+        line.send(line.reply(request, 200))
+        assert (await caller.expect(200, method=method)).all("From") == [call.local]
+    caller.send(caller.in_dialog(call, "ACK", headers=own))
+    assert anonymous(await line.expect("ACK"), call)
+    line.send(line.in_dialog(line.dialog(invite), "BYE"))
+    bye = await caller.expect("BYE")
+    assert bye.get("To").partition(";")[2] == call.local.partition(";")[2]
+    caller.send(caller.reply(bye, 200, headers=own))
+    assert not hidden(bye) or hidden(await line.expect(200, method="BYE"))
+
+
+async def test_a_cancelled_call_of_a_service_number_shows_it_to_no_line(proxy, sidecar, agent):
+    caller, line = await agent(), await agent()
+    sidecar.decide = lambda question: dial(stage(branch(line.port)), an=1)
+    call = caller.call(calling="4009998888")
+    caller.invite(call)
+    invite = await line.expect("INVITE")
+    line.send(line.reply(invite, 180))
+    assert (await caller.expect(180)).all("From") == [call.local]
+    caller.send(caller.request(call, "CANCEL"))
+    assert anonymous(await line.expect("CANCEL"), call)
+    line.send(line.reply(invite, 487))
+    assert anonymous(await line.expect("ACK"), call)
+    assert (await caller.expect(487)).all("From") == [call.local]
+
+
+def anonymous(message, call):
+    tag = call.local.partition(";")[2]
+    shown = message.all("From") == [f'"Anonymous" <sip:anonymous@anonymous.invalid>;{tag}']
+    return shown and hidden(message) and not any("4009998888" in value for _, value in message.headers)

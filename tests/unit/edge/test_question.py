@@ -7,7 +7,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from signalbox.edge.question import MalformedError, UnreadableError, parse
+from signalbox.edge.question import MalformedError, UnreadableError, parse, shows_service_number
 from support.kamailio_fake import b64, question
 
 
@@ -18,6 +18,26 @@ def test_a_question_is_read_whole() -> None:
     assert request.call_id == "edge-1-65a1b2c3-7-4000000000"
     assert (request.trunk, request.called, request.calling) == ("carrier-a", "4001234567", "13800001234")
     assert (request.asserted, request.source_address, request.diversions) == ("+8613800001234", "192.0.2.9", 2)
+
+
+@pytest.mark.parametrize(
+    ("calling", "asserted", "shows"),
+    [
+        ("13800001234", "", False),
+        ("", "", False),
+        ("客户服务", "anonymous", False),
+        ("4001234567", "", True),
+        ("+864001234567", "", True),
+        ("400-123-4567", "13800001234", True),
+        ("13800001234", "4001234567", True),
+        ("anonymous", "95105123", True),
+        ("01088886666", "13800001234", False),
+    ],
+)
+def test_a_service_number_as_calling_number_is_seen_wherever_it_stands(
+    calling: str, asserted: str, shows: bool
+) -> None:
+    assert shows_service_number(parse(question(fr=b64(calling), pa=b64(asserted)))) is shows
 
 
 def test_names_in_any_script_are_passed_on() -> None:

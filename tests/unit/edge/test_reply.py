@@ -46,7 +46,7 @@ def test_a_dial_decision_has_every_key_of_the_contract() -> None:
     decision = dial(dial=Dial(stages=stages, media=2, max_duration_s=3_600))
     assert body(render(decision).text()) == {
         "v": 1, "do": "dial", "by": "routing", "why": "dial", "tn": "acme", "nu": "4001234567", "md": "bypass",
-        "n1": 0, "n2": 0, "mx": 3_600,
+        "n1": 0, "n2": 0, "an": 0, "mx": 3_600,
         "st": [
             "20000 486 2 0|a sip:200@192.0.2.7:5060 sip:192.0.2.7:5060;transport=udp -"
             "|b sip:200@192.0.2.7:5060 sip:192.0.2.7:5060;transport=udp i",
@@ -61,6 +61,13 @@ def test_media_nodes_are_the_calls_own() -> None:
         body(rendered.text()) | {"n1": 1, "n2": 2, "st": 0},
         body(rendered.text()) | {"n1": 65_535, "n2": 0, "st": 0},
     ]
+
+
+def test_whether_the_caller_is_shown_is_the_calls_own() -> None:
+    rendered = render(dial())
+    shown, hidden = rendered.text(1, 2), rendered.text(1, 2, anonymous=True)
+    assert body(hidden) == body(shown) | {"an": 1}
+    assert rendered.text(1, 2) is shown
 
 
 def test_many_node_pairs_do_not_pile_up() -> None:

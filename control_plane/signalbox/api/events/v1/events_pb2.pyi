@@ -59,7 +59,7 @@ class _PartyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Party.ValueType
     PARTY_LINE: _Party.ValueType  # 2
     """The line."""
     PARTY_SIGNALBOX: _Party.ValueType  # 3
-    """Signalbox: the call was as long as it may be, its media was dead, or an operator ended it."""
+    """Signalbox: the call was as long as it may be, or an operator ended it."""
 
 class Party(_Party, metaclass=_PartyEnumTypeWrapper):
     """Who ended a call."""
@@ -71,7 +71,7 @@ PARTY_CALLER: Party.ValueType  # 1
 PARTY_LINE: Party.ValueType  # 2
 """The line."""
 PARTY_SIGNALBOX: Party.ValueType  # 3
-"""Signalbox: the call was as long as it may be, its media was dead, or an operator ended it."""
+"""Signalbox: the call was as long as it may be, or an operator ended it."""
 Global___Party: _TypeAlias = Party  # noqa: Y015
 
 @_typing.final

@@ -63,7 +63,7 @@ class _IdentityPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Identi
     """
 
 class IdentityPolicy(_IdentityPolicy, metaclass=_IdentityPolicyEnumTypeWrapper):
-    """What an outgoing INVITE says of the caller. From is never rewritten."""
+    """What an outgoing INVITE says of the caller. From is rewritten only if it shows a service number: to anonymous."""
 
 IDENTITY_POLICY_UNSPECIFIED: IdentityPolicy.ValueType  # 0
 """Not given: IDENTITY_POLICY_PASS is used."""

@@ -126,6 +126,11 @@ class RedisCounters(Collector):
 
     async def run(self) -> None:
         """Long-lived coroutine: while redis is away, try again and again; when it is back, count what was not."""
+        try:
+            # Connects and brings the script, so that no call waits for that; and who starts without redis is told so.
+            await self._run([script.PROBE])
+        except CountersUnavailableError as error:
+            self._lost(error)
         while True:
             await self._away.wait()
             started = time.monotonic()
@@ -234,7 +239,9 @@ class RedisCounters(Collector):
                     text = await self._evaluate(script.encoded(operations[start : start + BATCH]))
                 lines += text.split(b"\n")
         except (RedisError, OSError, TimeoutError) as error:
+            _obey_cancellation()
             raise CountersUnavailableError(_words(error)) from error
+        _obey_cancellation()
         return lines
 
     async def _evaluate(self, operations: str) -> bytes:
@@ -245,6 +252,16 @@ class RedisCounters(Collector):
             # The first time, and after redis was started anew.
             answer = await self._redis.eval(script.SOURCE, *arguments)
         return cast("bytes", answer)
+
+
+def _obey_cancellation() -> None:
+    """Raise CancelledError if our task was cancelled and the client has swallowed it.
+
+    It uses ``asyncio.wait_for``, which before Python 3.12 does so when what it waits for ends at the same time.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _words(error: Exception) -> str:

@@ -201,6 +201,8 @@ async def test_redis_that_was_never_there(redis_server: RedisServer) -> None:
     address = redis_server.address
     redis_server.stop()
     async with running(make(redis_server, timeout_ms=100)) as counters:
+        # Known before the first call.
+        await until(lambda: not counters.available)
         assert not (await counters.settle([claim("1", calls(NUMBER, 0))]))[0].counted
         assert not (await counters.settle([claim("1", calls(NUMBER, 0), look=True)]))[0].counted
         assert counters.uncounted == 1

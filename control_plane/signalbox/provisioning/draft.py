@@ -94,12 +94,12 @@ class Draft:
             self._has_turn = True
         entry = await self.get(fence)
         made = await plan()
+        unchanged = Compare(fence, entry.revision if entry else 0)
         if not made.writes:
+            # What is well as it is must be so still when the rest of the step is committed.
+            self.add([unchanged], [])
             return made.result, 0
-        self.add(
-            [Compare(fence, entry.revision if entry else 0), *made.compares],
-            [Put(fence, b""), *made.writes],
-        )
+        self.add([unchanged, *made.compares], [Put(fence, b""), *made.writes])
         return made.result, PENDING
 
     def log(self, event: str, revision: int, **facts: str) -> None:
@@ -134,9 +134,8 @@ class Draft:
         Raises CompareFailedError if what it relies on has changed, InvalidFieldError if it is more than one step can
         hold, and what the store raises.
         """
-        writes, compares = dict(self._writes), dict(self._compares)
-        if SHARED_FENCE not in compares and self._shared:
-            compares = {**self._shared, **compares}
+        writes, compares = dict(self._writes), {**self._shared, **self._compares}
+        if self._shared:
             writes[SHARED_FENCE] = Put(SHARED_FENCE, b"")
         self._check_size(compares, writes)
         revision = await self._store.commit([Compare(*item) for item in compares.items()], list(writes.values()))

@@ -65,6 +65,36 @@ async def test_what_was_read_of_the_operators_must_still_be_so() -> None:
         await draft.commit()
 
 
+async def test_what_was_read_of_the_operators_before_its_fence_must_still_be_so() -> None:
+    store = MemoryStore()
+    await store.commit([], [Put("rules/calendars/_/x", b"")])
+
+    async def plan() -> Plan[None]:
+        return Plan(None, writes=[Put("rules/calendars/_/y", b"")])
+
+    async with Draft(store, Turns()) as draft:
+        assert await draft.get("rules/calendars/_/x")
+        await store.commit([], [Delete("rules/calendars/_/x"), Put(SHARED_FENCE, b"")])
+        await draft.write(SHARED_FENCE, plan)
+        with pytest.raises(CompareFailedError):
+            await draft.commit()
+
+
+async def test_what_needed_no_change_must_still_need_none() -> None:
+    store = MemoryStore()
+
+    async def nothing() -> Plan[None]:
+        return Plan(None)
+
+    async with Draft(store, Turns()) as draft:
+        assert await draft.write("fences/x", nothing) == (None, 0)
+        assert not draft.changes
+        draft.add([], [Put("rules/y", b"")])
+        await store.commit([], [Put("fences/x", b"")])
+        with pytest.raises(CompareFailedError):
+            await draft.commit()
+
+
 async def test_who_relies_on_the_operators_tells_its_fence_and_spoils_no_other() -> None:
     store = MemoryStore()
     await store.commit([], [Put("rules/calendars/_/x", b"")])

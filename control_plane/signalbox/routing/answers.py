@@ -39,6 +39,8 @@ MAX_TEXT = 64
 MAX_QUESTIONS = 1024
 PREPARED_LIMIT = 50_000
 """Most messages that are kept ready; all are dropped when it is passed."""
+SHARED_LIMIT = 4_096
+"""As much for decisions that are worked out anew for each call: a random order hardly ever comes again."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _FIELDS = ("call_id", "trunk", "called", "calling", "asserted", "source_address")
@@ -242,7 +244,7 @@ class Answerer:
             )  # fmt: skip
         prepared = self._shared.get(key)
         if prepared is None:
-            if len(self._shared) >= PREPARED_LIMIT:
+            if len(self._shared) >= SHARED_LIMIT:
                 self._shared.clear()
             prepared = self._shared[key] = _prepared(decision)
         return prepared

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from signalbox.api.types.v1 import types_pb2
 from signalbox.domain.claims import Claimed, supposed
+from signalbox.routing import answers
 from signalbox.routing.answers import Answerer
 from signalbox.routing.book import Book
 from signalbox.routing.stats import Stats
@@ -169,3 +170,12 @@ async def test_a_call_that_is_not_limited_is_answered_from_memory_and_waits_for_
         assert [answer.decision.why for answer in round.response.answers] == ["dial"]
         assert round.waiting == []
     assert stats.uncounted == 0
+
+
+async def test_messages_of_decisions_that_do_not_come_again_stay_within_their_limit(
+    stats: Stats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "SHARED_LIMIT", 1)
+    one = answerer(stats, Counts(), types_pb2.Number(number="4001234567", tenant="acme", flow="overflow"))
+    for _ in range(3):
+        assert await ask(one, call(), call("110")) == [(1, "dial"), (2, "number_unknown")]

@@ -77,3 +77,14 @@ def test_what_is_not_good_is_made_anew(tmp_path: Path, monkeypatch: pytest.Monke
 def test_validity_begins_a_little_before_now(tmp_path: Path) -> None:
     cert = x509.load_pem_x509_certificate(pki.make_authority(tmp_path).read_bytes())
     assert cert.not_valid_before_utc < dt.datetime.now(dt.UTC)
+
+
+def test_a_client_may_say_whose_it_is(tmp_path: Path) -> None:
+    identity = "signalbox://tenants/acme/reader"
+    first = pki.issue(tmp_path, "acme", server=False, identity=identity)
+    content = first.cert.read_bytes()
+    names = x509.load_pem_x509_certificate(content).extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    assert names.value.get_values_for_type(x509.UniformResourceIdentifier) == [identity]
+    assert verify(first, "sslclient")
+    assert pki.issue(tmp_path, "acme", server=False, identity=identity).cert.read_bytes() == content
+    assert pki.issue(tmp_path, "acme", server=False).cert.read_bytes() != content, "another identity is made anew"

@@ -90,6 +90,8 @@ class Answerer:
         self._revision = revision
         self._stats = stats
         self._setup = setup
+        self._max_diversions = setup.max_diversions
+        self._counting = counters is not None
         self._counters = counters
         self._prepared: dict[int, Prepared] = {}
         self._shared: dict[object, Prepared] = {}
@@ -188,11 +190,12 @@ class Answerer:
 
     def _known(self, request: routing_pb2.DecideRequest) -> Prepared | None:
         """What is sent for a decision that is remembered, if nothing is counted that could be in its way."""
-        counting = self._counters is not None
-        remembered = known(self._book.rules, request, self._setup.max_diversions, counting=counting)
+        counting = self._counting
+        remembered = known(self._book.rules, request, self._max_diversions, counting=counting)
         if remembered is None:
             return None
-        self._stats.uncounted += not counting
+        if not counting:
+            self._stats.uncounted += 1
         return self._prepared.get(id(remembered)) or self._prepare(remembered)
 
     def _complete(
@@ -204,9 +207,10 @@ class Answerer:
         self._stats.decisions[prepared.why] += 1
         answer.decision.CopyFrom(prepared.message)
         if prepared.anchored:
+            media = answer.media
             assignment = self._book.media.assign(request.call_id)
-            answer.media.node = assignment.node
-            answer.media.spare = assignment.spare
+            media.node = assignment.node
+            media.spare = assignment.spare
         elif prepared.rejected:
             _log_rejected(request, prepared)
 

@@ -134,6 +134,15 @@ class Dialogs:
                     return await self._redis.eval(_SOURCE, *arguments)
         except (RedisError, OSError, TimeoutError) as error:
             raise DialogsUnavailableError(str(error) or type(error).__name__) from error
+        finally:
+            _stay_cancelled()
+
+
+def _stay_cancelled() -> None:
+    """The client loses a cancellation that comes while it waits for its socket: an error or a result comes instead."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _ending(id: bytes, known: Sequence[bytes]) -> Ending | None:

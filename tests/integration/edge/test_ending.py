@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 from prometheus_client import CollectorRegistry
+from signalbox import redis_client
 from signalbox.api.routing.v1 import routing_pb2 as pb
+from signalbox.edge.dialogs import Dialogs
 from signalbox.edge.door import SOCKET
 from signalbox.edge.main import Sidecar
 from signalbox.process import Supervisor
@@ -321,3 +323,15 @@ async def test_across_transports_and_other_proxies_the_route_sets_are_those_of_t
     assert (await result)[1] == {"call_id": call_id, "caller": 200, "line": 200}
     caller.close()
     await line.stop()
+
+
+async def test_a_stop_while_redis_is_asked_is_a_stop_at_whatever_moment_it_comes(redis_server: RedisServer) -> None:
+    for turns in range(300):
+        dialogs = Dialogs(redis_client.connect(RedisSettings(address=redis_server.address)), "test:")
+        task = asyncio.create_task(dialogs.due(1, "max_duration"))
+        for _ in range(turns % 30):
+            await asyncio.sleep(0)
+        if task.cancel():
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        await dialogs.close()

@@ -38,6 +38,9 @@ class End:
     why: Why
 
 
+_AS_THE_LINES_SAID = End(0, Why.NO_LINE)
+_FULL = End(486, Why.LINES_BUSY)
+
 Target = str | End
 """Where a call goes on: the name of a dial of the plan, or nowhere."""
 
@@ -124,8 +127,10 @@ def lay_out(
         lines = free[name]
         reached = tuple([found for line in lines[:LINES_MAX] if (found := attempts(line))][:left])
         left -= len(reached)
-        # All lines at their caps is busy.
-        nobody = ring.busy if ring.lines and not lines else ring.failed
+        nobody = ring.failed
+        if ring.lines and not lines:
+            # All lines at their caps is busy, also where the end is what the lines said: they said nothing.
+            nobody = _FULL if ring.busy == _AS_THE_LINES_SAID else ring.busy
         sealed = sealed or bool(ring.cursor)
         forms.append(
             _Form(

@@ -128,13 +128,18 @@ class Answerer:
             round.claims += claims
             assert self._counters is not None, "without counters nothing waits"
             settled = await self._counters.settle(claims)
+            refused: list[Claim] = []
             for one, claimed in zip(waiting, settled, strict=True):
                 found = _advance(one.deciding, claimed)
                 if isinstance(found, Decision):
+                    if isinstance(found.action, Reject) and claimed.over < 0:
+                        refused.append(one.claim)
                     self._complete(one.question.request, one.answer, self._share(found))
                 else:
                     one.claim = found
                     round.waiting.append(one)
+            # A call that is refused all the same, for want of a free line, has taken nothing.
+            self._return(round, refused)
             self._expire(round, waiting)
 
     def give_back(self, claims: Sequence[Claim]) -> None:
@@ -154,6 +159,8 @@ class Answerer:
                 assert self._counters is not None, "without counters nothing waits"
                 (claimed,) = await self._counters.settle([claim])
                 after = _advance(deciding, claimed)
+                if isinstance(after, Decision) and isinstance(after.action, Reject) and claimed.over < 0:
+                    self.give_back(claims[-1:])
                 found = self._share(after) if isinstance(after, Decision) else (deciding, after)
         except asyncio.CancelledError:
             self.give_back(claims)
@@ -260,12 +267,19 @@ class Answerer:
         if not late:
             return
         self._stats.expired += len(late)
-        self.give_back([one.claim for one in late.values()])
+        self._return(round, [one.claim for one in late.values()])
         round.waiting = [one for one in round.waiting if id(one.answer) not in late]
         gone = {one.question.id for one in late.values()}
         for position in range(len(round.response.answers) - 1, -1, -1):
             if round.response.answers[position].id in gone:
                 del round.response.answers[position]
+
+    def _return(self, round: Round, claims: Sequence[Claim]) -> None:
+        """Give claims of a round back, once: another replica may have taken the same for the call by the next time."""
+        if claims:
+            self.give_back(claims)
+            gone = set(map(id, claims))
+            round.claims = [claim for claim in round.claims if id(claim) not in gone]
 
     def _refuse(
         self,

@@ -130,6 +130,18 @@ async def test_an_answer_that_comes_too_late_is_dropped_and_given_back(stats: St
     assert stats.expired == 1
 
 
+async def test_a_call_for_which_no_line_is_free_gives_back_what_it_took(stats: Stats) -> None:
+    counts = Counts(line_acme_b=2)
+    one = answerer(stats, counts, routing.number(), routing.number("4007654321", ("b",)))
+    round = one.begin(questions(call("4007654321", call_id="c1"), call(call_id="c2")))
+    await one.settle(round)
+    assert [answer.decision.why for answer in round.response.answers] == ["lines_busy", "dial"]
+    assert [claim.call_id for claim in counts.given_back] == ["c1"]
+    assert [claim.call_id for claim in round.claims] == ["c2"], "what was given back is not given back again"
+    assert (await one.answer_unary(call("4007654321", call_id="c3"))).decision.why == "lines_busy"
+    assert [claim.call_id for claim in counts.given_back] == ["c1", "c3"]
+
+
 async def test_a_single_question_that_is_given_up_gives_back(stats: Stats) -> None:
     counts = Counts()
     counts.answers.clear()

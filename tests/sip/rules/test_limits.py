@@ -67,10 +67,12 @@ async def test_a_trunks_limit_is_for_the_calls_that_come_in_from_it(company, des
     await eventually_answered(company, number, FULL, host=OTHER_HOST)
 
 
-async def test_calls_over_a_limit_go_through_the_flow_for_them(company, desk):
+@pytest.mark.parametrize("whose", ["number", "tenant"])
+async def test_calls_over_a_limit_go_through_the_flow_for_them(company, desk, whose):
     await company.line("machine")
     company.flow("machine", "full", machine=dial("machine"))
-    number = company.rings("desk", limits={"concurrent_calls": 1}, over_limit_flow="full")
+    number = company.rings("desk", limits={"concurrent_calls": 1 if whose == "number" else 9}, over_limit_flow="full")
+    company.put("tenant", id=company.id, limits={"concurrent_calls": 9 if whose == "number" else 1})
     held = await company.hold(number)
     assert held.outcome.line == "desk"
     assert await company.line_of(number, proxy=2) == "machine"
@@ -140,14 +142,32 @@ async def test_of_calls_at_once_through_two_proxies_as_many_pass_as_the_limit_sa
     await company.counted(number, 0)
 
 
+async def test_a_limit_holds_when_a_replica_is_gone_and_when_it_is_back(site, company, desk):
+    number = company.rings("desk", limits={"concurrent_calls": 1})
+    held = await company.hold(number)
+    assert held.outcome.code == OK
+    for name in site.cluster.names("routing"):
+        with site.killed(name):
+            assert [await company.line_of(number, proxy=proxy) for proxy in (1, 2)] == ["486", "486"], name
+        site.cluster.wait_ready()
+        await eventually(lambda: known_replicas(site) == {"ready"}, "both replicas known to both edges")
+    await held.hang_up()
+    await company.counted(number, 0)
+    assert await company.line_of(number) == "desk"
+
+
 async def test_without_redis_calls_go_on_and_what_goes_on_counts_when_it_is_back(site, company, desk):
     number = company.rings("desk", limits={"concurrent_calls": 1})
+    await company.line("other")
+    taken_in_turn = company.rings("desk", "other", distribution="ROUND_ROBIN")
     assert await company.line_of(number) == "desk"
     await company.counted(number, 0)
     with site.killed("redis"):
         held = [await company.hold(number, proxy=proxy) for proxy in (1, 2, 1)]
         assert [each.outcome.code for each in held] == [OK, OK, OK]
         await held.pop().hang_up()
+        for proxy in (1, 2):
+            assert await company.line_of(taken_in_turn, proxy=proxy) in ("desk", "other")
     site.cluster.wait_ready()
     await eventually(lambda: counts_available(site) == [1.0, 1.0], "redis for both replicas", within=20)
     await company.counted(number, 2)
@@ -156,6 +176,12 @@ async def test_without_redis_calls_go_on_and_what_goes_on_counts_when_it_is_back
         await each.hang_up()
     await company.counted(number, 0)
     assert await company.line_of(number, proxy=2) == "desk"
+    assert {await company.line_of(taken_in_turn, proxy=proxy) for proxy in (1, 2)} == {"desk", "other"}
+
+
+def known_replicas(site):
+    """The states that replicas are in for edges."""
+    return {state for name in site.cluster.names("edge") for state in site.cluster.facts(name)["replicas"].values()}
 
 
 def counts_available(site):

@@ -30,7 +30,7 @@ check: ## As test, without installing anything
 	.venv/bin/lint-imports
 	PYTHON=$(PYTHON) proto/generate --check
 	$(PYTHON) -m signalbox settings-doc --check docs/configuration.md
-	$(RUN) $(PYTHON) -m pytest
+	@exec $(RUN) .ci/tests $(PYTHON) -m pytest
 
 up: install ## Start the cluster and leave it running
 	@$(LOCAL) up

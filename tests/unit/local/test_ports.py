@@ -21,11 +21,14 @@ def test_two_clusters_get_different_blocks() -> None:
 
 
 def test_a_released_block_can_be_had_again() -> None:
-    block = ports.reserve()
-    block.release()
-    again = ports.reserve()
-    again.release()
-    assert again.number == block.number
+    for _ in range(20):
+        block = ports.reserve()
+        block.release()
+        again = ports.reserve()
+        again.release()
+        if again.number == block.number:
+            return
+    pytest.fail("somebody else takes it every time")
 
 
 def test_a_block_with_a_port_in_use_is_passed_over() -> None:

@@ -69,7 +69,7 @@ class Site:
     # --- rules -------------------------------------------------------------------------------------------------
 
     def number(self, *stages: Sequence[LineAt | str], ring_s: int = 30, anchored: bool = False) -> str:
-        """A new service number that rings these lines, known to all replicas on return.
+        """A new service number without limits that rings these lines, known to all replicas on return.
 
         The lines are called ``line-<number>-<n>`` in order, n from 1. Their users are their ids.
         """
@@ -82,6 +82,7 @@ class Site:
             tenant=TENANT,
             stages=[types_pb2.DialStage(lines=lines, ring_time=ring_time) for lines in dialled],
             media=types_pb2.MEDIA_MODE_ANCHOR if anchored else types_pb2.MEDIA_MODE_BYPASS,
+            limits=types_pb2.Limits(concurrent_calls=0),
         )
         made = self.provisioning.CreateNumber(provisioning_pb2.CreateNumberRequest(number=value), timeout=TIMEOUT_S)
         self.cluster.wait_for_rules(made.etag)

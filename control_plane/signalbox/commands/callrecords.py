@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from signalbox.api.events.v1 import events_pb2
 from signalbox.commands.eventtext import milliseconds
+from signalbox.commands.ruleoptions import short
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -65,8 +66,7 @@ class CallRecord:
                 self.called, self.calling = asked.called, asked.calling
             case "decided":
                 decided = event.decided
-                source = events_pb2.DecisionSource.Name(decided.source)
-                self.decided_by = source.removeprefix("DECISION_SOURCE_").lower()
+                self.decided_by = short(events_pb2.DecisionSource, decided.source)
                 self.tenant, self.number, self.why = decided.tenant, decided.number, decided.why
             case "line_tried":
                 self._lines.append(event.line_tried.line)
@@ -80,7 +80,7 @@ class CallRecord:
                 self.end_ms, self.code, self.cause = now, event.failed.code, event.failed.phrase
             case "hung_up":
                 self.end_ms, self.cause = now, event.hung_up.cause
-                self.hung_up_by = events_pb2.Party.Name(event.hung_up.party).removeprefix("PARTY_").lower()
+                self.hung_up_by = short(events_pb2.Party, event.hung_up.party)
         self._derive()
 
     def _derive(self) -> None:

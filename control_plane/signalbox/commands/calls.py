@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from signalbox.commands import documents
-from signalbox.commands.connection import CLUSTER_FILE, cluster_option, find_cluster
+from signalbox.commands.connection import CLUSTER_FILE, Cluster, cluster_option, find_cluster
 from signalbox.commands.eventtext import describe, milliseconds, stamp
 from signalbox.commands.failure import UnreachableError
 from signalbox.commands.output import Format, as_dict, clean, output_option
@@ -112,9 +112,7 @@ def hangup(call_id: str, doors: Sequence[Path], cluster: Path | None) -> None:
 
 
 def _doors(cluster_file: Path | None) -> Sequence[Path]:
-    cluster = find_cluster(cluster_file)
-    if cluster is None:
-        raise click.UsageError(f"which edge? Give --cluster or --door ({CLUSTER_FILE} is not there)")
+    cluster = _cluster(cluster_file, "which edge? Give --cluster or --door")
     if not cluster.doors:
         raise click.UsageError("the cluster file names no socket of an edge")
     return cluster.doors
@@ -165,12 +163,17 @@ def _journals(directories: Sequence[Path], cluster_file: Path | None) -> Mapping
     """The journals to read, and the edges that they belong to."""
     if directories:
         return {directory: _edge(directory.resolve()) for directory in directories}
-    cluster = find_cluster(cluster_file)
-    if cluster is None:
-        raise click.UsageError(f"whose calls? Give --cluster or --journal ({CLUSTER_FILE} is not there)")
+    cluster = _cluster(cluster_file, "whose calls? Give --cluster or --journal")
     if not cluster.journals:
         raise click.UsageError("the cluster file names no journal of an edge")
     return cluster.journals
+
+
+def _cluster(file: Path | None, question: str) -> Cluster:
+    cluster = find_cluster(file)
+    if cluster is None:
+        raise click.UsageError(f"{question} ({CLUSTER_FILE} is not there)")
+    return cluster
 
 
 def _edge(directory: Path) -> str:

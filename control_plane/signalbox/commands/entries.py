@@ -16,7 +16,7 @@ from signalbox.api.provisioning.v1 import provisioning_pb2_grpc
 from signalbox.api.types.v1.screening_pb2 import ScreeningEntry
 from signalbox.commands.connection import Connection, connects_to
 from signalbox.commands.failure import told
-from signalbox.commands.kinds import OPERATOR
+from signalbox.commands.kinds import OPERATOR, owner
 from signalbox.commands.output import Format, output_option, print_messages
 from signalbox.commands.rules import pages
 
@@ -64,7 +64,7 @@ def _change(verb: str, done: str) -> click.Command:
             request = getattr(pb, f"{verb.capitalize()}ScreeningEntriesRequest")
             method = getattr(stub, f"{verb.capitalize()}ScreeningEntries")
             for batch in _batches(given):
-                asked = request(tenant=_owner(tenant), list=id, entries=map(parse, batch))
+                asked = request(tenant=owner(tenant), list=id, entries=map(parse, batch))
                 changed += method(asked, timeout=max(connection.timeout_s, 60)).changed
                 total += len(batch)
         if not total:
@@ -96,7 +96,7 @@ def show(tenant: str, id: str, connection: Connection, output_format: Format) ->
             connection.timeout_s,
             "ListScreeningEntries",
             "entries",
-            {"tenant": _owner(tenant), "list": id},
+            {"tenant": owner(tenant), "list": id},
             MOST_AT_ONCE,
         )
         if output_format == "table":
@@ -104,10 +104,6 @@ def show(tenant: str, id: str, connection: Connection, output_format: Format) ->
                 click.echo(text(entry))
         else:
             print_messages(found, output_format)
-
-
-def _owner(tenant: str) -> str:
-    return "" if tenant == OPERATOR else tenant
 
 
 def _lines(file: TextIO | None) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from signalbox.api.events.v1 import events_pb2
+from signalbox.commands.ruleoptions import short
 
 
 def describe(event: events_pb2.CallEvent) -> tuple[str, str]:
@@ -31,7 +32,7 @@ def _asked(event: events_pb2.CallEvent) -> str:
 
 def _decided(event: events_pb2.CallEvent) -> str:
     decided = event.decided
-    source = events_pb2.DecisionSource.Name(decided.source).removeprefix("DECISION_SOURCE_").lower().replace("_", " ")
+    source = short(events_pb2.DecisionSource, decided.source).replace("_", " ")
     parts = [f"{decided.action}: {decided.why} (by {source}, {decided.took_ms} ms)"]
     if decided.number:
         parts.append(f"number {decided.number} of {decided.tenant}")
@@ -74,15 +75,13 @@ def _connected(event: events_pb2.CallEvent) -> str:
 def _dialog_changed(event: events_pb2.CallEvent) -> str:
     changed = event.dialog_changed
     contact = f", now at {changed.contact}" if changed.contact else ""
-    return f"by the {_party(changed.party)}{contact}"
-
-
-def _party(party: events_pb2.Party.ValueType) -> str:
-    return events_pb2.Party.Name(party).removeprefix("PARTY_").lower()
+    return f"by the {short(events_pb2.Party, changed.party)}{contact}"
 
 
 def _hung_up(event: events_pb2.CallEvent) -> str:
-    return f"by the {_party(event.hung_up.party)}" + (f", {event.hung_up.cause}" if event.hung_up.cause else "")
+    return f"by the {short(events_pb2.Party, event.hung_up.party)}" + (
+        f", {event.hung_up.cause}" if event.hung_up.cause else ""
+    )
 
 
 def _events_lost(event: events_pb2.CallEvent) -> str:

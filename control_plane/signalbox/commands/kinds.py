@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from signalbox import address
 from signalbox.api.types.v1 import flows_pb2, schedules_pb2, screening_pb2, types_pb2
 from signalbox.commands.ruleoptions import (
     LINE_FIELDS,
@@ -30,6 +31,11 @@ _OF_TENANT = {"tenant": "TENANT"}
 
 OPERATOR = "-"
 """Stands for the operator where an owner is named."""
+
+
+def owner(written: str) -> str:
+    """The tenant that is written on a command line; the operator has none."""
+    return "" if written == OPERATOR else written
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,7 @@ class Kind:
 
     def owner(self, name: str, value: str) -> str:
         """The value of a field that may name the operator."""
-        return "" if self.shared and name == "tenant" and value == OPERATOR else value
+        return owner(value) if self.shared and name == "tenant" else value
 
     def label(self, object: Any) -> str:
         """What an object is called: "line acme/desk"."""
@@ -100,11 +106,11 @@ def _trunk_group(group: types_pb2.TrunkGroup) -> Sequence[str]:
 
 
 def _line(line: types_pb2.Line) -> Sequence[str]:
-    host = f"[{line.host}]" if ":" in line.host else line.host
-    address = f"{line.user}@{host}:{line.port or 5060}" if host else line.user
+    at = address.join(line.host, line.port or 5060)
+    reached = f"{line.user}@{at}" if line.host else line.user
     transport = short(types_pb2.SipTransport, line.transport or types_pb2.SIP_TRANSPORT_UDP)
     identity = short(types_pb2.IdentityPolicy, line.identity_policy or types_pb2.IDENTITY_POLICY_PASS)
-    return line.tenant, line.id, line.display_name, address, transport, identity, line.etag
+    return line.tenant, line.id, line.display_name, reached, transport, identity, line.etag
 
 
 def _line_group(group: flows_pb2.LineGroup) -> Sequence[str]:

@@ -6,6 +6,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
+from signalbox.address import bracketed
 from signalbox.api.routing.v1 import routing_pb2
 from signalbox.api.types.v1 import types_pb2
 from signalbox.domain.decided import Reject
@@ -68,7 +69,7 @@ def _branch(line: Line, cursor: str) -> routing_pb2.Branch:
 def _plain_branch(line: Line) -> routing_pb2.Branch:
     """Made once for a line: it is copied into what it is put into. RFC 3261 section 19.1: an IPv6 address stands in
     brackets."""
-    host = f"[{line.host}]" if ":" in line.host else line.host
+    host = bracketed(line.host)
     return routing_pb2.Branch(
         uri=f"sip:{line.user}@{host}:{line.port}",
         destination=f"sip:{host}:{line.port};transport={line.transport.value}",

@@ -16,7 +16,7 @@ from signalbox.api.provisioning.v1 import provisioning_pb2 as pb
 from signalbox.api.types.v1 import types_pb2
 from signalbox.errors import FieldViolation
 from signalbox.provisioning import validate
-from signalbox.provisioning.collection import Collection
+from signalbox.provisioning.collection import Owned
 from signalbox.store import codec, keys
 
 if TYPE_CHECKING:
@@ -31,12 +31,12 @@ _SECRET_BYTES = 32
 _PARTS = 4
 
 
-class ApiKeys(Collection[types_pb2.ApiKey]):
+class ApiKeys(Owned[types_pb2.ApiKey]):
     """All API keys, of tenants and of the operator (tenant "")."""
 
     resource = "api_key"
     message = types_pb2.ApiKey
-    immutable = frozenset({"tenant", "id", "role", "expire_time", "secret_hash"})
+    shared = True
 
     async def issue(self, given: types_pb2.ApiKey) -> pb.CreateApiKeyResponse:
         """Create a key and its secret, which is told this once."""
@@ -55,27 +55,10 @@ class ApiKeys(Collection[types_pb2.ApiKey]):
         """The key of an entry, without its secret's hash."""
         return _told(super().read(entry))
 
-    def name(self, rule: types_pb2.ApiKey) -> str:
-        return f"{rule.tenant}/{rule.id}" if rule.tenant else rule.id
-
-    def _key(self, rule: types_pb2.ApiKey) -> str:
-        return keys.api_key(rule.tenant, rule.id)
-
-    def _fence(self, rule: types_pb2.ApiKey) -> str:
-        return keys.tenant_fence(rule.tenant or keys.OPERATOR)
-
-    def _identity(self, rule: types_pb2.ApiKey, at: str) -> Iterable[FieldViolation]:
-        if rule.tenant:
-            yield from validate.identifier(rule.tenant, f"{at}tenant")
-        yield from validate.identifier(rule.id, f"{at}id")
-
     def _violations(self, rule: types_pb2.ApiKey) -> Iterable[FieldViolation]:
         yield from validate.api_key(rule)
         if rule.HasField("expire_time") and rule.expire_time.ToNanoseconds() <= self._clock().timestamp() * 1e9:
             yield FieldViolation("api_key.expire_time", "must be in the future")
-
-    async def _check_owner(self, rule: types_pb2.ApiKey) -> None:
-        await self.check_parent(rule.tenant)
 
 
 async def bearer(store: Reader, secret: str, now: datetime) -> types_pb2.ApiKey | None:

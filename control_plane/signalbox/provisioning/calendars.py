@@ -5,44 +5,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from signalbox.api.types.v1 import schedules_pb2
-from signalbox.errors import FieldViolation, InUseError
-from signalbox.provisioning import validate, validate_schedules
-from signalbox.provisioning.collection import Collection
+from signalbox.provisioning import validate_schedules
+from signalbox.provisioning.collection import Owned
 from signalbox.provisioning.schedules import calendars_of
 from signalbox.store import codec, keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from signalbox.errors import FieldViolation
 
-class Calendars(Collection[schedules_pb2.Calendar]):
+
+class Calendars(Owned[schedules_pb2.Calendar]):
     """All calendars. One that a schedule uses cannot be deleted."""
 
     resource = "calendar"
     message = schedules_pb2.Calendar
-    immutable = frozenset({"tenant", "id"})
-
-    def name(self, rule: schedules_pb2.Calendar) -> str:
-        return f"{rule.tenant}/{rule.id}" if rule.tenant else rule.id
-
-    def _key(self, rule: schedules_pb2.Calendar) -> str:
-        return keys.calendar(rule.tenant, rule.id)
-
-    def _fence(self, rule: schedules_pb2.Calendar) -> str:
-        return keys.tenant_fence(rule.tenant or keys.OPERATOR)
-
-    def _identity(self, rule: schedules_pb2.Calendar, at: str) -> Iterable[FieldViolation]:
-        if rule.tenant:
-            yield from validate.identifier(rule.tenant, f"{at}tenant")
-        yield from validate.identifier(rule.id, f"{at}id")
+    shared = True
 
     def _violations(self, rule: schedules_pb2.Calendar) -> Iterable[FieldViolation]:
         return validate_schedules.calendar(rule)
 
-    async def _check_owner(self, rule: schedules_pb2.Calendar) -> None:
-        await self.check_parent(rule.tenant)
-
-    async def _check_unused(self, rule: schedules_pb2.Calendar) -> None:
+    async def _user(self, rule: schedules_pb2.Calendar) -> str:
         """The operator's is used by tenants that have none of this id of their own."""
         prefix = keys.schedule_index(rule.tenant) if rule.tenant else keys.SCHEDULE_INDEX
         for entry in (await self._store.list(prefix)).entries:
@@ -54,4 +38,5 @@ class Calendars(Collection[schedules_pb2.Calendar]):
             # The index names what was used when it was written: some of it may be superseded by now.
             stored = await self._store.get(keys.schedule(tenant, schedule))
             if stored and rule.id in calendars_of(codec.decode(schedules_pb2.Schedule, stored), self._clock()):
-                raise InUseError("calendar", self.name(rule), f"schedule {tenant}/{schedule}")
+                return f"schedule {tenant}/{schedule}"
+        return ""

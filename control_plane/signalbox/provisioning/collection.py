@@ -9,11 +9,12 @@ from typing import ClassVar, Generic, TypeVar
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from signalbox.api.types.v1 import types_pb2
+from signalbox.api.types.v1 import flows_pb2, schedules_pb2, screening_pb2, types_pb2
 from signalbox.errors import (
     AlreadyExistsError,
     EtagMismatchError,
     FieldViolation,
+    InUseError,
     NotFoundError,
 )
 from signalbox.provisioning import updatemask, validate
@@ -22,6 +23,18 @@ from signalbox.store import codec, keys
 from signalbox.store.base import Compare, Delete, Entry, Put
 
 M = TypeVar("M", bound=codec.Rule | types_pb2.ApiKey)
+OwnedM = TypeVar(
+    "OwnedM",
+    bound=types_pb2.Line
+    | types_pb2.Prompt
+    | types_pb2.ApiKey
+    | flows_pb2.Flow
+    | flows_pb2.LineGroup
+    | schedules_pb2.Calendar
+    | schedules_pb2.Schedule
+    | screening_pb2.RegionGroup
+    | screening_pb2.ScreeningList,
+)
 
 Clock = Callable[[], datetime]
 
@@ -56,9 +69,9 @@ class Collection(ABC, Generic[M]):
     def name(self, rule: M) -> str:
         """The object's id, for errors and logs."""
 
-    @abstractmethod
     def _key(self, rule: M) -> str:
         """Where it is stored."""
+        return codec.key_of(rule)
 
     @abstractmethod
     def _fence(self, rule: M) -> str:
@@ -78,8 +91,13 @@ class Collection(ABC, Generic[M]):
     async def _check_references(self, rule: M) -> None:
         """Raise InvalidFieldError if it does not go with other objects."""
 
+    async def _user(self, rule: M) -> str:
+        """What refers to it, e.g. "flow acme/main"; "" if nothing does."""
+        return ""
+
     async def _check_unused(self, rule: M) -> None:
-        """Raise InUseError if others refer to it."""
+        if user := await self._user(rule):
+            raise InUseError(self.resource, self.name(rule), user)
 
     def _index(self, rule: M) -> Sequence[Put]:
         """Index entries that are written and deleted with it."""
@@ -211,3 +229,24 @@ class Collection(ABC, Generic[M]):
             self._writer.log(event, revision, resource=self.resource, id=self.name(rule))
             rule.etag = str(revision)
         return rule
+
+
+class Owned(Collection[OwnedM]):
+    """Objects with an id and a tenant that owns them; ``shared`` ones may be the operator's, with an empty tenant."""
+
+    immutable = frozenset({"tenant", "id"})
+    shared: ClassVar[bool] = False
+
+    def name(self, rule: OwnedM) -> str:
+        return rule.id if self.shared and not rule.tenant else f"{rule.tenant}/{rule.id}"
+
+    def _fence(self, rule: OwnedM) -> str:
+        return keys.tenant_fence(rule.tenant or keys.OPERATOR if self.shared else rule.tenant)
+
+    def _identity(self, rule: OwnedM, at: str) -> Iterable[FieldViolation]:
+        owned_by = validate.owner if self.shared else validate.identifier
+        yield from owned_by(rule.tenant, f"{at}tenant")
+        yield from validate.identifier(rule.id, f"{at}id")
+
+    async def _check_owner(self, rule: OwnedM) -> None:
+        await self.check_parent(rule.tenant)

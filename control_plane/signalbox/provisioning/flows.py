@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from signalbox.api.types.v1 import flows_pb2
 from signalbox.domain import flow_check
-from signalbox.errors import FieldViolation, InUseError
-from signalbox.provisioning import flow_references, references, validate, validate_flows
+from signalbox.provisioning import flow_references, references, validate_flows
 from signalbox.provisioning.versioned import Versioned
 from signalbox.store import keys
 from signalbox.store.base import Put
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from signalbox.errors import FieldViolation
 
 
 class Flows(Versioned[flows_pb2.Flow]):
@@ -26,20 +27,6 @@ class Flows(Versioned[flows_pb2.Flow]):
     resource = "flow"
     message = flows_pb2.Flow
     content = "graph"
-    immutable = frozenset({"tenant", "id"})
-
-    def name(self, rule: flows_pb2.Flow) -> str:
-        return f"{rule.tenant}/{rule.id}"
-
-    def _key(self, rule: flows_pb2.Flow) -> str:
-        return keys.flow(rule.tenant, rule.id)
-
-    def _fence(self, rule: flows_pb2.Flow) -> str:
-        return keys.tenant_fence(rule.tenant)
-
-    def _identity(self, rule: flows_pb2.Flow, at: str) -> Iterable[FieldViolation]:
-        yield from validate.identifier(rule.tenant, f"{at}tenant")
-        yield from validate.identifier(rule.id, f"{at}id")
 
     def _violations(self, rule: flows_pb2.Flow) -> Iterable[FieldViolation]:
         yield from validate_flows.flow(rule)
@@ -60,10 +47,5 @@ class Flows(Versioned[flows_pb2.Flow]):
     def _index(self, rule: flows_pb2.Flow) -> Sequence[Put]:
         return [Put(keys.flow_index(rule.tenant, rule.id), flow_references.index(rule, self._clock()).encode())]
 
-    async def _check_owner(self, rule: flows_pb2.Flow) -> None:
-        await self.check_parent(rule.tenant)
-
-    async def _check_unused(self, rule: flows_pb2.Flow) -> None:
-        user = await references.number_with(self._store, self.resource, rule.tenant, rule.id)
-        if user:
-            raise InUseError(self.resource, self.name(rule), user)
+    async def _user(self, rule: flows_pb2.Flow) -> str:
+        return await references.number_with(self._store, self.resource, rule.tenant, rule.id)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from signalbox.api.types.v1 import flows_pb2
 from signalbox.domain.flow_check import Kind
-from signalbox.errors import FieldViolation, InUseError
+from signalbox.errors import FieldViolation
 from signalbox.provisioning import flow_references, validate, validate_flows
-from signalbox.provisioning.collection import Collection
+from signalbox.provisioning.collection import Owned
 from signalbox.store import keys
 from signalbox.store.base import Put
 
@@ -18,25 +18,11 @@ if TYPE_CHECKING:
     from signalbox.provisioning.writer import Reader
 
 
-class LineGroups(Collection[flows_pb2.LineGroup]):
+class LineGroups(Owned[flows_pb2.LineGroup]):
     """All line groups. One that a flow uses cannot be deleted."""
 
     resource = "line_group"
     message = flows_pb2.LineGroup
-    immutable = frozenset({"tenant", "id"})
-
-    def name(self, rule: flows_pb2.LineGroup) -> str:
-        return f"{rule.tenant}/{rule.id}"
-
-    def _key(self, rule: flows_pb2.LineGroup) -> str:
-        return keys.line_group(rule.tenant, rule.id)
-
-    def _fence(self, rule: flows_pb2.LineGroup) -> str:
-        return keys.tenant_fence(rule.tenant)
-
-    def _identity(self, rule: flows_pb2.LineGroup, at: str) -> Iterable[FieldViolation]:
-        yield from validate.identifier(rule.tenant, f"{at}tenant")
-        yield from validate.identifier(rule.id, f"{at}id")
 
     def _violations(self, rule: flows_pb2.LineGroup) -> Iterable[FieldViolation]:
         return validate_flows.line_group(rule)
@@ -44,9 +30,6 @@ class LineGroups(Collection[flows_pb2.LineGroup]):
     def _index(self, rule: flows_pb2.LineGroup) -> Sequence[Put]:
         lines = " ".join(sorted(one.line for one in rule.lines))
         return [Put(keys.line_group_index(rule.tenant, rule.id), lines.encode())]
-
-    async def _check_owner(self, rule: flows_pb2.LineGroup) -> None:
-        await self.check_parent(rule.tenant)
 
     async def _check_references(self, rule: flows_pb2.LineGroup) -> None:
         wanted = [keys.line(rule.tenant, one.line) for one in rule.lines]
@@ -57,10 +40,8 @@ class LineGroups(Collection[flows_pb2.LineGroup]):
             if entry is None
         )
 
-    async def _check_unused(self, rule: flows_pb2.LineGroup) -> None:
-        user = await flow_references.user(self._store, Kind.LINE_GROUP, rule.tenant, rule.id, self._clock())
-        if user:
-            raise InUseError(self.resource, self.name(rule), user)
+    async def _user(self, rule: flows_pb2.LineGroup) -> str:
+        return await flow_references.user(self._store, Kind.LINE_GROUP, rule.tenant, rule.id, self._clock())
 
 
 async def group_with(store: Reader, tenant: str, line: str) -> str:

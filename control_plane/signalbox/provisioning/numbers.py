@@ -56,9 +56,6 @@ class Numbers(Collection[types_pb2.Number]):
     def name(self, rule: types_pb2.Number) -> str:
         return rule.number
 
-    def _key(self, rule: types_pb2.Number) -> str:
-        return keys.number(rule.number)
-
     def _fence(self, rule: types_pb2.Number) -> str:
         return keys.tenant_fence(rule.tenant)
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from signalbox.api.types.v1 import schedules_pb2
 from signalbox.domain.flow_check import Kind
-from signalbox.errors import FieldViolation, InUseError
-from signalbox.provisioning import flow_references, validate, validate_schedules
+from signalbox.errors import FieldViolation
+from signalbox.provisioning import flow_references, validate_schedules
 from signalbox.provisioning.versioned import Versioned, contents_in_use
 from signalbox.store import keys
 from signalbox.store.base import Put
@@ -28,20 +28,6 @@ class Schedules(Versioned[schedules_pb2.Schedule]):
     resource = "schedule"
     message = schedules_pb2.Schedule
     content = "rules"
-    immutable = frozenset({"tenant", "id"})
-
-    def name(self, rule: schedules_pb2.Schedule) -> str:
-        return f"{rule.tenant}/{rule.id}"
-
-    def _key(self, rule: schedules_pb2.Schedule) -> str:
-        return keys.schedule(rule.tenant, rule.id)
-
-    def _fence(self, rule: schedules_pb2.Schedule) -> str:
-        return keys.tenant_fence(rule.tenant)
-
-    def _identity(self, rule: schedules_pb2.Schedule, at: str) -> Iterable[FieldViolation]:
-        yield from validate.identifier(rule.tenant, f"{at}tenant")
-        yield from validate.identifier(rule.id, f"{at}id")
 
     def _violations(self, rule: schedules_pb2.Schedule) -> Iterable[FieldViolation]:
         yield from validate_schedules.schedule(rule)
@@ -64,10 +50,5 @@ class Schedules(Versioned[schedules_pb2.Schedule]):
         ids = " ".join(sorted(calendars_of(rule, self._clock())))
         return [Put(keys.schedule_index(rule.tenant, rule.id), ids.encode())]
 
-    async def _check_owner(self, rule: schedules_pb2.Schedule) -> None:
-        await self.check_parent(rule.tenant)
-
-    async def _check_unused(self, rule: schedules_pb2.Schedule) -> None:
-        user = await flow_references.user(self._store, Kind.SCHEDULE, rule.tenant, rule.id, self._clock())
-        if user:
-            raise InUseError("schedule", self.name(rule), user)
+    async def _user(self, rule: schedules_pb2.Schedule) -> str:
+        return await flow_references.user(self._store, Kind.SCHEDULE, rule.tenant, rule.id, self._clock())

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 from signalbox.api.types.v1 import screening_pb2
 from signalbox.domain.flow_check import Kind
 from signalbox.domain.screening import REMOVED
-from signalbox.errors import FieldViolation, InUseError, NotFoundError
 from signalbox.provisioning import flow_references, references, validate, validate_screening
-from signalbox.provisioning.collection import Collection
+from signalbox.provisioning.collection import Owned
 from signalbox.provisioning.writer import Plan
 from signalbox.store import keys
 from signalbox.store.base import Compare, Delete
@@ -17,13 +16,15 @@ from signalbox.store.base import Compare, Delete
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from signalbox.errors import FieldViolation
 
-class ScreeningLists(Collection[screening_pb2.ScreeningList]):
+
+class ScreeningLists(Owned[screening_pb2.ScreeningList]):
     """All lists, of tenants and of the operator (tenant ""). One that a number or flow uses cannot be deleted."""
 
     resource = "screening_list"
     message = screening_pb2.ScreeningList
-    immutable = frozenset({"tenant", "id"})
+    shared = True
 
     async def delete(self, identity: screening_pb2.ScreeningList, etag: str) -> None:
         """Delete the list with its entries; with an etag only if it is the stored one."""
@@ -46,31 +47,12 @@ class ScreeningLists(Collection[screening_pb2.ScreeningList]):
 
         await self._write("rule_deleted", fence, plan)
 
-    def name(self, rule: screening_pb2.ScreeningList) -> str:
-        return f"{rule.tenant}/{rule.id}" if rule.tenant else rule.id
-
-    def _key(self, rule: screening_pb2.ScreeningList) -> str:
-        return keys.screening_list(rule.tenant, rule.id)
-
-    def _fence(self, rule: screening_pb2.ScreeningList) -> str:
-        return keys.tenant_fence(rule.tenant or keys.OPERATOR)
-
-    def _identity(self, rule: screening_pb2.ScreeningList, at: str) -> Iterable[FieldViolation]:
-        yield from validate_screening.owner(rule.tenant, f"{at}tenant")
-        yield from validate.identifier(rule.id, f"{at}id")
-
     def _violations(self, rule: screening_pb2.ScreeningList) -> Iterable[FieldViolation]:
         return validate_screening.screening_list(rule)
 
-    async def _check_owner(self, rule: screening_pb2.ScreeningList) -> None:
-        if rule.tenant and await self._store.get(keys.tenant(rule.tenant)) is None:
-            raise NotFoundError("tenant", rule.tenant)
-
-    async def _check_unused(self, rule: screening_pb2.ScreeningList) -> None:
+    async def _user(self, rule: screening_pb2.ScreeningList) -> str:
         if rule.tenant:
             user = await references.number_with(self._store, self.resource, rule.tenant, rule.id)
         else:
             user = await references.number_with_shared(self._store, self.resource, rule.id, keys.screening_list)
-        user = user or await flow_references.user(self._store, Kind.SCREENING_LIST, rule.tenant, rule.id, self._clock())
-        if user:
-            raise InUseError(self.resource, self.name(rule), user)
+        return user or await flow_references.user(self._store, Kind.SCREENING_LIST, rule.tenant, rule.id, self._clock())

@@ -247,5 +247,5 @@ def _message(entry: str) -> screening_pb2.ScreeningEntry:
 
 
 def _name(tenant: str, id: str) -> Iterable[FieldViolation]:
-    yield from validate_screening.owner(tenant, "tenant")
+    yield from validate.owner(tenant, "tenant")
     yield from validate.identifier(id, "list")

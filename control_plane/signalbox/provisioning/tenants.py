@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from signalbox.api.types.v1 import types_pb2
-from signalbox.errors import FieldViolation, InUseError
 from signalbox.provisioning import validate
 from signalbox.provisioning.collection import Collection
 from signalbox.store import keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from signalbox.errors import FieldViolation
 
 
 class Tenants(Collection[types_pb2.Tenant]):
@@ -24,9 +25,6 @@ class Tenants(Collection[types_pb2.Tenant]):
     def name(self, rule: types_pb2.Tenant) -> str:
         return rule.id
 
-    def _key(self, rule: types_pb2.Tenant) -> str:
-        return keys.tenant(rule.id)
-
     def _fence(self, rule: types_pb2.Tenant) -> str:
         return keys.tenant_fence(rule.id)
 
@@ -36,7 +34,8 @@ class Tenants(Collection[types_pb2.Tenant]):
     def _violations(self, rule: types_pb2.Tenant) -> Iterable[FieldViolation]:
         return validate.tenant(rule)
 
-    async def _check_unused(self, rule: types_pb2.Tenant) -> None:
+    async def _user(self, rule: types_pb2.Tenant) -> str:
         for kind, prefix in keys.owned_by(rule.id).items():
             for entry in await self._store.page(prefix, "", 1):
-                raise InUseError("tenant", rule.id, f"{kind} {keys.last_part(entry.key)}")
+                return f"{kind} {keys.last_part(entry.key)}"
+        return ""

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 from signalbox.api.types.v1 import types_pb2
-from signalbox.errors import FieldViolation, InUseError, InvalidFieldError
+from signalbox.errors import FieldViolation, InvalidFieldError
 from signalbox.provisioning import validate
 from signalbox.provisioning.collection import Collection
 from signalbox.store import codec, keys
@@ -24,9 +24,6 @@ class Trunks(Collection[types_pb2.Trunk]):
 
     def name(self, rule: types_pb2.Trunk) -> str:
         return rule.id
-
-    def _key(self, rule: types_pb2.Trunk) -> str:
-        return keys.trunk(rule.id)
 
     def _fence(self, rule: types_pb2.Trunk) -> str:
         return keys.TRUNK_FENCE
@@ -47,10 +44,9 @@ class Trunks(Collection[types_pb2.Trunk]):
                 FieldViolation("trunk.targets", f"is required: trunk group {group} sends calls here")
             )
 
-    async def _check_unused(self, rule: types_pb2.Trunk) -> None:
+    async def _user(self, rule: types_pb2.Trunk) -> str:
         group = await self._group(rule)
-        if group:
-            raise InUseError("trunk", rule.id, f"trunk_group {group}")
+        return f"trunk_group {group}" if group else ""
 
     async def _group(self, rule: types_pb2.Trunk) -> str:
         """The first group that the trunk is in; "" if there is none."""
@@ -70,9 +66,6 @@ class TrunkGroups(Collection[types_pb2.TrunkGroup]):
 
     def name(self, rule: types_pb2.TrunkGroup) -> str:
         return rule.id
-
-    def _key(self, rule: types_pb2.TrunkGroup) -> str:
-        return keys.trunk_group(rule.id)
 
     def _fence(self, rule: types_pb2.TrunkGroup) -> str:
         return keys.TRUNK_FENCE

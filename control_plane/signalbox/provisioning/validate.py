@@ -65,6 +65,12 @@ def identifier(value: str, path: str) -> Iterator[FieldViolation]:
         yield FieldViolation(path, _ID_RULE)
 
 
+def owner(tenant: str, path: str) -> Iterator[FieldViolation]:
+    """The owner of what may be shared: a tenant's id, or "" for the operator."""
+    if tenant:
+        yield from identifier(tenant, path)
+
+
 def digits(value: str, path: str) -> Iterator[FieldViolation]:
     """A service number in national form."""
     if not value:
@@ -180,8 +186,7 @@ def number(message: types_pb2.Number) -> Iterator[FieldViolation]:
 
 def api_key(message: types_pb2.ApiKey) -> Iterator[FieldViolation]:
     """An API key as a request's field ``api_key``."""
-    if message.tenant:
-        yield from identifier(message.tenant, "api_key.tenant")
+    yield from owner(message.tenant, "api_key.tenant")
     yield from identifier(message.id, "api_key.id")
     yield from display_name(message.display_name, "api_key.display_name")
     if message.tenant:

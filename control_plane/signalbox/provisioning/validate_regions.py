@@ -18,19 +18,13 @@ if TYPE_CHECKING:
 
 def region_group(message: RegionGroup) -> Iterator[FieldViolation]:
     """A region group as a request's field ``region_group``. An empty tenant is the operator."""
-    yield from identity(message, "region_group.")
+    yield from validate.owner(message.tenant, "region_group.tenant")
+    yield from validate.identifier(message.id, "region_group.id")
     yield from validate.display_name(message.display_name, "region_group.display_name")
     if not message.provinces and not message.area_codes:
         yield FieldViolation("region_group.provinces", "one province or area code at least is required")
     yield from provinces(message.provinces, "region_group.provinces")
     yield from area_codes(message.area_codes, "region_group.area_codes")
-
-
-def identity(message: RegionGroup, at: str) -> Iterator[FieldViolation]:
-    """Owner and id, their names behind ``at``."""
-    if message.tenant:
-        yield from validate.identifier(message.tenant, f"{at}tenant")
-    yield from validate.identifier(message.id, f"{at}id")
 
 
 def provinces(names: Sequence[str], path: str) -> Iterator[FieldViolation]:

@@ -23,8 +23,7 @@ Hours = schedules_pb2.WeeklyHours | schedules_pb2.DateRange | schedules_pb2.Holi
 
 def calendar(message: schedules_pb2.Calendar) -> Iterator[FieldViolation]:
     """A calendar as a request's field ``calendar``."""
-    if message.tenant:
-        yield from validate.identifier(message.tenant, "calendar.tenant")
+    yield from validate.owner(message.tenant, "calendar.tenant")
     yield from validate.identifier(message.id, "calendar.id")
     yield from validate.display_name(message.display_name, "calendar.display_name")
     if len(message.days) > DAYS_MAX:

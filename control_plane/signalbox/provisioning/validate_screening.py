@@ -32,15 +32,9 @@ _ABROAD = f"{PLAN.international_prefix}{PLAN.country_code}"
 
 def screening_list(message: ScreeningList) -> Iterator[FieldViolation]:
     """A screening list as a request's field ``screening_list``. An empty tenant is the operator."""
-    yield from owner(message.tenant, "screening_list.tenant")
+    yield from validate.owner(message.tenant, "screening_list.tenant")
     yield from validate.identifier(message.id, "screening_list.id")
     yield from validate.display_name(message.display_name, "screening_list.display_name")
-
-
-def owner(tenant: str, path: str) -> Iterator[FieldViolation]:
-    """The owner of a list: a tenant's id, or "" for the operator."""
-    if tenant:
-        yield from validate.identifier(tenant, path)
 
 
 def entries(given: Sequence[ScreeningEntry]) -> list[str]:

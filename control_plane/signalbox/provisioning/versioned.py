@@ -26,7 +26,7 @@ from signalbox.api.types.v1 import flows_pb2, schedules_pb2
 from signalbox.domain import revisions
 from signalbox.errors import FieldViolation, InvalidFieldError, NotFoundError
 from signalbox.provisioning import validate
-from signalbox.provisioning.collection import Collection
+from signalbox.provisioning.collection import Owned
 from signalbox.provisioning.writer import Plan
 from signalbox.store.base import Compare
 
@@ -63,7 +63,7 @@ def contents_in_use(rule: schedules_pb2.Schedule | flows_pb2.Flow, content: str,
     return [rule.draft, *found] if rule.HasField("draft") else found
 
 
-class Versioned(Collection[V]):
+class Versioned(Owned[V]):
     """All objects of one kind that has drafts and revisions."""
 
     content: ClassVar[str]

@@ -1,12 +1,16 @@
-"""How every process connects to redis."""
+"""How every process connects to redis and runs its scripts there."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+import hashlib
+from importlib import resources
+from typing import TYPE_CHECKING, Any
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError
 
 from signalbox import address
 from signalbox.errors import ConfigurationError
@@ -37,3 +41,30 @@ def connect(settings: RedisSettings) -> Redis:
         ssl_certfile=str(tls.cert_file) if tls.cert_file else None,
         ssl_keyfile=str(tls.key_file) if tls.key_file else None,
     )
+
+
+class Script:
+    """A Lua script that lies in a package."""
+
+    def __init__(self, package: str, name: str) -> None:
+        self.source = resources.files(package).joinpath(name).read_text(encoding="utf-8")
+        self._sha = hashlib.sha1(self.source.encode()).hexdigest()
+
+    async def run(self, redis: Redis, *arguments: str | int) -> Any:
+        """Run it without keys. Raises RedisError and OSError as the client does."""
+        try:
+            return await redis.evalsha(self._sha, 0, *arguments)
+        except NoScriptError:
+            # The first time, and after redis was started anew.
+            return await redis.eval(self.source, 0, *arguments)
+
+
+def obey_cancellation() -> None:
+    """Raise CancelledError if our task was cancelled and the client has swallowed it. Call it after every use.
+
+    The client uses ``asyncio.wait_for``, which before Python 3.12 does so when what it waits for ends at the same time:
+    an error or a result comes instead.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

@@ -6,17 +6,16 @@ The design is in ``docs/design/ending-calls.md``, the keys are described in ``di
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import re
 from dataclasses import dataclass
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import RedisError
 
 from signalbox.api.events.v1 import events_pb2
 from signalbox.errors import SignalboxError
+from signalbox.redis_client import Script, obey_cancellation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,8 +28,7 @@ Operation = list[object]
 TIMEOUT_S = 2.0
 """Time for one round trip: no call waits for it."""
 
-_SOURCE = resources.files(__package__).joinpath("dialogs.lua").read_text()
-_SHA = hashlib.sha1(_SOURCE.encode()).hexdigest()
+_SCRIPT = Script(__package__, "dialogs.lua")
 _PARTIES = {events_pb2.PARTY_CALLER: "caller", events_pb2.PARTY_LINE: "line"}
 _ROUTE = re.compile(r"<[^<>]*>[^,<]*")
 _ADDRESS = re.compile(r"<([^<>]*)>")
@@ -125,24 +123,13 @@ class Dialogs:
         await self._redis.aclose()
 
     async def _run(self, operations: Sequence[Operation]) -> Any:
-        arguments = (0, self._prefix, json.dumps(operations))
         try:
             async with asyncio.timeout(TIMEOUT_S):
-                try:
-                    return await self._redis.evalsha(_SHA, *arguments)
-                except NoScriptError:
-                    return await self._redis.eval(_SOURCE, *arguments)
+                return await _SCRIPT.run(self._redis, self._prefix, json.dumps(operations))
         except (RedisError, OSError, TimeoutError) as error:
             raise DialogsUnavailableError(str(error) or type(error).__name__) from error
         finally:
-            _stay_cancelled()
-
-
-def _stay_cancelled() -> None:
-    """The client loses a cancellation that comes while it waits for its socket: an error or a result comes instead."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
+            obey_cancellation()
 
 
 def _ending(id: bytes, known: Sequence[bytes]) -> Ending | None:

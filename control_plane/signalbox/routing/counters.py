@@ -12,12 +12,12 @@ import time
 from collections import OrderedDict
 from contextlib import suppress
 from itertools import islice
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import structlog
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import RedisError
 
 from signalbox import redis_client
 from signalbox.domain.claims import Claim, Claimed, uncounted
@@ -236,32 +236,14 @@ class RedisCounters(Collector):
         try:
             for start in range(0, len(operations), BATCH):
                 async with asyncio.timeout(self._timeout_s):
-                    text = await self._evaluate(script.encoded(operations[start : start + BATCH]))
+                    batch = script.encoded(operations[start : start + BATCH])
+                    text: bytes = await script.SCRIPT.run(self._redis, self._prefix, batch, *self._leases)
                 lines += text.split(b"\n")
         except (RedisError, OSError, TimeoutError) as error:
-            _obey_cancellation()
+            redis_client.obey_cancellation()
             raise CountersUnavailableError(_words(error)) from error
-        _obey_cancellation()
+        redis_client.obey_cancellation()
         return lines
-
-    async def _evaluate(self, operations: str) -> bytes:
-        arguments = (0, self._prefix, operations, *self._leases)
-        try:
-            answer = await self._redis.evalsha(script.SHA, *arguments)
-        except NoScriptError:
-            # The first time, and after redis was started anew.
-            answer = await self._redis.eval(script.SOURCE, *arguments)
-        return cast("bytes", answer)
-
-
-def _obey_cancellation() -> None:
-    """Raise CancelledError if our task was cancelled and the client has swallowed it.
-
-    It uses ``asyncio.wait_for``, which before Python 3.12 does so when what it waits for ends at the same time.
-    """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
 
 
 def _words(error: Exception) -> str:

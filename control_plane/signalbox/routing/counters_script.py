@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from functools import lru_cache
-from importlib import resources
 from typing import TYPE_CHECKING
 
 from signalbox.domain.claims import Claimed
+from signalbox.redis_client import Script
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,9 +17,7 @@ if TYPE_CHECKING:
 Operation = list[object]
 """Name and arguments of one of the script's operations."""
 
-SOURCE = resources.files(__package__).joinpath("counters.lua").read_text(encoding="utf-8")
-SHA = hashlib.sha1(SOURCE.encode()).hexdigest()
-"""The name by which redis knows the script (EVALSHA)."""
+SCRIPT = Script(__package__, "counters.lua")
 
 PROBE: Operation = ["probe"]
 """Does nothing but write: a server that answers but takes no writes is of no use."""

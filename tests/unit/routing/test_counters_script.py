@@ -52,6 +52,6 @@ def test_answers(line: bytes, claimed: Claimed) -> None:
 
 
 def test_uncounted_calls_are_remembered_as_long_as_redis_knows_of_ends() -> None:
-    match = re.search(r"UNKNOWN_ENDED_MS = (\d+)", counters_script.SOURCE)
+    match = re.search(r"UNKNOWN_ENDED_MS = (\d+)", counters_script.SCRIPT.source)
     assert match is not None
     assert int(match[1]) / 1000 == counters.OWED_S

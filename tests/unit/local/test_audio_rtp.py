@@ -9,22 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from signalbox_local import capture, rtp
+from support.packets import ipv4
 from support.wait import until
 
 SILENCE = 0xD5
-
-
-def ipv4(payload: bytes, *, protocol: int = 17, options: bytes = b"", version: int = 4) -> bytes:
-    """An IPv4 packet with a UDP header from 192.0.2.1:1000 to 192.0.2.2:2000."""
-    udp = struct.pack("!HHHH", 1000, 2000, 8 + len(payload), 0) + payload
-    head = 20 + len(options)
-    return (
-        struct.pack("!BBHHHBBH", version << 4 | head // 4, 0, head + len(udp), 0, 0, 64, protocol, 0)
-        + socket.inet_aton("192.0.2.1")
-        + socket.inet_aton("192.0.2.2")
-        + options
-        + udp
-    )
 
 
 def header(first: int = 0x80, sequence: int = 7, timestamp: int = 1600, payload_type: int = 8) -> bytes:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import socket
-import struct
 import time
 
 import pytest
 from signalbox_local import setup_delay
 from signalbox_local.setup_delay import Invite
+from support.packets import ipv4
 from support.wait import until
 
 PROXY, CALLER, LINE = ("192.0.2.1", 5060), ("192.0.2.2", 5060), ("192.0.2.3", 5060)
 
 
-def ipv4(payload: bytes) -> bytes:
+def to_proxy(payload: bytes) -> bytes:
     """From the caller to the proxy."""
-    udp = struct.pack("!HHHH", 5060, 5060, 8 + len(payload), 0) + payload
-    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0)
-    return head + socket.inet_aton(CALLER[0]) + socket.inet_aton(PROXY[0]) + udp
+    return ipv4(payload, source=CALLER, destination=PROXY)
 
 
 def test_the_delay_is_from_the_first_invite_in_to_the_first_out() -> None:
@@ -38,12 +36,12 @@ def test_an_invite_that_was_never_seen_coming_in_counts_for_nothing() -> None:
 
 @pytest.mark.parametrize("name", [b"Call-ID", b"call-id", b"i"])
 def test_an_invite_is_known_by_its_call_id(name: bytes) -> None:
-    packet = ipv4(b"INVITE sip:x SIP/2.0\r\nVia: x\r\n" + name + b" : one@two\r\n\r\n")
+    packet = to_proxy(b"INVITE sip:x SIP/2.0\r\nVia: x\r\n" + name + b" : one@two\r\n\r\n")
     assert setup_delay.parse(packet, 7.0) == Invite(7.0, CALLER, PROXY, b"one@two")
 
 
 @pytest.mark.parametrize(
-    "packet", [b"", ipv4(b"BYE sip:x SIP/2.0\r\nCall-ID: a\r\n\r\n"), ipv4(b"INVITE sip:x SIP/2.0\r\n\r\n")]
+    "packet", [b"", to_proxy(b"BYE sip:x SIP/2.0\r\nCall-ID: a\r\n\r\n"), to_proxy(b"INVITE sip:x SIP/2.0\r\n\r\n")]
 )
 def test_anything_else_is_passed_over(packet: bytes) -> None:
     assert setup_delay.parse(packet, 7.0) is None

@@ -23,41 +23,48 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from signalbox.api.types.v1 import recordings_pb2 as signalbox_dot_api_dot_types_dot_v1_dot_recordings__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$signalbox/api/events/v1/events.proto\x12\x17signalbox.api.events.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd6\x05\n\tCallEvent\x12\r\n\x05proxy\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\x0f\n\x07\x63\x61ll_id\x18\x03 \x01(\t\x12(\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x05\x61sked\x18\n \x01(\x0b\x32\x1e.signalbox.api.events.v1.AskedH\x00\x12\x33\n\x07\x64\x65\x63ided\x18\x0b \x01(\x0b\x32 .signalbox.api.events.v1.DecidedH\x00\x12\x38\n\nline_tried\x18\x0c \x01(\x0b\x32\".signalbox.api.events.v1.LineTriedH\x00\x12\x33\n\x07ringing\x18\r \x01(\x0b\x32 .signalbox.api.events.v1.RingingH\x00\x12\x35\n\x08\x61nswered\x18\x0e \x01(\x0b\x32!.signalbox.api.events.v1.AnsweredH\x00\x12:\n\x0bline_failed\x18\x0f \x01(\x0b\x32#.signalbox.api.events.v1.LineFailedH\x00\x12\x31\n\x06\x66\x61iled\x18\x10 \x01(\x0b\x32\x1f.signalbox.api.events.v1.FailedH\x00\x12\x32\n\x07hung_up\x18\x11 \x01(\x0b\x32\x1f.signalbox.api.events.v1.HungUpH\x00\x12:\n\x0b\x65vents_lost\x18\x12 \x01(\x0b\x32#.signalbox.api.events.v1.EventsLostH\x00\x12\x37\n\tconnected\x18\x13 \x01(\x0b\x32\".signalbox.api.events.v1.ConnectedH\x00\x12@\n\x0e\x64ialog_changed\x18\x14 \x01(\x0b\x32&.signalbox.api.events.v1.DialogChangedH\x00\x42\x07\n\x05\x65vent\"d\n\x05\x41sked\x12\r\n\x05trunk\x18\x01 \x01(\t\x12\x0e\n\x06\x63\x61lled\x18\x02 \x01(\t\x12\x0f\n\x07\x63\x61lling\x18\x03 \x01(\t\x12\x13\n\x0bsip_call_id\x18\x04 \x01(\t\x12\x16\n\x0esource_address\x18\x05 \x01(\t\"\xbf\x01\n\x07\x44\x65\x63ided\x12\x0e\n\x06\x61\x63tion\x18\x01 \x01(\t\x12\x0b\n\x03why\x18\x02 \x01(\t\x12\x0e\n\x06tenant\x18\x03 \x01(\t\x12\x0e\n\x06number\x18\x04 \x01(\t\x12\x37\n\x06source\x18\x05 \x01(\x0e\x32\'.signalbox.api.events.v1.DecisionSource\x12\x12\n\nmedia_node\x18\x06 \x01(\r\x12\x0f\n\x07took_ms\x18\x07 \x01(\r\x12\x19\n\x11unusable_decision\x18\x08 \x01(\t\"5\n\tLineTried\x12\x0c\n\x04line\x18\x01 \x01(\t\x12\x0b\n\x03uri\x18\x02 \x01(\t\x12\r\n\x05stage\x18\x03 \x01(\r\"%\n\x07Ringing\x12\x0c\n\x04line\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\r\",\n\x08\x41nswered\x12\x0c\n\x04line\x18\x01 \x01(\t\x12\x12\n\nmedia_node\x18\x02 \x01(\r\"8\n\nLineFailed\x12\x0c\n\x04line\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\r\x12\x0e\n\x06phrase\x18\x03 \x01(\t\"&\n\x06\x46\x61iled\x12\x0c\n\x04\x63ode\x18\x01 \x01(\r\x12\x0e\n\x06phrase\x18\x02 \x01(\t\"X\n\x06HungUp\x12-\n\x05party\x18\x01 \x01(\x0e\x32\x1e.signalbox.api.events.v1.Party\x12\r\n\x05\x63\x61use\x18\x02 \x01(\t\x12\x10\n\x08line_tag\x18\x03 \x01(\t\"\xd2\x01\n\tConnected\x12\x0c\n\x04line\x18\x01 \x01(\t\x12\x13\n\x0bsip_call_id\x18\x02 \x01(\t\x12\x13\n\x0b\x66rom_header\x18\x03 \x01(\t\x12\x11\n\tto_header\x18\x04 \x01(\t\x12\x10\n\x08line_tag\x18\x05 \x01(\t\x12\x16\n\x0e\x63\x61ller_contact\x18\x06 \x01(\t\x12\x14\n\x0cline_contact\x18\x07 \x01(\t\x12\x14\n\x0crecord_route\x18\x08 \x01(\t\x12\x0c\n\x04\x63seq\x18\t \x01(\r\x12\x16\n\x0emax_duration_s\x18\n \x01(\r\"o\n\rDialogChanged\x12-\n\x05party\x18\x01 \x01(\x0e\x32\x1e.signalbox.api.events.v1.Party\x12\x10\n\x08line_tag\x18\x02 \x01(\t\x12\x0c\n\x04\x63seq\x18\x03 \x01(\r\x12\x0f\n\x07\x63ontact\x18\x04 \x01(\t\"3\n\nEventsLost\x12\x16\n\x0e\x66irst_sequence\x18\x01 \x01(\x04\x12\r\n\x05\x63ount\x18\x02 \x01(\x04*\x87\x01\n\x0e\x44\x65\x63isionSource\x12\x1f\n\x1b\x44\x45\x43ISION_SOURCE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x44\x45\x43ISION_SOURCE_ROUTING\x10\x01\x12\x1d\n\x19\x44\x45\x43ISION_SOURCE_LAST_GOOD\x10\x02\x12\x18\n\x14\x44\x45\x43ISION_SOURCE_EDGE\x10\x03*U\n\x05Party\x12\x15\n\x11PARTY_UNSPECIFIED\x10\x00\x12\x10\n\x0cPARTY_CALLER\x10\x01\x12\x0e\n\nPARTY_LINE\x10\x02\x12\x13\n\x0fPARTY_SIGNALBOX\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$signalbox/api/events/v1/events.proto\x12\x17signalbox.api.events.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\'signalbox/api/types/v1/recordings.proto\"\x90\x07\n\tCallEvent\x12\r\n\x05proxy\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\x0f\n\x07\x63\x61ll_id\x18\x03 \x01(\t\x12(\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x05\x61sked\x18\n \x01(\x0b\x32\x1e.signalbox.api.events.v1.AskedH\x00\x12\x33\n\x07\x64\x65\x63ided\x18\x0b \x01(\x0b\x32 .signalbox.api.events.v1.DecidedH\x00\x12\x38\n\nline_tried\x18\x0c \x01(\x0b\x32\".signalbox.api.events.v1.LineTriedH\x00\x12\x33\n\x07ringing\x18\r \x01(\x0b\x32 .signalbox.api.events.v1.RingingH\x00\x12\x35\n\x08\x61nswered\x18\x0e \x01(\x0b\x32!.signalbox.api.events.v1.AnsweredH\x00\x12:\n\x0bline_failed\x18\x0f \x01(\x0b\x32#.signalbox.api.events.v1.LineFailedH\x00\x12\x31\n\x06\x66\x61iled\x18\x10 \x01(\x0b\x32\x1f.signalbox.api.events.v1.FailedH\x00\x12\x32\n\x07hung_up\x18\x11 \x01(\x0b\x32\x1f.signalbox.api.events.v1.HungUpH\x00\x12:\n\x0b\x65vents_lost\x18\x12 \x01(\x0b\x32#.signalbox.api.events.v1.EventsLostH\x00\x12\x37\n\tconnected\x18\x13 \x01(\x0b\x32\".signalbox.api.events.v1.ConnectedH\x00\x12@\n\x0e\x64ialog_changed\x18\x14 \x01(\x0b\x32&.signalbox.api.events.v1.DialogChangedH\x00\x12\x46\n\x11recording_started\x18\x15 \x01(\x0b\x32).signalbox.api.events.v1.RecordingStartedH\x00\x12\x36\n\tflow_step\x18\x16 \x01(\x0b\x32!.signalbox.api.events.v1.FlowStepH\x00\x12\x38\n\nflow_ended\x18\x17 \x01(\x0b\x32\".signalbox.api.events.v1.FlowEndedH\x00\x42\x07\n\x05\x65vent\"t\n\x05\x41sked\x12\r\n\x05trunk\x18\x01 \x01(\t\x12\x0e\n\x06\x63\x61lled\x18\x02 \x01(\t\x12\x0f\n\x07\x63\x61lling\x18\x03 \x01(\t\x12\x13\n\x0bsip_call_id\x18\x04 \x01(\t\x12\x16\n\x0esource_address\x18\x05 \x01(\t\x12\x0e\n\x06parent\x18\x06 \x01(\t\"\xbf\x01\n\x07\x44\x65\x63ided\x12\x0e\n\x06\x61\x63tion\x18\x01 \x01(\t\x12\x0b\n\x03why\x18\x02 \x01(\t\x12\x0e\n\x06tenant\x18\x03 \x01(\t\x12\x0e\n\x06number\x18\x04 \x01(\t\x12\x37\n\x06source\x18\x05 \x01(\x0e\x32\'.signalbox.api.events.v1.DecisionSource\x12\x12\n\nmedia_node\x18\x06 \x01(\r\x12\x0f\n\x07took_ms\x18\x07 \x01(\r\x12\x19\n\x11unusable_decision\x18\x08 \x01(\t\"5\n\tLineTried\x12\x0c\n\x04line\x18\x01 \x01(\t\x12\x0b\n\x03uri\x18\x02 \x01(\t\x12\r\n\x05stage\x18\x03 \x01(\r\"%\n\x07Ringing\x12\x0c\n\x04line\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\r\",\n\x08\x41nswered\x12\x0c\n\x04line\x18\x01 \x01(\t\x12\x12\n\nmedia_node\x18\x02 \x01(\r\"8\n\nLineFailed\x12\x0c\n\x04line\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\r\x12\x0e\n\x06phrase\x18\x03 \x01(\t\"&\n\x06\x46\x61iled\x12\x0c\n\x04\x63ode\x18\x01 \x01(\r\x12\x0e\n\x06phrase\x18\x02 \x01(\t\"X\n\x06HungUp\x12-\n\x05party\x18\x01 \x01(\x0e\x32\x1e.signalbox.api.events.v1.Party\x12\r\n\x05\x63\x61use\x18\x02 \x01(\t\x12\x10\n\x08line_tag\x18\x03 \x01(\t\"\xd2\x01\n\tConnected\x12\x0c\n\x04line\x18\x01 \x01(\t\x12\x13\n\x0bsip_call_id\x18\x02 \x01(\t\x12\x13\n\x0b\x66rom_header\x18\x03 \x01(\t\x12\x11\n\tto_header\x18\x04 \x01(\t\x12\x10\n\x08line_tag\x18\x05 \x01(\t\x12\x16\n\x0e\x63\x61ller_contact\x18\x06 \x01(\t\x12\x14\n\x0cline_contact\x18\x07 \x01(\t\x12\x14\n\x0crecord_route\x18\x08 \x01(\t\x12\x0c\n\x04\x63seq\x18\t \x01(\r\x12\x16\n\x0emax_duration_s\x18\n \x01(\r\"o\n\rDialogChanged\x12-\n\x05party\x18\x01 \x01(\x0e\x32\x1e.signalbox.api.events.v1.Party\x12\x10\n\x08line_tag\x18\x02 \x01(\t\x12\x0c\n\x04\x63seq\x18\x03 \x01(\r\x12\x0f\n\x07\x63ontact\x18\x04 \x01(\t\"\xfc\x01\n\x10RecordingStarted\x12\x0c\n\x04line\x18\x01 \x01(\t\x12\x12\n\nmedia_node\x18\x02 \x01(\r\x12\x0e\n\x06tenant\x18\x03 \x01(\t\x12\x0e\n\x06number\x18\x04 \x01(\t\x12\x12\n\ncaller_tag\x18\x05 \x01(\t\x12\x10\n\x08line_tag\x18\x06 \x01(\t\x12\x14\n\x0c\x63\x61ller_media\x18\x07 \x01(\t\x12\x12\n\nline_media\x18\x08 \x01(\t\x12\x0e\n\x06\x63\x61ller\x18\t \x01(\t\x12\x11\n\trecording\x18\n \x01(\t\x12\x33\n\x04kind\x18\x0b \x01(\x0e\x32%.signalbox.api.types.v1.RecordingKind\"3\n\nEventsLost\x12\x16\n\x0e\x66irst_sequence\x18\x01 \x01(\x04\x12\r\n\x05\x63ount\x18\x02 \x01(\x04\"\x86\x01\n\x08\x46lowStep\x12\x0c\n\x04\x66low\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\r\x12\x0c\n\x04node\x18\x03 \x01(\t\x12\x0c\n\x04kind\x18\x04 \x01(\t\x12\x0f\n\x07outcome\x18\x05 \x01(\t\x12\x0e\n\x06\x64igits\x18\x06 \x01(\t\x12\x0f\n\x07took_ms\x18\x07 \x01(\r\x12\x0c\n\x04line\x18\x08 \x01(\t\"8\n\tFlowEnded\x12\r\n\x05\x63\x61use\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\r\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t*\x87\x01\n\x0e\x44\x65\x63isionSource\x12\x1f\n\x1b\x44\x45\x43ISION_SOURCE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x44\x45\x43ISION_SOURCE_ROUTING\x10\x01\x12\x1d\n\x19\x44\x45\x43ISION_SOURCE_LAST_GOOD\x10\x02\x12\x18\n\x14\x44\x45\x43ISION_SOURCE_EDGE\x10\x03*U\n\x05Party\x12\x15\n\x11PARTY_UNSPECIFIED\x10\x00\x12\x10\n\x0cPARTY_CALLER\x10\x01\x12\x0e\n\nPARTY_LINE\x10\x02\x12\x13\n\x0fPARTY_SIGNALBOX\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'signalbox.api.events.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DECISIONSOURCE']._serialized_start=1831
-  _globals['_DECISIONSOURCE']._serialized_end=1966
-  _globals['_PARTY']._serialized_start=1968
-  _globals['_PARTY']._serialized_end=2053
-  _globals['_CALLEVENT']._serialized_start=99
-  _globals['_CALLEVENT']._serialized_end=825
-  _globals['_ASKED']._serialized_start=827
-  _globals['_ASKED']._serialized_end=927
-  _globals['_DECIDED']._serialized_start=930
-  _globals['_DECIDED']._serialized_end=1121
-  _globals['_LINETRIED']._serialized_start=1123
-  _globals['_LINETRIED']._serialized_end=1176
-  _globals['_RINGING']._serialized_start=1178
-  _globals['_RINGING']._serialized_end=1215
-  _globals['_ANSWERED']._serialized_start=1217
-  _globals['_ANSWERED']._serialized_end=1261
-  _globals['_LINEFAILED']._serialized_start=1263
-  _globals['_LINEFAILED']._serialized_end=1319
-  _globals['_FAILED']._serialized_start=1321
-  _globals['_FAILED']._serialized_end=1359
-  _globals['_HUNGUP']._serialized_start=1361
-  _globals['_HUNGUP']._serialized_end=1449
-  _globals['_CONNECTED']._serialized_start=1452
-  _globals['_CONNECTED']._serialized_end=1662
-  _globals['_DIALOGCHANGED']._serialized_start=1664
-  _globals['_DIALOGCHANGED']._serialized_end=1775
-  _globals['_EVENTSLOST']._serialized_start=1777
-  _globals['_EVENTSLOST']._serialized_end=1828
+  _globals['_DECISIONSOURCE']._serialized_start=2524
+  _globals['_DECISIONSOURCE']._serialized_end=2659
+  _globals['_PARTY']._serialized_start=2661
+  _globals['_PARTY']._serialized_end=2746
+  _globals['_CALLEVENT']._serialized_start=140
+  _globals['_CALLEVENT']._serialized_end=1052
+  _globals['_ASKED']._serialized_start=1054
+  _globals['_ASKED']._serialized_end=1170
+  _globals['_DECIDED']._serialized_start=1173
+  _globals['_DECIDED']._serialized_end=1364
+  _globals['_LINETRIED']._serialized_start=1366
+  _globals['_LINETRIED']._serialized_end=1419
+  _globals['_RINGING']._serialized_start=1421
+  _globals['_RINGING']._serialized_end=1458
+  _globals['_ANSWERED']._serialized_start=1460
+  _globals['_ANSWERED']._serialized_end=1504
+  _globals['_LINEFAILED']._serialized_start=1506
+  _globals['_LINEFAILED']._serialized_end=1562
+  _globals['_FAILED']._serialized_start=1564
+  _globals['_FAILED']._serialized_end=1602
+  _globals['_HUNGUP']._serialized_start=1604
+  _globals['_HUNGUP']._serialized_end=1692
+  _globals['_CONNECTED']._serialized_start=1695
+  _globals['_CONNECTED']._serialized_end=1905
+  _globals['_DIALOGCHANGED']._serialized_start=1907
+  _globals['_DIALOGCHANGED']._serialized_end=2018
+  _globals['_RECORDINGSTARTED']._serialized_start=2021
+  _globals['_RECORDINGSTARTED']._serialized_end=2273
+  _globals['_EVENTSLOST']._serialized_start=2275
+  _globals['_EVENTSLOST']._serialized_end=2326
+  _globals['_FLOWSTEP']._serialized_start=2329
+  _globals['_FLOWSTEP']._serialized_end=2463
+  _globals['_FLOWENDED']._serialized_start=2465
+  _globals['_FLOWENDED']._serialized_end=2521
 # @@protoc_insertion_point(module_scope)

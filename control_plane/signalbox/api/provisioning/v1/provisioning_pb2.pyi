@@ -11,6 +11,7 @@ from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from signalbox.api.types.v1 import flows_pb2 as _flows_pb2
 from signalbox.api.types.v1 import schedules_pb2 as _schedules_pb2
 from signalbox.api.types.v1 import screening_pb2 as _screening_pb2
@@ -25,6 +26,34 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _TargetState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TargetStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TargetState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TARGET_STATE_UNSPECIFIED: _TargetState.ValueType  # 0
+    """Not given."""
+    TARGET_STATE_ALIVE: _TargetState.ValueType  # 1
+    """It is asked and was not found dead."""
+    TARGET_STATE_DEAD: _TargetState.ValueType  # 2
+    """It does not answer: calls pass over it."""
+    TARGET_STATE_UNCHECKED: _TargetState.ValueType  # 3
+    """It is not asked, because the trunk is disabled or wants no check."""
+
+class TargetState(_TargetState, metaclass=_TargetStateEnumTypeWrapper):
+    """What is known of a target."""
+
+TARGET_STATE_UNSPECIFIED: TargetState.ValueType  # 0
+"""Not given."""
+TARGET_STATE_ALIVE: TargetState.ValueType  # 1
+"""It is asked and was not found dead."""
+TARGET_STATE_DEAD: TargetState.ValueType  # 2
+"""It does not answer: calls pass over it."""
+TARGET_STATE_UNCHECKED: TargetState.ValueType  # 3
+"""It is not asked, because the trunk is disabled or wants no check."""
+Global___TargetState: _TypeAlias = TargetState  # noqa: Y015
 
 @_typing.final
 class CreateTenantRequest(_message.Message):
@@ -94,16 +123,17 @@ class ListTenantsRequest(_message.Message):
     FILTER_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """Largest number of objects to return, 0 to 1,000; 0 means 100."""
+    """Largest number of objects to return; 0 means 100, more than 1,000 means 1,000 (AIP-158)."""
     page_token: _builtins.str
     """next_page_token of the page before; empty for the first page."""
     filter: _builtins.str
     """Only objects that fit (AIP-160): comparisons of fields ("display_name = \\"A*\\"", "disabled = true") joined by
-    AND, OR, NOT and
-    parentheses. Empty: all.
+    AND, OR, NOT and parentheses. Empty: all.
     """
     order_by: _builtins.str
-    """A field, with " desc" for the reverse (AIP-132): the id, "create_time" or "update_time". Empty: by id."""
+    """A field, with " desc" for the reverse (AIP-132): the id, "create_time" or "update_time". Empty: by id, the one order for
+    lists of more than 20,000 objects.
+    """
     def __init__(
         self,
         *,
@@ -168,7 +198,9 @@ class UpdateTenantRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Fields to change, each as a whole; absent or "*": all that can be changed. Output-only fields are ignored."""
+        """Fields to change ("limits"), or fields of these ("limits.concurrent_calls"), each as a whole; absent or "*": all that can
+        be changed. Output-only fields are ignored.
+        """
 
     def __init__(
         self,
@@ -337,6 +369,130 @@ class ListTrunksResponse(_message.Message):
 Global___ListTrunksResponse: _TypeAlias = ListTrunksResponse  # noqa: Y015
 
 @_typing.final
+class TargetHealth(_message.Message):
+    """A target as one proxy sees it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TARGET_FIELD_NUMBER: _builtins.int
+    EDGE_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    edge: _builtins.str
+    """Id of the proxy; empty if no proxy looks."""
+    state: Global___TargetState.ValueType
+    """Its state there."""
+    code: _builtins.int
+    """Dead: SIP status code of the last failure; 408 also stands for no reply at all."""
+    @_builtins.property
+    def target(self) -> _types_pb2.TrunkTarget:
+        """The target, with its port."""
+
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """Dead: since when."""
+
+    def __init__(
+        self,
+        *,
+        target: _types_pb2.TrunkTarget | None = ...,
+        edge: _builtins.str = ...,
+        state: Global___TargetState.ValueType = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        code: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since", "target", b"target"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "edge", b"edge", "since", b"since", "state", b"state", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TargetHealth: _TypeAlias = TargetHealth  # noqa: Y015
+
+@_typing.final
+class TrunkHealth(_message.Message):
+    """The targets of a trunk as the proxies see them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRUNK_FIELD_NUMBER: _builtins.int
+    TARGETS_FIELD_NUMBER: _builtins.int
+    trunk: _builtins.str
+    """Id of the trunk."""
+    @_builtins.property
+    def targets(self) -> _containers.RepeatedCompositeFieldContainer[Global___TargetHealth]:
+        """Every target at every proxy that looks: targets in their order, proxies by id."""
+
+    def __init__(
+        self,
+        *,
+        trunk: _builtins.str = ...,
+        targets: _abc.Iterable[Global___TargetHealth] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["targets", b"targets", "trunk", b"trunk"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrunkHealth: _TypeAlias = TrunkHealth  # noqa: Y015
+
+@_typing.final
+class ListTrunkHealthRequest(_message.Message):
+    """Request of ListTrunkHealth."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """As ListTenantsRequest.page_size."""
+    page_token: _builtins.str
+    """As ListTenantsRequest.page_token."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTrunkHealthRequest: _TypeAlias = ListTrunkHealthRequest  # noqa: Y015
+
+@_typing.final
+class ListTrunkHealthResponse(_message.Message):
+    """One page of trunks that have targets."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRUNK_HEALTH_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Token of the next page; empty after the last."""
+    @_builtins.property
+    def trunk_health(self) -> _containers.RepeatedCompositeFieldContainer[Global___TrunkHealth]:
+        """The trunks."""
+
+    def __init__(
+        self,
+        *,
+        trunk_health: _abc.Iterable[Global___TrunkHealth] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "trunk_health", b"trunk_health"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTrunkHealthResponse: _TypeAlias = ListTrunkHealthResponse  # noqa: Y015
+
+@_typing.final
 class UpdateTrunkRequest(_message.Message):
     """Request of UpdateTrunk."""
 
@@ -356,7 +512,9 @@ class UpdateTrunkRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Fields to change, each as a whole; absent or "*": all that can be changed. Output-only fields are ignored."""
+        """Fields to change ("limits"), or fields of these ("limits.concurrent_calls"), each as a whole; absent or "*": all that can
+        be changed. Output-only fields are ignored.
+        """
 
     def __init__(
         self,
@@ -552,7 +710,9 @@ class UpdateLineRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Fields to change, each as a whole; absent or "*": all that can be changed. Output-only fields are ignored."""
+        """Fields to change ("limits"), or fields of these ("limits.concurrent_calls"), each as a whole; absent or "*": all that can
+        be changed. Output-only fields are ignored.
+        """
 
     def __init__(
         self,
@@ -748,7 +908,9 @@ class UpdateNumberRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Fields to change, each as a whole; absent or "*": all that can be changed. Output-only fields are ignored."""
+        """Fields to change ("limits"), or fields of these ("limits.concurrent_calls"), each as a whole; absent or "*": all that can
+        be changed. Output-only fields are ignored.
+        """
 
     def __init__(
         self,
@@ -1999,7 +2161,7 @@ class ListScreeningEntriesRequest(_message.Message):
     list: _builtins.str
     """Id of the list."""
     page_size: _builtins.int
-    """As ListTenantsRequest.page_size, 0 to 10,000; 0 means 1,000."""
+    """Largest number of entries to return; 0 means 1,000, more than 10,000 means 10,000."""
     page_token: _builtins.str
     """As ListTenantsRequest.page_token."""
     def __init__(

@@ -93,6 +93,11 @@ class ProvisioningServiceStub:
                 request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.DeleteTrunkRequest.SerializeToString,
                 response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
                 _registered_method=True)
+        self.ListTrunkHealth = channel.unary_unary(
+                '/signalbox.api.provisioning.v1.ProvisioningService/ListTrunkHealth',
+                request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListTrunkHealthRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListTrunkHealthResponse.FromString,
+                _registered_method=True)
         self.CreateLine = channel.unary_unary(
                 '/signalbox.api.provisioning.v1.ProvisioningService/CreateLine',
                 request_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.CreateLineRequest.SerializeToString,
@@ -486,6 +491,13 @@ class ProvisioningServiceServicer:
 
     def DeleteTrunk(self, request, context):
         """Deletes a trunk: calls from its addresses get no reply from then on. FAILED_PRECONDITION while it is in a group.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTrunkHealth(self, request, context):
+        """Tells what the proxies see of the targets of trunks, trunks in order of their ids.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -923,8 +935,8 @@ class ProvisioningServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Apply(self, request, context):
-        """Writes and deletes several objects in one step: all or none. At most 40. They may refer to each other in any order;
-        deletions come last. Each is allowed to whom its own method is.
+        """Writes and deletes several objects in one step: all or none. At most 40, in any order: what counts is what all of them
+        come to. Each is allowed to whom its own method is.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -940,8 +952,7 @@ class ProvisioningServiceServicer:
 
     def Explain(self, request, context):
         """Tells step by step what would happen to a call, now or at a time, with what is counted now or with other counts.
-        Nothing is
-        counted or written.
+        Nothing is counted or written.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -999,6 +1010,11 @@ def add_ProvisioningServiceServicer_to_server(servicer, server):
                     servicer.DeleteTrunk,
                     request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.DeleteTrunkRequest.FromString,
                     response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'ListTrunkHealth': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTrunkHealth,
+                    request_deserializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListTrunkHealthRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListTrunkHealthResponse.SerializeToString,
             ),
             'CreateLine': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateLine,
@@ -1594,6 +1610,33 @@ class ProvisioningService:
             '/signalbox.api.provisioning.v1.ProvisioningService/DeleteTrunk',
             signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.DeleteTrunkRequest.SerializeToString,
             google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTrunkHealth(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.provisioning.v1.ProvisioningService/ListTrunkHealth',
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListTrunkHealthRequest.SerializeToString,
+            signalbox_dot_api_dot_provisioning_dot_v1_dot_provisioning__pb2.ListTrunkHealthResponse.FromString,
             options,
             channel_credentials,
             insecure,

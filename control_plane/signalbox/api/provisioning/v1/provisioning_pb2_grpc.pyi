@@ -64,6 +64,8 @@ class ProvisioningServiceStub:
     """Changes a trunk."""
     DeleteTrunk: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.DeleteTrunkRequest, _empty_pb2.Empty]
     """Deletes a trunk: calls from its addresses get no reply from then on. FAILED_PRECONDITION while it is in a group."""
+    ListTrunkHealth: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.ListTrunkHealthRequest, _provisioning_pb2.ListTrunkHealthResponse]
+    """Tells what the proxies see of the targets of trunks, trunks in order of their ids."""
     CreateLine: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.CreateLineRequest, _types_pb2.Line]
     """Creates a line. NOT_FOUND if there is no such tenant."""
     GetLine: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.GetLineRequest, _types_pb2.Line]
@@ -195,8 +197,8 @@ class ProvisioningServiceStub:
     DeleteApiKey: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.DeleteApiKeyRequest, _empty_pb2.Empty]
     """Deletes an API key: it opens nothing from then on."""
     Apply: _grpc.UnaryUnaryMultiCallable[_provisioning_pb2.ApplyRequest, _provisioning_pb2.ApplyResponse]
-    """Writes and deletes several objects in one step: all or none. At most 40. They may refer to each other in any order;
-    deletions come last. Each is allowed to whom its own method is.
+    """Writes and deletes several objects in one step: all or none. At most 40, in any order: what counts is what all of them
+    come to. Each is allowed to whom its own method is.
     """
     Watch: _grpc.UnaryStreamMultiCallable[_provisioning_pb2.WatchRequest, _provisioning_pb2.WatchResponse]
     """Every change of the objects that the caller may see, from a cursor on. OUT_OF_RANGE (RESYNC_REQUIRED) if what came after
@@ -204,8 +206,7 @@ class ProvisioningServiceStub:
     """
     Explain: _grpc.UnaryUnaryMultiCallable[_routing_pb2.ExplainRequest, _routing_pb2.ExplainResponse]
     """Tells step by step what would happen to a call, now or at a time, with what is counted now or with other counts.
-    Nothing is
-    counted or written.
+    Nothing is counted or written.
     """
 
 @_typing.type_check_only
@@ -236,6 +237,8 @@ class ProvisioningServiceAsyncStub(ProvisioningServiceStub):
     """Changes a trunk."""
     DeleteTrunk: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.DeleteTrunkRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a trunk: calls from its addresses get no reply from then on. FAILED_PRECONDITION while it is in a group."""
+    ListTrunkHealth: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.ListTrunkHealthRequest, _provisioning_pb2.ListTrunkHealthResponse]  # type: ignore[assignment]
+    """Tells what the proxies see of the targets of trunks, trunks in order of their ids."""
     CreateLine: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.CreateLineRequest, _types_pb2.Line]  # type: ignore[assignment]
     """Creates a line. NOT_FOUND if there is no such tenant."""
     GetLine: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.GetLineRequest, _types_pb2.Line]  # type: ignore[assignment]
@@ -367,8 +370,8 @@ class ProvisioningServiceAsyncStub(ProvisioningServiceStub):
     DeleteApiKey: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.DeleteApiKeyRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes an API key: it opens nothing from then on."""
     Apply: _aio.UnaryUnaryMultiCallable[_provisioning_pb2.ApplyRequest, _provisioning_pb2.ApplyResponse]  # type: ignore[assignment]
-    """Writes and deletes several objects in one step: all or none. At most 40. They may refer to each other in any order;
-    deletions come last. Each is allowed to whom its own method is.
+    """Writes and deletes several objects in one step: all or none. At most 40, in any order: what counts is what all of them
+    come to. Each is allowed to whom its own method is.
     """
     Watch: _aio.UnaryStreamMultiCallable[_provisioning_pb2.WatchRequest, _provisioning_pb2.WatchResponse]  # type: ignore[assignment]
     """Every change of the objects that the caller may see, from a cursor on. OUT_OF_RANGE (RESYNC_REQUIRED) if what came after
@@ -376,8 +379,7 @@ class ProvisioningServiceAsyncStub(ProvisioningServiceStub):
     """
     Explain: _aio.UnaryUnaryMultiCallable[_routing_pb2.ExplainRequest, _routing_pb2.ExplainResponse]  # type: ignore[assignment]
     """Tells step by step what would happen to a call, now or at a time, with what is counted now or with other counts.
-    Nothing is
-    counted or written.
+    Nothing is counted or written.
     """
 
 class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -465,6 +467,14 @@ class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
         """Deletes a trunk: calls from its addresses get no reply from then on. FAILED_PRECONDITION while it is in a group."""
+
+    @_abc_1.abstractmethod
+    def ListTrunkHealth(
+        self,
+        request: _provisioning_pb2.ListTrunkHealthRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_provisioning_pb2.ListTrunkHealthResponse, _abc.Awaitable[_provisioning_pb2.ListTrunkHealthResponse]]:
+        """Tells what the proxies see of the targets of trunks, trunks in order of their ids."""
 
     @_abc_1.abstractmethod
     def CreateLine(
@@ -968,8 +978,8 @@ class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _provisioning_pb2.ApplyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_provisioning_pb2.ApplyResponse, _abc.Awaitable[_provisioning_pb2.ApplyResponse]]:
-        """Writes and deletes several objects in one step: all or none. At most 40. They may refer to each other in any order;
-        deletions come last. Each is allowed to whom its own method is.
+        """Writes and deletes several objects in one step: all or none. At most 40, in any order: what counts is what all of them
+        come to. Each is allowed to whom its own method is.
         """
 
     @_abc_1.abstractmethod
@@ -989,8 +999,7 @@ class ProvisioningServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_routing_pb2.ExplainResponse, _abc.Awaitable[_routing_pb2.ExplainResponse]]:
         """Tells step by step what would happen to a call, now or at a time, with what is counted now or with other counts.
-        Nothing is
-        counted or written.
+        Nothing is counted or written.
         """
 
 def add_ProvisioningServiceServicer_to_server(servicer: ProvisioningServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

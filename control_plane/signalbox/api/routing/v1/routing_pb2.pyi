@@ -35,6 +35,8 @@ class DecideRequest(_message.Message):
     ASSERTED_FIELD_NUMBER: _builtins.int
     SOURCE_ADDRESS_FIELD_NUMBER: _builtins.int
     DIVERSIONS_FIELD_NUMBER: _builtins.int
+    EDGE_FIELD_NUMBER: _builtins.int
+    LEG_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """The call's id in Signalbox, given by the proxy at the first INVITE; at most 128 characters. Required.
     Asking twice with one id counts once.
@@ -51,6 +53,12 @@ class DecideRequest(_message.Message):
     """Source address of the INVITE."""
     diversions: _builtins.int
     """Number of forwards before us: Diversion (RFC 5806) or History-Info (RFC 7044) entries, whichever is more."""
+    edge: _builtins.str
+    """Id of the proxy that will send the call on. Targets of trunks that are dead to it are passed over; empty: none is."""
+    leg: _builtins.str
+    """Branch.leg, if a worker with voice calls a line: then it says where the call goes, no rules are asked, and nothing is counted. At most
+    1,024 characters.
+    """
     def __init__(
         self,
         *,
@@ -61,10 +69,12 @@ class DecideRequest(_message.Message):
         asserted: _builtins.str = ...,
         source_address: _builtins.str = ...,
         diversions: _builtins.int = ...,
+        edge: _builtins.str = ...,
+        leg: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asserted", b"asserted", "call_id", b"call_id", "called", b"called", "calling", b"calling", "diversions", b"diversions", "source_address", b"source_address", "trunk", b"trunk"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asserted", b"asserted", "call_id", b"call_id", "called", b"called", "calling", b"calling", "diversions", b"diversions", "edge", b"edge", "leg", b"leg", "source_address", b"source_address", "trunk", b"trunk"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -81,6 +91,7 @@ class Branch(_message.Message):
     LINE_FIELD_NUMBER: _builtins.int
     REMOVE_IDENTITY_FIELD_NUMBER: _builtins.int
     CURSOR_FIELD_NUMBER: _builtins.int
+    LEG_FIELD_NUMBER: _builtins.int
     uri: _builtins.str
     """Request URI, e.g. "sip:13900001111@192.0.2.7:5060"."""
     destination: _builtins.str
@@ -93,6 +104,10 @@ class Branch(_message.Message):
     """Not empty: the destination is a worker that executes the call flow from here on; the INVITE carries this text to it.
     At most 512 characters of base64url (RFC 4648 section 5).
     """
+    leg: _builtins.str
+    """In a step of a call flow: what the worker's INVITE to this line carries, through a proxy, which asks with it where the line is reached:
+    `uri` is only the first way then. At most 1,024 characters of base64url; good for as long as the step's lines may ring, and a minute more.
+    """
     def __init__(
         self,
         *,
@@ -101,10 +116,11 @@ class Branch(_message.Message):
         line: _builtins.str = ...,
         remove_identity: _builtins.bool = ...,
         cursor: _builtins.str = ...,
+        leg: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "destination", b"destination", "line", b"line", "remove_identity", b"remove_identity", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "destination", b"destination", "leg", b"leg", "line", b"line", "remove_identity", b"remove_identity", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -126,6 +142,7 @@ class Stage(_message.Message):
     ON_BUSY_FIELD_NUMBER: _builtins.int
     ON_NO_ANSWER_FIELD_NUMBER: _builtins.int
     ON_FAILED_FIELD_NUMBER: _builtins.int
+    RECORD_FIELD_NUMBER: _builtins.int
     ring_time_ms: _builtins.int
     """Ring time in milliseconds, 1,000 to 180,000."""
     on_busy: _builtins.int
@@ -134,6 +151,10 @@ class Stage(_message.Message):
     """None was busy and one rang in vain (408 or 480 after ringing, 487, no reply in time after a provisional one)."""
     on_failed: _builtins.int
     """All failed in another way."""
+    record: _builtins.bool
+    """True: a call that one of its branches takes is recorded. Never without MEDIA_MODE_RECORD in the dial, and never with a
+    cursor in a branch.
+    """
     @_builtins.property
     def branches(self) -> _containers.RepeatedCompositeFieldContainer[Global___Branch]:
         """1 to 8 branches."""
@@ -146,10 +167,11 @@ class Stage(_message.Message):
         on_busy: _builtins.int = ...,
         on_no_answer: _builtins.int = ...,
         on_failed: _builtins.int = ...,
+        record: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["branches", b"branches", "on_busy", b"on_busy", "on_failed", b"on_failed", "on_no_answer", b"on_no_answer", "ring_time_ms", b"ring_time_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["branches", b"branches", "on_busy", b"on_busy", "on_failed", b"on_failed", "on_no_answer", b"on_no_answer", "record", b"record", "ring_time_ms", b"ring_time_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -191,7 +213,7 @@ class Dial(_message.Message):
     MEDIA_FIELD_NUMBER: _builtins.int
     MAX_DURATION_S_FIELD_NUMBER: _builtins.int
     media: _types_pb2.MediaMode.ValueType
-    """What happens to the media."""
+    """What happens to the media. MEDIA_MODE_RECORD: at least one stage is recorded; the others are only anchored."""
     max_duration_s: _builtins.int
     """Longest call from its answer, seconds; 0: not limited."""
     @_builtins.property
@@ -278,7 +300,9 @@ class MediaAssignment(_message.Message):
     node: _builtins.int
     """Number of the node that carries the media: 1 and up; 0: no node lives."""
     spare: _builtins.int
-    """Number of the node to use if the first does not answer; 0: none."""
+    """Number of the node to use if the first does not answer; 0: none. For a call that is to be recorded it may be one that
+    records nothing, if no other records: then the call goes on there unrecorded.
+    """
     def __init__(
         self,
         *,
@@ -310,7 +334,7 @@ class DecideResponse(_message.Message):
 
     @_builtins.property
     def media(self) -> Global___MediaAssignment:
-        """Media nodes, if the decision anchors media."""
+        """Media nodes, if the decision anchors media or records the call."""
 
     def __init__(
         self,
@@ -406,7 +430,7 @@ class Answer(_message.Message):
 
     @_builtins.property
     def media(self) -> Global___MediaAssignment:
-        """Media nodes, if the decision anchors media."""
+        """Media nodes, if the decision anchors media or records the call."""
 
     def __init__(
         self,
@@ -558,6 +582,68 @@ class SnapshotNack(_message.Message):
 Global___SnapshotNack: _TypeAlias = SnapshotNack  # noqa: Y015
 
 @_typing.final
+class DeadTarget(_message.Message):
+    """A target of trunks that does not answer an edge's OPTIONS requests."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TARGET_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    code: _builtins.int
+    """SIP status code of the last failure; 408 also stands for no reply at all."""
+    @_builtins.property
+    def target(self) -> _types_pb2.TrunkTarget:
+        """The target, with its port."""
+
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """Since when."""
+
+    def __init__(
+        self,
+        *,
+        target: _types_pb2.TrunkTarget | None = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        code: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since", "target", b"target"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "since", b"since", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeadTarget: _TypeAlias = DeadTarget  # noqa: Y015
+
+@_typing.final
+class EdgeTargets(_message.Message):
+    """What an edge sees of the targets of trunks. Always whole: it replaces the one before."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EDGE_FIELD_NUMBER: _builtins.int
+    DEAD_FIELD_NUMBER: _builtins.int
+    edge: _builtins.str
+    """Id of the edge."""
+    @_builtins.property
+    def dead(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeadTarget]:
+        """Those that are dead, at most 10,000."""
+
+    def __init__(
+        self,
+        *,
+        edge: _builtins.str = ...,
+        dead: _abc.Iterable[Global___DeadTarget] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dead", b"dead", "edge", b"edge"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EdgeTargets: _TypeAlias = EdgeTargets  # noqa: Y015
+
+@_typing.final
 class WatchEdgeRequest(_message.Message):
     """From the edge."""
 
@@ -566,6 +652,7 @@ class WatchEdgeRequest(_message.Message):
     HELLO_FIELD_NUMBER: _builtins.int
     ACK_FIELD_NUMBER: _builtins.int
     NACK_FIELD_NUMBER: _builtins.int
+    TARGETS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___EdgeHello:
         """First, once."""
@@ -578,18 +665,23 @@ class WatchEdgeRequest(_message.Message):
     def nack(self) -> Global___SnapshotNack:
         """Snapshot refused."""
 
+    @_builtins.property
+    def targets(self) -> Global___EdgeTargets:
+        """What became of the targets of trunks; first after hello, then after every change. The edge in it is that of hello."""
+
     def __init__(
         self,
         *,
         hello: Global___EdgeHello | None = ...,
         ack: Global___SnapshotAck | None = ...,
         nack: Global___SnapshotNack | None = ...,
+        targets: Global___EdgeTargets | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "hello", b"hello", "message", b"message", "nack", b"nack"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "hello", b"hello", "message", b"message", "nack", b"nack", "targets", b"targets"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "hello", b"hello", "message", b"message", "nack", b"nack"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "hello", b"hello", "message", b"message", "nack", b"nack", "targets", b"targets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "ack", "nack"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "ack", "nack", "targets"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -604,6 +696,8 @@ class EdgeTrunk(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     SOURCE_ADDRESSES_FIELD_NUMBER: _builtins.int
     DISABLED_FIELD_NUMBER: _builtins.int
+    TARGETS_FIELD_NUMBER: _builtins.int
+    HEALTH_CHECK_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Trunk id."""
     disabled: _builtins.bool
@@ -612,16 +706,26 @@ class EdgeTrunk(_message.Message):
     def source_addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Addresses and CIDR networks."""
 
+    @_builtins.property
+    def targets(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.TrunkTarget]:
+        """Targets that are to be asked whether they live; none if the trunk is disabled or wants no check."""
+
+    @_builtins.property
+    def health_check(self) -> _types_pb2.HealthCheck:
+        """How, with every value given; absent if there are no targets."""
+
     def __init__(
         self,
         *,
         id: _builtins.str = ...,
         source_addresses: _abc.Iterable[_builtins.str] | None = ...,
         disabled: _builtins.bool = ...,
+        targets: _abc.Iterable[_types_pb2.TrunkTarget] | None = ...,
+        health_check: _types_pb2.HealthCheck | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["health_check", b"health_check"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["disabled", b"disabled", "id", b"id", "source_addresses", b"source_addresses"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disabled", b"disabled", "health_check", b"health_check", "id", b"id", "source_addresses", b"source_addresses", "targets", b"targets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -640,6 +744,9 @@ class MediaNode(_message.Message):
     CALLS_FIELD_NUMBER: _builtins.int
     HEALTHY_FIELD_NUMBER: _builtins.int
     DRAINING_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
+    CAPTURES_ADDRESS_FIELD_NUMBER: _builtins.int
+    VOICE_ADDRESS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Name of the node, unique in the cluster."""
     number: _builtins.int
@@ -654,6 +761,12 @@ class MediaNode(_message.Message):
     """False: it does not answer its sidecar; no new call goes there."""
     draining: _builtins.bool
     """True: it takes no new calls; those it has go on."""
+    records: _builtins.bool
+    """True: it promises to record calls: it has room for what it captures."""
+    captures_address: _builtins.str
+    """Where its sidecar serves recording.v1.CaptureService, "192.0.2.3:7440"; empty: it captures nothing."""
+    voice_address: _builtins.str
+    """Where its sidecar serves media.v1.VoiceService, "192.0.2.3:7450"; empty: it speaks to no caller."""
     def __init__(
         self,
         *,
@@ -664,14 +777,55 @@ class MediaNode(_message.Message):
         calls: _builtins.int = ...,
         healthy: _builtins.bool = ...,
         draining: _builtins.bool = ...,
+        records: _builtins.bool = ...,
+        captures_address: _builtins.str = ...,
+        voice_address: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "capacity", b"capacity", "control_address", b"control_address", "draining", b"draining", "healthy", b"healthy", "id", b"id", "number", b"number"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "capacity", b"capacity", "captures_address", b"captures_address", "control_address", b"control_address", "draining", b"draining", "healthy", b"healthy", "id", b"id", "number", b"number", "records", b"records", "voice_address", b"voice_address"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MediaNode: _TypeAlias = MediaNode  # noqa: Y015
+
+@_typing.final
+class VoiceWorker(_message.Message):
+    """A worker with voice, which executes call flows."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    SIP_ADDRESS_FIELD_NUMBER: _builtins.int
+    CAPACITY_FIELD_NUMBER: _builtins.int
+    CALLS_FIELD_NUMBER: _builtins.int
+    DRAINING_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Name of the worker, unique in the cluster; same alphabet as Tenant.id."""
+    sip_address: _builtins.str
+    """Where it takes SIP, over UDP and TCP: "192.0.2.9:5060". An address, never a name."""
+    capacity: _builtins.int
+    """Calls that it may have at once."""
+    calls: _builtins.int
+    """Calls that it has, as last reported."""
+    draining: _builtins.bool
+    """True: it takes no new calls; those it has go on."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        sip_address: _builtins.str = ...,
+        capacity: _builtins.int = ...,
+        calls: _builtins.int = ...,
+        draining: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "capacity", b"capacity", "draining", b"draining", "id", b"id", "sip_address", b"sip_address"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VoiceWorker: _TypeAlias = VoiceWorker  # noqa: Y015
 
 @_typing.final
 class Ban(_message.Message):
@@ -732,7 +886,9 @@ class WatchEdgeResponse(_message.Message):
 
     @_builtins.property
     def media_nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___MediaNode]:
-        """Media nodes, by number; without their live calls, which would make every call a change."""
+        """Media nodes, by number; without their live calls, which would make every call a change, and without records,
+        captures_address and voice_address, which are nothing to an edge.
+        """
 
     @_builtins.property
     def bans(self) -> _containers.RepeatedCompositeFieldContainer[Global___Ban]:
@@ -891,6 +1047,26 @@ class StepOutcome(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class ValuesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     DONE_FIELD_NUMBER: _builtins.int
     DIGITS_FIELD_NUMBER: _builtins.int
     NO_INPUT_FIELD_NUMBER: _builtins.int
@@ -899,22 +1075,35 @@ class StepOutcome(_message.Message):
     NO_ANSWER_FIELD_NUMBER: _builtins.int
     FAILED_FIELD_NUMBER: _builtins.int
     LINE_LEFT_FIELD_NUMBER: _builtins.int
+    TRANSFER_FIELD_NUMBER: _builtins.int
+    WAITED_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
     done: _builtins.bool
     """Played to its end, recorded, or done."""
     digits: _builtins.str
-    """What the caller keyed."""
+    """What the caller keyed, without the terminator: 1 to 20 of 0-9 * # A-D."""
     no_input: _builtins.bool
-    """Nothing was keyed in time."""
+    """Nothing was keyed in time, or no message was left, or a queue was waited in for the longest time."""
     no_match: _builtins.bool
-    """What was keyed fits no branch, after all repeats."""
+    """What was keyed fits no branch, after all repeats; a queue was full."""
     busy: _builtins.bool
     """No line took the call: one was busy."""
     no_answer: _builtins.bool
     """No line took the call: one rang in vain."""
     failed: _builtins.bool
-    """No line took the call, in another way."""
+    """No line took the call, in another way; a voicemail could not be kept; a request got no good answer; a message was
+    not sent.
+    """
     line_left: _builtins.bool
     """The line that took the call has hung up, and the caller is still there."""
+    transfer: _builtins.bool
+    """The transfer keys of the dial were keyed while a line had the call; the caller is still there."""
+    waited: _builtins.bool
+    """The caller is still in the queue: told every 2 seconds, so that the place is kept."""
+    @_builtins.property
+    def values(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """With done of a request: the answer's values under the keys that the node names (receive, branch_key), each as text."""
+
     def __init__(
         self,
         *,
@@ -926,12 +1115,15 @@ class StepOutcome(_message.Message):
         no_answer: _builtins.bool = ...,
         failed: _builtins.bool = ...,
         line_left: _builtins.bool = ...,
+        transfer: _builtins.bool = ...,
+        waited: _builtins.bool = ...,
+        values: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["busy", b"busy", "digits", b"digits", "done", b"done", "failed", b"failed", "line_left", b"line_left", "no_answer", b"no_answer", "no_input", b"no_input", "no_match", b"no_match", "outcome", b"outcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["busy", b"busy", "digits", b"digits", "done", b"done", "failed", b"failed", "line_left", b"line_left", "no_answer", b"no_answer", "no_input", b"no_input", "no_match", b"no_match", "outcome", b"outcome", "transfer", b"transfer", "waited", b"waited"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["busy", b"busy", "digits", b"digits", "done", b"done", "failed", b"failed", "line_left", b"line_left", "no_answer", b"no_answer", "no_input", b"no_input", "no_match", b"no_match", "outcome", b"outcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["busy", b"busy", "digits", b"digits", "done", b"done", "failed", b"failed", "line_left", b"line_left", "no_answer", b"no_answer", "no_input", b"no_input", "no_match", b"no_match", "outcome", b"outcome", "transfer", b"transfer", "values", b"values", "waited", b"waited"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["done", "digits", "no_input", "no_match", "busy", "no_answer", "failed", "line_left"]  # noqa: Y015
+    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["done", "digits", "no_input", "no_match", "busy", "no_answer", "failed", "line_left", "transfer", "waited"]  # noqa: Y015
     _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
 
@@ -945,8 +1137,11 @@ class ContinueRequest(_message.Message):
 
     CURSOR_FIELD_NUMBER: _builtins.int
     OUTCOME_FIELD_NUMBER: _builtins.int
+    EDGE_FIELD_NUMBER: _builtins.int
     cursor: _builtins.str
-    """Where the call is in its flow. Required."""
+    """Where the call is in its flow. At most 8,192 characters. Required."""
+    edge: _builtins.str
+    """As DecideRequest.edge, for a step that rings lines."""
     @_builtins.property
     def outcome(self) -> Global___StepOutcome:
         """How the step of the cursor ended; absent: it has not begun, and is given."""
@@ -956,14 +1151,94 @@ class ContinueRequest(_message.Message):
         *,
         cursor: _builtins.str = ...,
         outcome: Global___StepOutcome | None = ...,
+        edge: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "outcome", b"outcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "edge", b"edge", "outcome", b"outcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ContinueRequest: _TypeAlias = ContinueRequest  # noqa: Y015
+
+@_typing.final
+class FlowCall(_message.Message):
+    """A call in a flow, for the worker that has it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    CALLER_FIELD_NUMBER: _builtins.int
+    FLOW_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    MEDIA_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.str
+    """Its id in Signalbox: that of the proxy which took it."""
+    tenant: _builtins.str
+    """Tenant."""
+    number: _builtins.str
+    """The service number in national form."""
+    caller: _builtins.str
+    """The caller's number in national form; empty if there is none."""
+    flow: _builtins.str
+    """Flow, and the number of the revision that the call keeps."""
+    revision: _builtins.int
+    media: _types_pb2.MediaMode.ValueType
+    """What the number's calls are, media of lines among them: anchored, or recorded where a dial does not say otherwise."""
+    def __init__(
+        self,
+        *,
+        call_id: _builtins.str = ...,
+        tenant: _builtins.str = ...,
+        number: _builtins.str = ...,
+        caller: _builtins.str = ...,
+        flow: _builtins.str = ...,
+        revision: _builtins.int = ...,
+        media: _types_pb2.MediaMode.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "caller", b"caller", "flow", b"flow", "media", b"media", "number", b"number", "revision", b"revision", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FlowCall: _TypeAlias = FlowCall  # noqa: Y015
+
+@_typing.final
+class FlowPrompt(_message.Message):
+    """Audio of a prompt, mono G.711 at 8,000 Hz in WAV in both laws: objects in the object store, with their SHA-256 (hexadecimal)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALAW_OBJECT_FIELD_NUMBER: _builtins.int
+    ALAW_SHA256_FIELD_NUMBER: _builtins.int
+    ULAW_OBJECT_FIELD_NUMBER: _builtins.int
+    ULAW_SHA256_FIELD_NUMBER: _builtins.int
+    DURATION_MS_FIELD_NUMBER: _builtins.int
+    alaw_object: _builtins.str
+    alaw_sha256: _builtins.str
+    ulaw_object: _builtins.str
+    ulaw_sha256: _builtins.str
+    duration_ms: _builtins.int
+    """How long it plays."""
+    def __init__(
+        self,
+        *,
+        alaw_object: _builtins.str = ...,
+        alaw_sha256: _builtins.str = ...,
+        ulaw_object: _builtins.str = ...,
+        ulaw_sha256: _builtins.str = ...,
+        duration_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alaw_object", b"alaw_object", "alaw_sha256", b"alaw_sha256", "duration_ms", b"duration_ms", "ulaw_object", b"ulaw_object", "ulaw_sha256", b"ulaw_sha256"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FlowPrompt: _TypeAlias = FlowPrompt  # noqa: Y015
 
 @_typing.final
 class ContinueResponse(_message.Message):
@@ -971,15 +1246,82 @@ class ContinueResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class AgentNumbersEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class PromptsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> Global___FlowPrompt: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: Global___FlowPrompt | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     CURSOR_FIELD_NUMBER: _builtins.int
     NODE_FIELD_NUMBER: _builtins.int
     DIAL_FIELD_NUMBER: _builtins.int
     END_FIELD_NUMBER: _builtins.int
     WHISPER_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
+    DIAL_NODE_FIELD_NUMBER: _builtins.int
+    AGENT_NUMBERS_FIELD_NUMBER: _builtins.int
+    REQUEST_BODY_FIELD_NUMBER: _builtins.int
+    MESSAGE_TO_FIELD_NUMBER: _builtins.int
+    MESSAGE_TEXT_FIELD_NUMBER: _builtins.int
+    TRANSFER_NODE_FIELD_NUMBER: _builtins.int
+    PASSWORD_TRY_FIELD_NUMBER: _builtins.int
+    QUEUE_POSITION_FIELD_NUMBER: _builtins.int
+    CALL_FIELD_NUMBER: _builtins.int
+    PROMPTS_FIELD_NUMBER: _builtins.int
+    NODE_ID_FIELD_NUMBER: _builtins.int
     cursor: _builtins.str
-    """Where the call is now; hand it back with the outcome. Empty after an end."""
+    """Where the call is now, with the variables that were set; hand it back with the outcome. Empty after an end."""
     whisper: _builtins.str
     """With a dial: prompt that the line hears before it is connected; empty: none."""
+    language: _builtins.str
+    """The caller's language, the variable language: a tag of BCP 47. Empty: none was chosen."""
+    request_body: _builtins.str
+    """With a request: the JSON object to send, exactly so."""
+    message_to: _builtins.str
+    """With a message: the telephone number in national form that it goes to; empty: there is none, and it has failed."""
+    message_text: _builtins.str
+    """With a message: its text."""
+    password_try: _builtins.int
+    """With a password: which try it is, from 1 on. From 2 on wrong_prompt comes first."""
+    queue_position: _builtins.int
+    """With a queue: the caller's place, from 1 on. 0: it is not known."""
+    node_id: _builtins.str
+    """Id of the node that the step is of; empty at the end."""
     @_builtins.property
     def node(self) -> _flows_pb2.FlowNode:
         """A node that needs voice, with its parameters."""
@@ -992,6 +1334,26 @@ class ContinueResponse(_message.Message):
     def end(self) -> Global___Reject:
         """End the call."""
 
+    @_builtins.property
+    def dial_node(self) -> _flows_pb2.DialNode:
+        """With a dial: the node that says so, defaults filled in: what is played and keyed meanwhile. Absent for a transfer."""
+
+    @_builtins.property
+    def agent_numbers(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """With a dial that announces lines: agent numbers by the lines' ids, of those that have one."""
+
+    @_builtins.property
+    def transfer_node(self) -> _flows_pb2.TransferNode:
+        """With a dial: the transfer that says so, defaults filled in, if it is one."""
+
+    @_builtins.property
+    def call(self) -> Global___FlowCall:
+        """With the first step, for which no outcome was told: the call."""
+
+    @_builtins.property
+    def prompts(self) -> _containers.MessageMap[_builtins.str, Global___FlowPrompt]:
+        """Prompts that the step names, by their ids. One that is not there has no audio: nothing is played in its place."""
+
     def __init__(
         self,
         *,
@@ -1000,10 +1362,22 @@ class ContinueResponse(_message.Message):
         dial: Global___Dial | None = ...,
         end: Global___Reject | None = ...,
         whisper: _builtins.str = ...,
+        language: _builtins.str = ...,
+        dial_node: _flows_pb2.DialNode | None = ...,
+        agent_numbers: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        request_body: _builtins.str = ...,
+        message_to: _builtins.str = ...,
+        message_text: _builtins.str = ...,
+        transfer_node: _flows_pb2.TransferNode | None = ...,
+        password_try: _builtins.int = ...,
+        queue_position: _builtins.int = ...,
+        call: Global___FlowCall | None = ...,
+        prompts: _abc.Mapping[_builtins.str, Global___FlowPrompt] | None = ...,
+        node_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["dial", b"dial", "end", b"end", "node", b"node", "step", b"step"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "dial", b"dial", "dial_node", b"dial_node", "end", b"end", "node", b"node", "step", b"step", "transfer_node", b"transfer_node"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "dial", b"dial", "end", b"end", "node", b"node", "step", b"step", "whisper", b"whisper"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_numbers", b"agent_numbers", "call", b"call", "cursor", b"cursor", "dial", b"dial", "dial_node", b"dial_node", "end", b"end", "language", b"language", "message_text", b"message_text", "message_to", b"message_to", "node", b"node", "node_id", b"node_id", "password_try", b"password_try", "prompts", b"prompts", "queue_position", b"queue_position", "request_body", b"request_body", "step", b"step", "transfer_node", b"transfer_node", "whisper", b"whisper"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_step: _TypeAlias = _typing.Literal["node", "dial", "end"]  # noqa: Y015
     _WhichOneofArgType_step: _TypeAlias = _typing.Literal["step", b"step"]  # noqa: Y015
@@ -1021,6 +1395,8 @@ class CallReport(_message.Message):
     ANSWERED_FIELD_NUMBER: _builtins.int
     ENDED_FIELD_NUMBER: _builtins.int
     ALIVE_FIELD_NUMBER: _builtins.int
+    MEDIA_TIMEOUT_FIELD_NUMBER: _builtins.int
+    FLOW_MEDIA_TIMEOUT_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """The call's id. Required."""
     answered: _builtins.str
@@ -1029,6 +1405,12 @@ class CallReport(_message.Message):
     """The call ended, answered or not."""
     alive: _builtins.bool
     """Its media lives."""
+    media_timeout: _builtins.int
+    """No media came from anybody for so long that the call is to be ended: number of the media node that says so. Counts
+    only if it carries the call; 0 says nothing.
+    """
+    flow_media_timeout: _builtins.bool
+    """The same of a call whose media a worker with voice has, wherever they are."""
     def __init__(
         self,
         *,
@@ -1036,12 +1418,14 @@ class CallReport(_message.Message):
         answered: _builtins.str = ...,
         ended: _builtins.bool = ...,
         alive: _builtins.bool = ...,
+        media_timeout: _builtins.int = ...,
+        flow_media_timeout: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["alive", b"alive", "answered", b"answered", "ended", b"ended", "state", b"state"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["alive", b"alive", "answered", b"answered", "ended", b"ended", "flow_media_timeout", b"flow_media_timeout", "media_timeout", b"media_timeout", "state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alive", b"alive", "answered", b"answered", "call_id", b"call_id", "ended", b"ended", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alive", b"alive", "answered", b"answered", "call_id", b"call_id", "ended", b"ended", "flow_media_timeout", b"flow_media_timeout", "media_timeout", b"media_timeout", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_state: _TypeAlias = _typing.Literal["answered", "ended", "alive"]  # noqa: Y015
+    _WhichOneofReturnType_state: _TypeAlias = _typing.Literal["answered", "ended", "alive", "media_timeout", "flow_media_timeout"]  # noqa: Y015
     _WhichOneofArgType_state: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_state) -> _WhichOneofReturnType_state | None: ...
 
@@ -1087,3 +1471,60 @@ class ReportCallsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReportCallsResponse: _TypeAlias = ReportCallsResponse  # noqa: Y015
+
+@_typing.final
+class RecordOrderRequest(_message.Message):
+    """Request of RecordOrder. All fields are required."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    EDGE_FIELD_NUMBER: _builtins.int
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Made up by the edge, 16 to 64 characters of 0-9a-f; another one for each order."""
+    edge: _builtins.str
+    """The edge."""
+    call_id: _builtins.str
+    """The call that was to be ended, at most 128 characters."""
+    actor: _builtins.str
+    """Who ordered it, by the account of the edge's machine: "user alice". At most 128 characters."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        edge: _builtins.str = ...,
+        call_id: _builtins.str = ...,
+        actor: _builtins.str = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "call_id", b"call_id", "edge", b"edge", "id", b"id", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordOrderRequest: _TypeAlias = RecordOrderRequest  # noqa: Y015
+
+@_typing.final
+class RecordOrderResponse(_message.Message):
+    """Response of RecordOrder."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordOrderResponse: _TypeAlias = RecordOrderResponse  # noqa: Y015

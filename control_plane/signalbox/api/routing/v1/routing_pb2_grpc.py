@@ -65,6 +65,11 @@ class RoutingServiceStub:
                 request_serializer=signalbox_dot_api_dot_routing_dot_v1_dot_routing__pb2.ReportCallsRequest.SerializeToString,
                 response_deserializer=signalbox_dot_api_dot_routing_dot_v1_dot_routing__pb2.ReportCallsResponse.FromString,
                 _registered_method=True)
+        self.RecordOrder = channel.unary_unary(
+                '/signalbox.api.routing.v1.RoutingService/RecordOrder',
+                request_serializer=signalbox_dot_api_dot_routing_dot_v1_dot_routing__pb2.RecordOrderRequest.SerializeToString,
+                response_deserializer=signalbox_dot_api_dot_routing_dot_v1_dot_routing__pb2.RecordOrderResponse.FromString,
+                _registered_method=True)
 
 
 class RoutingServiceServicer:
@@ -103,8 +108,8 @@ class RoutingServiceServicer:
 
     def Continue(self, request, context):
         """Gives the worker that executes a call flow its next step. The cursor is of the branch that brought the call, or
-        of the step
-        before. INVALID_ARGUMENT (CURSOR_INVALID). Asking twice gives the same answer.
+        of the step before. INVALID_ARGUMENT (CURSOR_INVALID). Asking twice gives the same answer, but for the time that its
+        legs are good for.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -112,6 +117,14 @@ class RoutingServiceServicer:
 
     def ReportCalls(self, request, context):
         """Tells what became of calls, so that counts are right. Telling twice counts once.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecordOrder(self, request, context):
+        """Puts into the audit log what an operator did to a call at an edge. UNAVAILABLE while the store cannot be written; telling
+        again under the same id is safe.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -149,6 +162,11 @@ def add_RoutingServiceServicer_to_server(servicer, server):
                     servicer.ReportCalls,
                     request_deserializer=signalbox_dot_api_dot_routing_dot_v1_dot_routing__pb2.ReportCallsRequest.FromString,
                     response_serializer=signalbox_dot_api_dot_routing_dot_v1_dot_routing__pb2.ReportCallsResponse.SerializeToString,
+            ),
+            'RecordOrder': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordOrder,
+                    request_deserializer=signalbox_dot_api_dot_routing_dot_v1_dot_routing__pb2.RecordOrderRequest.FromString,
+                    response_serializer=signalbox_dot_api_dot_routing_dot_v1_dot_routing__pb2.RecordOrderResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -314,6 +332,33 @@ class RoutingService:
             '/signalbox.api.routing.v1.RoutingService/ReportCalls',
             signalbox_dot_api_dot_routing_dot_v1_dot_routing__pb2.ReportCallsRequest.SerializeToString,
             signalbox_dot_api_dot_routing_dot_v1_dot_routing__pb2.ReportCallsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordOrder(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/signalbox.api.routing.v1.RoutingService/RecordOrder',
+            signalbox_dot_api_dot_routing_dot_v1_dot_routing__pb2.RecordOrderRequest.SerializeToString,
+            signalbox_dot_api_dot_routing_dot_v1_dot_routing__pb2.RecordOrderResponse.FromString,
             options,
             channel_credentials,
             insecure,

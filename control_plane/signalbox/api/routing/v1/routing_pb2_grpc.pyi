@@ -47,11 +47,15 @@ class RoutingServiceStub:
     """Decides one call without side effects and tells step by step why."""
     Continue: _grpc.UnaryUnaryMultiCallable[_routing_pb2.ContinueRequest, _routing_pb2.ContinueResponse]
     """Gives the worker that executes a call flow its next step. The cursor is of the branch that brought the call, or
-    of the step
-    before. INVALID_ARGUMENT (CURSOR_INVALID). Asking twice gives the same answer.
+    of the step before. INVALID_ARGUMENT (CURSOR_INVALID). Asking twice gives the same answer, but for the time that its
+    legs are good for.
     """
     ReportCalls: _grpc.UnaryUnaryMultiCallable[_routing_pb2.ReportCallsRequest, _routing_pb2.ReportCallsResponse]
     """Tells what became of calls, so that counts are right. Telling twice counts once."""
+    RecordOrder: _grpc.UnaryUnaryMultiCallable[_routing_pb2.RecordOrderRequest, _routing_pb2.RecordOrderResponse]
+    """Puts into the audit log what an operator did to a call at an edge. UNAVAILABLE while the store cannot be written; telling
+    again under the same id is safe.
+    """
 
 @_typing.type_check_only
 class RoutingServiceAsyncStub(RoutingServiceStub):
@@ -72,11 +76,15 @@ class RoutingServiceAsyncStub(RoutingServiceStub):
     """Decides one call without side effects and tells step by step why."""
     Continue: _aio.UnaryUnaryMultiCallable[_routing_pb2.ContinueRequest, _routing_pb2.ContinueResponse]  # type: ignore[assignment]
     """Gives the worker that executes a call flow its next step. The cursor is of the branch that brought the call, or
-    of the step
-    before. INVALID_ARGUMENT (CURSOR_INVALID). Asking twice gives the same answer.
+    of the step before. INVALID_ARGUMENT (CURSOR_INVALID). Asking twice gives the same answer, but for the time that its
+    legs are good for.
     """
     ReportCalls: _aio.UnaryUnaryMultiCallable[_routing_pb2.ReportCallsRequest, _routing_pb2.ReportCallsResponse]  # type: ignore[assignment]
     """Tells what became of calls, so that counts are right. Telling twice counts once."""
+    RecordOrder: _aio.UnaryUnaryMultiCallable[_routing_pb2.RecordOrderRequest, _routing_pb2.RecordOrderResponse]  # type: ignore[assignment]
+    """Puts into the audit log what an operator did to a call at an edge. UNAVAILABLE while the store cannot be written; telling
+    again under the same id is safe.
+    """
 
 class RoutingServiceServicer(metaclass=_abc_1.ABCMeta):
     """The routing service. Errors carry google.rpc.ErrorInfo with a types.v1.ErrorReason."""
@@ -124,8 +132,8 @@ class RoutingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_routing_pb2.ContinueResponse, _abc.Awaitable[_routing_pb2.ContinueResponse]]:
         """Gives the worker that executes a call flow its next step. The cursor is of the branch that brought the call, or
-        of the step
-        before. INVALID_ARGUMENT (CURSOR_INVALID). Asking twice gives the same answer.
+        of the step before. INVALID_ARGUMENT (CURSOR_INVALID). Asking twice gives the same answer, but for the time that its
+        legs are good for.
         """
 
     @_abc_1.abstractmethod
@@ -135,5 +143,15 @@ class RoutingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_routing_pb2.ReportCallsResponse, _abc.Awaitable[_routing_pb2.ReportCallsResponse]]:
         """Tells what became of calls, so that counts are right. Telling twice counts once."""
+
+    @_abc_1.abstractmethod
+    def RecordOrder(
+        self,
+        request: _routing_pb2.RecordOrderRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_routing_pb2.RecordOrderResponse, _abc.Awaitable[_routing_pb2.RecordOrderResponse]]:
+        """Puts into the audit log what an operator did to a call at an edge. UNAVAILABLE while the store cannot be written; telling
+        again under the same id is safe.
+        """
 
 def add_RoutingServiceServicer_to_server(servicer: RoutingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -27,51 +27,75 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from signalbox.api.types.v1 import screening_pb2 as signalbox_dot_api_dot_types_dot_v1_dot_screening__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"signalbox/api/types/v1/flows.proto\x12\x16signalbox.api.types.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&signalbox/api/types/v1/screening.proto\"(\n\x08\x44ialLine\x12\x0c\n\x04line\x18\x01 \x01(\t\x12\x0e\n\x06weight\x18\x02 \x01(\r\"\x9a\x02\n\tLineGroup\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12/\n\x05lines\x18\x04 \x03(\x0b\x32 .signalbox.api.types.v1.DialLine\x12:\n\x0c\x64istribution\x18\x05 \x01(\x0e\x32$.signalbox.api.types.v1.Distribution\x12\x0c\n\x04\x65tag\x18\x0f \x01(\t\x12/\n\x0b\x63reate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"m\n\x0cScheduleNode\x12\x10\n\x08schedule\x18\x01 \x01(\t\x12\x38\n\x08\x62ranches\x18\x02 \x03(\x0b\x32&.signalbox.api.types.v1.ScheduleBranch\x12\x11\n\totherwise\x18\x03 \x01(\t\".\n\x0eScheduleBranch\x12\x0e\n\x06period\x18\x01 \x01(\t\x12\x0c\n\x04next\x18\x02 \x01(\t\"W\n\nRegionNode\x12\x36\n\x08\x62ranches\x18\x01 \x03(\x0b\x32$.signalbox.api.types.v1.RegionBranch\x12\x11\n\totherwise\x18\x02 \x01(\t\"\x86\x01\n\x0cRegionBranch\x12\x11\n\tprovinces\x18\x01 \x03(\t\x12\x12\n\narea_codes\x18\x02 \x03(\t\x12\x0e\n\x06groups\x18\x03 \x03(\t\x12\x31\n\x08\x63\x61rriers\x18\x04 \x03(\x0e\x32\x1f.signalbox.api.types.v1.Carrier\x12\x0c\n\x04next\x18\x05 \x01(\t\"B\n\x0e\x43\x61llerListNode\x12\r\n\x05lists\x18\x01 \x03(\t\x12\x0e\n\x06member\x18\x02 \x01(\t\x12\x11\n\totherwise\x18\x03 \x01(\t\"\x8a\x02\n\x08\x44ialNode\x12/\n\x05lines\x18\x01 \x03(\x0b\x32 .signalbox.api.types.v1.DialLine\x12:\n\x0c\x64istribution\x18\x02 \x01(\x0e\x32$.signalbox.api.types.v1.Distribution\x12\x12\n\nline_group\x18\x03 \x01(\t\x12,\n\tring_time\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04\x62usy\x18\x05 \x01(\t\x12\x11\n\tno_answer\x18\x06 \x01(\t\x12\x0e\n\x06\x66\x61iled\x18\x07 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x08 \x01(\t\x12\x0f\n\x07whisper\x18\t \x01(\t\"P\n\nHangUpNode\x12\x32\n\x05\x63\x61use\x18\x01 \x01(\x0e\x32#.signalbox.api.types.v1.HangUpCause\x12\x0e\n\x06prompt\x18\x02 \x01(\t\"<\n\x0c\x41nnounceNode\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12\x0e\n\x06\x61nswer\x18\x02 \x01(\x08\x12\x0c\n\x04next\x18\x03 \x01(\t\"\xb1\x01\n\x08MenuNode\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12\x34\n\x08\x62ranches\x18\x02 \x03(\x0b\x32\".signalbox.api.types.v1.MenuBranch\x12*\n\x07timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07repeats\x18\x04 \x01(\r\x12\x10\n\x08no_input\x18\x05 \x01(\t\x12\x10\n\x08no_match\x18\x06 \x01(\t\"*\n\nMenuBranch\x12\x0e\n\x06\x64igits\x18\x01 \x01(\t\x12\x0c\n\x04next\x18\x02 \x01(\t\"^\n\rVoicemailNode\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12/\n\x0cmax_duration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04next\x18\x03 \x01(\t\"8\n\nSurveyNode\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12\x0c\n\x04keys\x18\x02 \x01(\t\x12\x0c\n\x04next\x18\x03 \x01(\t\"\x94\x04\n\x08\x46lowNode\x12\n\n\x02id\x18\x01 \x01(\t\x12\x38\n\x08schedule\x18\x02 \x01(\x0b\x32$.signalbox.api.types.v1.ScheduleNodeH\x00\x12\x34\n\x06region\x18\x03 \x01(\x0b\x32\".signalbox.api.types.v1.RegionNodeH\x00\x12=\n\x0b\x63\x61ller_list\x18\x04 \x01(\x0b\x32&.signalbox.api.types.v1.CallerListNodeH\x00\x12\x30\n\x04\x64ial\x18\x05 \x01(\x0b\x32 .signalbox.api.types.v1.DialNodeH\x00\x12\x35\n\x07hang_up\x18\x06 \x01(\x0b\x32\".signalbox.api.types.v1.HangUpNodeH\x00\x12\x38\n\x08\x61nnounce\x18\x07 \x01(\x0b\x32$.signalbox.api.types.v1.AnnounceNodeH\x00\x12\x30\n\x04menu\x18\x08 \x01(\x0b\x32 .signalbox.api.types.v1.MenuNodeH\x00\x12:\n\tvoicemail\x18\t \x01(\x0b\x32%.signalbox.api.types.v1.VoicemailNodeH\x00\x12\x34\n\x06survey\x18\n \x01(\x0b\x32\".signalbox.api.types.v1.SurveyNodeH\x00\x42\x06\n\x04node\"K\n\tFlowGraph\x12\r\n\x05\x65ntry\x18\x01 \x01(\t\x12/\n\x05nodes\x18\x02 \x03(\x0b\x32 .signalbox.api.types.v1.FlowNode\"\xb4\x01\n\x0c\x46lowRevision\x12\x0e\n\x06number\x18\x01 \x01(\r\x12\x30\n\x05graph\x18\x02 \x01(\x0b\x32!.signalbox.api.types.v1.FlowGraph\x12\x31\n\ractivate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x93\x02\n\x04\x46low\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x30\n\x05\x64raft\x18\x04 \x01(\x0b\x32!.signalbox.api.types.v1.FlowGraph\x12\x37\n\trevisions\x18\x05 \x03(\x0b\x32$.signalbox.api.types.v1.FlowRevision\x12\x0c\n\x04\x65tag\x18\x0f \x01(\t\x12/\n\x0b\x63reate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\xe9\x01\n\x0c\x44istribution\x12\x1c\n\x18\x44ISTRIBUTION_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x44ISTRIBUTION_SEQUENTIAL\x10\x01\x12\x17\n\x13\x44ISTRIBUTION_RANDOM\x10\x02\x12\x1c\n\x18\x44ISTRIBUTION_ROUND_ROBIN\x10\x03\x12\x19\n\x15\x44ISTRIBUTION_WEIGHTED\x10\x04\x12\x1d\n\x19\x44ISTRIBUTION_LEAST_RECENT\x10\x05\x12\x17\n\x13\x44ISTRIBUTION_STICKY\x10\x06\x12\x14\n\x10\x44ISTRIBUTION_ALL\x10\x07*\x9c\x01\n\x0bHangUpCause\x12\x1d\n\x19HANG_UP_CAUSE_UNSPECIFIED\x10\x00\x12\x1a\n\x16HANG_UP_CAUSE_DECLINED\x10\x01\x12\x16\n\x12HANG_UP_CAUSE_BUSY\x10\x02\x12\x1d\n\x19HANG_UP_CAUSE_UNAVAILABLE\x10\x03\x12\x1b\n\x17HANG_UP_CAUSE_FORBIDDEN\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"signalbox/api/types/v1/flows.proto\x12\x16signalbox.api.types.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&signalbox/api/types/v1/screening.proto\"V\n\x08\x44ialLine\x12\x0c\n\x04line\x18\x01 \x01(\t\x12\x0e\n\x06weight\x18\x02 \x01(\r\x12,\n\tring_time\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x9a\x02\n\tLineGroup\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12/\n\x05lines\x18\x04 \x03(\x0b\x32 .signalbox.api.types.v1.DialLine\x12:\n\x0c\x64istribution\x18\x05 \x01(\x0e\x32$.signalbox.api.types.v1.Distribution\x12\x0c\n\x04\x65tag\x18\x0f \x01(\t\x12/\n\x0b\x63reate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"m\n\x0cScheduleNode\x12\x10\n\x08schedule\x18\x01 \x01(\t\x12\x38\n\x08\x62ranches\x18\x02 \x03(\x0b\x32&.signalbox.api.types.v1.ScheduleBranch\x12\x11\n\totherwise\x18\x03 \x01(\t\".\n\x0eScheduleBranch\x12\x0e\n\x06period\x18\x01 \x01(\t\x12\x0c\n\x04next\x18\x02 \x01(\t\"W\n\nRegionNode\x12\x36\n\x08\x62ranches\x18\x01 \x03(\x0b\x32$.signalbox.api.types.v1.RegionBranch\x12\x11\n\totherwise\x18\x02 \x01(\t\"\x86\x01\n\x0cRegionBranch\x12\x11\n\tprovinces\x18\x01 \x03(\t\x12\x12\n\narea_codes\x18\x02 \x03(\t\x12\x0e\n\x06groups\x18\x03 \x03(\t\x12\x31\n\x08\x63\x61rriers\x18\x04 \x03(\x0e\x32\x1f.signalbox.api.types.v1.Carrier\x12\x0c\n\x04next\x18\x05 \x01(\t\"B\n\x0e\x43\x61llerListNode\x12\r\n\x05lists\x18\x01 \x03(\t\x12\x0e\n\x06member\x18\x02 \x01(\t\x12\x11\n\totherwise\x18\x03 \x01(\t\"1\n\x10LineAnnouncement\x12\x0e\n\x06\x62\x65\x66ore\x18\x01 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\t\"\xa3\x04\n\x08\x44ialNode\x12/\n\x05lines\x18\x01 \x03(\x0b\x32 .signalbox.api.types.v1.DialLine\x12:\n\x0c\x64istribution\x18\x02 \x01(\x0e\x32$.signalbox.api.types.v1.Distribution\x12\x12\n\nline_group\x18\x03 \x01(\t\x12,\n\tring_time\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04\x62usy\x18\x05 \x01(\t\x12\x11\n\tno_answer\x18\x06 \x01(\t\x12\x0e\n\x06\x66\x61iled\x18\x07 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x08 \x01(\t\x12\x0f\n\x07whisper\x18\t \x01(\t\x12\x38\n\trecording\x18\n \x01(\x0e\x32%.signalbox.api.types.v1.DialRecording\x12\x11\n\tring_back\x18\x0b \x01(\t\x12\x37\n\x0b\x65\x61rly_media\x18\x0c \x01(\x0e\x32\".signalbox.api.types.v1.EarlyMedia\x12?\n\rannounce_line\x18\r \x01(\x0b\x32(.signalbox.api.types.v1.LineAnnouncement\x12\x12\n\npause_keys\x18\x0e \x01(\t\x12\x13\n\x0bresume_keys\x18\x0f \x01(\t\x12\x15\n\rtransfer_keys\x18\x10 \x01(\t\x12\x10\n\x08transfer\x18\x11 \x01(\t\"P\n\nHangUpNode\x12\x32\n\x05\x63\x61use\x18\x01 \x01(\x0e\x32#.signalbox.api.types.v1.HangUpCause\x12\x0e\n\x06prompt\x18\x02 \x01(\t\"<\n\x0c\x41nnounceNode\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12\x0e\n\x06\x61nswer\x18\x02 \x01(\x08\x12\x0c\n\x04next\x18\x03 \x01(\t\"\xfa\x02\n\x08MenuNode\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12\x34\n\x08\x62ranches\x18\x02 \x03(\x0b\x32\".signalbox.api.types.v1.MenuBranch\x12*\n\x07timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07repeats\x18\x04 \x01(\r\x12\x10\n\x08no_input\x18\x05 \x01(\t\x12\x10\n\x08no_match\x18\x06 \x01(\t\x12\x12\n\nmax_digits\x18\x07 \x01(\r\x12\x12\n\nterminator\x18\x08 \x01(\t\x12\x36\n\x13inter_digit_timeout\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x17\n\x0fno_input_prompt\x18\n \x01(\t\x12\x17\n\x0fno_match_prompt\x18\x0b \x01(\t\x12\x10\n\x08variable\x18\x0c \x01(\t\x12\x0f\n\x07\x65ntered\x18\r \x01(\t\x12\x12\n\nmin_digits\x18\x0e \x01(\r\"<\n\nMenuBranch\x12\x0e\n\x06\x64igits\x18\x01 \x01(\t\x12\x0c\n\x04next\x18\x02 \x01(\t\x12\x10\n\x08language\x18\x03 \x01(\t\"\xf9\x01\n\rVoicemailNode\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12/\n\x0cmax_duration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04next\x18\x03 \x01(\t\x12\x13\n\x0b\x66inish_keys\x18\x04 \x01(\t\x12.\n\x0bmax_silence\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07no_beep\x18\x06 \x01(\x08\x12/\n\x0cmin_duration\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nno_message\x18\x08 \x01(\t\"\xa0\x01\n\nSurveyNode\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12\x0c\n\x04keys\x18\x02 \x01(\t\x12\x0c\n\x04next\x18\x03 \x01(\t\x12*\n\x07timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07repeats\x18\x05 \x01(\r\x12\x17\n\x0fno_match_prompt\x18\x06 \x01(\t\x12\x10\n\x08variable\x18\x07 \x01(\t\"<\n\x0fSetVariableNode\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x0c\n\x04next\x18\x03 \x01(\t\"o\n\rConditionNode\x12\x10\n\x08variable\x18\x01 \x01(\t\x12\x39\n\x08\x62ranches\x18\x02 \x03(\x0b\x32\'.signalbox.api.types.v1.ConditionBranch\x12\x11\n\totherwise\x18\x03 \x01(\t\"/\n\x0f\x43onditionBranch\x12\x0e\n\x06values\x18\x01 \x03(\t\x12\x0c\n\x04next\x18\x02 \x01(\t\"\x8f\x02\n\x0bRequestNode\x12\x0b\n\x03url\x18\x01 \x01(\t\x12\x0f\n\x07\x61pi_key\x18\x02 \x01(\t\x12*\n\x07timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04send\x18\x04 \x03(\t\x12\x36\n\x07receive\x18\x05 \x03(\x0b\x32%.signalbox.api.types.v1.ReceivedValue\x12\x12\n\nbranch_key\x18\x06 \x01(\t\x12\x39\n\x08\x62ranches\x18\x07 \x03(\x0b\x32\'.signalbox.api.types.v1.ConditionBranch\x12\x11\n\totherwise\x18\x08 \x01(\t\x12\x0e\n\x06\x66\x61iled\x18\t \x01(\t\".\n\rReceivedValue\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x10\n\x08variable\x18\x02 \x01(\t\"U\n\x0bMessageNode\x12\x0e\n\x06sender\x18\x01 \x01(\t\x12\n\n\x02to\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x0c\n\x04next\x18\x04 \x01(\t\x12\x0e\n\x06\x66\x61iled\x18\x05 \x01(\t\"\xb7\x02\n\x0cTransferNode\x12\x0c\n\x04line\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\t\x12\x10\n\x08prefixes\x18\x03 \x03(\t\x12,\n\tring_time\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x10\n\x08\x61ttended\x18\x05 \x01(\x08\x12\x15\n\rcomplete_keys\x18\x06 \x01(\t\x12\x13\n\x0breturn_keys\x18\x07 \x01(\t\x12\x11\n\tring_back\x18\x08 \x01(\t\x12\x38\n\trecording\x18\t \x01(\x0e\x32%.signalbox.api.types.v1.DialRecording\x12\x0c\n\x04\x62usy\x18\n \x01(\t\x12\x11\n\tno_answer\x18\x0b \x01(\t\x12\x0e\n\x06\x66\x61iled\x18\x0c \x01(\t\x12\r\n\x05\x61\x66ter\x18\r \x01(\t\"\xf7\x01\n\x0cPasswordNode\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12\x0e\n\x06\x64igits\x18\x02 \x01(\t\x12\x0e\n\x06sealed\x18\x03 \x01(\t\x12\r\n\x05tries\x18\x04 \x01(\r\x12*\n\x07timeout\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x36\n\x13inter_digit_timeout\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nterminator\x18\x07 \x01(\t\x12\x14\n\x0cwrong_prompt\x18\x08 \x01(\t\x12\n\n\x02ok\x18\t \x01(\t\x12\x0e\n\x06\x66\x61iled\x18\n \x01(\t\"\x90\x02\n\tQueueNode\x12\x0c\n\x04\x64ial\x18\x01 \x01(\t\x12\r\n\x05music\x18\x02 \x01(\t\x12\x31\n\x0e\x61nnounce_every\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x17\n\x0fposition_before\x18\x04 \x01(\t\x12\x16\n\x0eposition_after\x18\x05 \x01(\t\x12+\n\x08max_wait\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nmax_length\x18\x07 \x01(\r\x12\x0c\n\x04\x66ull\x18\x08 \x01(\t\x12\x11\n\ttimed_out\x18\t \x01(\t\x12\x12\n\nleave_keys\x18\n \x01(\t\x12\x0c\n\x04left\x18\x0b \x01(\t\"\xa9\x07\n\x08\x46lowNode\x12\n\n\x02id\x18\x01 \x01(\t\x12\x38\n\x08schedule\x18\x02 \x01(\x0b\x32$.signalbox.api.types.v1.ScheduleNodeH\x00\x12\x34\n\x06region\x18\x03 \x01(\x0b\x32\".signalbox.api.types.v1.RegionNodeH\x00\x12=\n\x0b\x63\x61ller_list\x18\x04 \x01(\x0b\x32&.signalbox.api.types.v1.CallerListNodeH\x00\x12\x30\n\x04\x64ial\x18\x05 \x01(\x0b\x32 .signalbox.api.types.v1.DialNodeH\x00\x12\x35\n\x07hang_up\x18\x06 \x01(\x0b\x32\".signalbox.api.types.v1.HangUpNodeH\x00\x12\x38\n\x08\x61nnounce\x18\x07 \x01(\x0b\x32$.signalbox.api.types.v1.AnnounceNodeH\x00\x12\x30\n\x04menu\x18\x08 \x01(\x0b\x32 .signalbox.api.types.v1.MenuNodeH\x00\x12:\n\tvoicemail\x18\t \x01(\x0b\x32%.signalbox.api.types.v1.VoicemailNodeH\x00\x12\x34\n\x06survey\x18\n \x01(\x0b\x32\".signalbox.api.types.v1.SurveyNodeH\x00\x12?\n\x0cset_variable\x18\x0b \x01(\x0b\x32\'.signalbox.api.types.v1.SetVariableNodeH\x00\x12:\n\tcondition\x18\x0c \x01(\x0b\x32%.signalbox.api.types.v1.ConditionNodeH\x00\x12\x36\n\x07request\x18\r \x01(\x0b\x32#.signalbox.api.types.v1.RequestNodeH\x00\x12\x36\n\x07message\x18\x0e \x01(\x0b\x32#.signalbox.api.types.v1.MessageNodeH\x00\x12\x38\n\x08transfer\x18\x0f \x01(\x0b\x32$.signalbox.api.types.v1.TransferNodeH\x00\x12\x38\n\x08password\x18\x10 \x01(\x0b\x32$.signalbox.api.types.v1.PasswordNodeH\x00\x12\x32\n\x05queue\x18\x11 \x01(\x0b\x32!.signalbox.api.types.v1.QueueNodeH\x00\x42\x06\n\x04node\"K\n\tFlowGraph\x12\r\n\x05\x65ntry\x18\x01 \x01(\t\x12/\n\x05nodes\x18\x02 \x03(\x0b\x32 .signalbox.api.types.v1.FlowNode\"\xb4\x01\n\x0c\x46lowRevision\x12\x0e\n\x06number\x18\x01 \x01(\r\x12\x30\n\x05graph\x18\x02 \x01(\x0b\x32!.signalbox.api.types.v1.FlowGraph\x12\x31\n\ractivate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x93\x02\n\x04\x46low\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x30\n\x05\x64raft\x18\x04 \x01(\x0b\x32!.signalbox.api.types.v1.FlowGraph\x12\x37\n\trevisions\x18\x05 \x03(\x0b\x32$.signalbox.api.types.v1.FlowRevision\x12\x0c\n\x04\x65tag\x18\x0f \x01(\t\x12/\n\x0b\x63reate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\xe9\x01\n\x0c\x44istribution\x12\x1c\n\x18\x44ISTRIBUTION_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x44ISTRIBUTION_SEQUENTIAL\x10\x01\x12\x17\n\x13\x44ISTRIBUTION_RANDOM\x10\x02\x12\x1c\n\x18\x44ISTRIBUTION_ROUND_ROBIN\x10\x03\x12\x19\n\x15\x44ISTRIBUTION_WEIGHTED\x10\x04\x12\x1d\n\x19\x44ISTRIBUTION_LEAST_RECENT\x10\x05\x12\x17\n\x13\x44ISTRIBUTION_STICKY\x10\x06\x12\x14\n\x10\x44ISTRIBUTION_ALL\x10\x07*^\n\rDialRecording\x12\x1e\n\x1a\x44IAL_RECORDING_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44IAL_RECORDING_ON\x10\x01\x12\x16\n\x12\x44IAL_RECORDING_OFF\x10\x02*X\n\nEarlyMedia\x12\x1b\n\x17\x45\x41RLY_MEDIA_UNSPECIFIED\x10\x00\x12\x14\n\x10\x45\x41RLY_MEDIA_PASS\x10\x01\x12\x17\n\x13\x45\x41RLY_MEDIA_REPLACE\x10\x02*\x9c\x01\n\x0bHangUpCause\x12\x1d\n\x19HANG_UP_CAUSE_UNSPECIFIED\x10\x00\x12\x1a\n\x16HANG_UP_CAUSE_DECLINED\x10\x01\x12\x16\n\x12HANG_UP_CAUSE_BUSY\x10\x02\x12\x1d\n\x19HANG_UP_CAUSE_UNAVAILABLE\x10\x03\x12\x1b\n\x17HANG_UP_CAUSE_FORBIDDEN\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'signalbox.api.types.v1.flows_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DISTRIBUTION']._serialized_start=2812
-  _globals['_DISTRIBUTION']._serialized_end=3045
-  _globals['_HANGUPCAUSE']._serialized_start=3048
-  _globals['_HANGUPCAUSE']._serialized_end=3204
+  _globals['_DISTRIBUTION']._serialized_start=5547
+  _globals['_DISTRIBUTION']._serialized_end=5780
+  _globals['_DIALRECORDING']._serialized_start=5782
+  _globals['_DIALRECORDING']._serialized_end=5876
+  _globals['_EARLYMEDIA']._serialized_start=5878
+  _globals['_EARLYMEDIA']._serialized_end=5966
+  _globals['_HANGUPCAUSE']._serialized_start=5969
+  _globals['_HANGUPCAUSE']._serialized_end=6125
   _globals['_DIALLINE']._serialized_start=167
-  _globals['_DIALLINE']._serialized_end=207
-  _globals['_LINEGROUP']._serialized_start=210
-  _globals['_LINEGROUP']._serialized_end=492
-  _globals['_SCHEDULENODE']._serialized_start=494
-  _globals['_SCHEDULENODE']._serialized_end=603
-  _globals['_SCHEDULEBRANCH']._serialized_start=605
-  _globals['_SCHEDULEBRANCH']._serialized_end=651
-  _globals['_REGIONNODE']._serialized_start=653
-  _globals['_REGIONNODE']._serialized_end=740
-  _globals['_REGIONBRANCH']._serialized_start=743
-  _globals['_REGIONBRANCH']._serialized_end=877
-  _globals['_CALLERLISTNODE']._serialized_start=879
-  _globals['_CALLERLISTNODE']._serialized_end=945
-  _globals['_DIALNODE']._serialized_start=948
-  _globals['_DIALNODE']._serialized_end=1214
-  _globals['_HANGUPNODE']._serialized_start=1216
-  _globals['_HANGUPNODE']._serialized_end=1296
-  _globals['_ANNOUNCENODE']._serialized_start=1298
-  _globals['_ANNOUNCENODE']._serialized_end=1358
-  _globals['_MENUNODE']._serialized_start=1361
-  _globals['_MENUNODE']._serialized_end=1538
-  _globals['_MENUBRANCH']._serialized_start=1540
-  _globals['_MENUBRANCH']._serialized_end=1582
-  _globals['_VOICEMAILNODE']._serialized_start=1584
-  _globals['_VOICEMAILNODE']._serialized_end=1678
-  _globals['_SURVEYNODE']._serialized_start=1680
-  _globals['_SURVEYNODE']._serialized_end=1736
-  _globals['_FLOWNODE']._serialized_start=1739
-  _globals['_FLOWNODE']._serialized_end=2271
-  _globals['_FLOWGRAPH']._serialized_start=2273
-  _globals['_FLOWGRAPH']._serialized_end=2348
-  _globals['_FLOWREVISION']._serialized_start=2351
-  _globals['_FLOWREVISION']._serialized_end=2531
-  _globals['_FLOW']._serialized_start=2534
-  _globals['_FLOW']._serialized_end=2809
+  _globals['_DIALLINE']._serialized_end=253
+  _globals['_LINEGROUP']._serialized_start=256
+  _globals['_LINEGROUP']._serialized_end=538
+  _globals['_SCHEDULENODE']._serialized_start=540
+  _globals['_SCHEDULENODE']._serialized_end=649
+  _globals['_SCHEDULEBRANCH']._serialized_start=651
+  _globals['_SCHEDULEBRANCH']._serialized_end=697
+  _globals['_REGIONNODE']._serialized_start=699
+  _globals['_REGIONNODE']._serialized_end=786
+  _globals['_REGIONBRANCH']._serialized_start=789
+  _globals['_REGIONBRANCH']._serialized_end=923
+  _globals['_CALLERLISTNODE']._serialized_start=925
+  _globals['_CALLERLISTNODE']._serialized_end=991
+  _globals['_LINEANNOUNCEMENT']._serialized_start=993
+  _globals['_LINEANNOUNCEMENT']._serialized_end=1042
+  _globals['_DIALNODE']._serialized_start=1045
+  _globals['_DIALNODE']._serialized_end=1592
+  _globals['_HANGUPNODE']._serialized_start=1594
+  _globals['_HANGUPNODE']._serialized_end=1674
+  _globals['_ANNOUNCENODE']._serialized_start=1676
+  _globals['_ANNOUNCENODE']._serialized_end=1736
+  _globals['_MENUNODE']._serialized_start=1739
+  _globals['_MENUNODE']._serialized_end=2117
+  _globals['_MENUBRANCH']._serialized_start=2119
+  _globals['_MENUBRANCH']._serialized_end=2179
+  _globals['_VOICEMAILNODE']._serialized_start=2182
+  _globals['_VOICEMAILNODE']._serialized_end=2431
+  _globals['_SURVEYNODE']._serialized_start=2434
+  _globals['_SURVEYNODE']._serialized_end=2594
+  _globals['_SETVARIABLENODE']._serialized_start=2596
+  _globals['_SETVARIABLENODE']._serialized_end=2656
+  _globals['_CONDITIONNODE']._serialized_start=2658
+  _globals['_CONDITIONNODE']._serialized_end=2769
+  _globals['_CONDITIONBRANCH']._serialized_start=2771
+  _globals['_CONDITIONBRANCH']._serialized_end=2818
+  _globals['_REQUESTNODE']._serialized_start=2821
+  _globals['_REQUESTNODE']._serialized_end=3092
+  _globals['_RECEIVEDVALUE']._serialized_start=3094
+  _globals['_RECEIVEDVALUE']._serialized_end=3140
+  _globals['_MESSAGENODE']._serialized_start=3142
+  _globals['_MESSAGENODE']._serialized_end=3227
+  _globals['_TRANSFERNODE']._serialized_start=3230
+  _globals['_TRANSFERNODE']._serialized_end=3541
+  _globals['_PASSWORDNODE']._serialized_start=3544
+  _globals['_PASSWORDNODE']._serialized_end=3791
+  _globals['_QUEUENODE']._serialized_start=3794
+  _globals['_QUEUENODE']._serialized_end=4066
+  _globals['_FLOWNODE']._serialized_start=4069
+  _globals['_FLOWNODE']._serialized_end=5006
+  _globals['_FLOWGRAPH']._serialized_start=5008
+  _globals['_FLOWGRAPH']._serialized_end=5083
+  _globals['_FLOWREVISION']._serialized_start=5086
+  _globals['_FLOWREVISION']._serialized_end=5266
+  _globals['_FLOW']._serialized_start=5269
+  _globals['_FLOW']._serialized_end=5544
 # @@protoc_insertion_point(module_scope)

@@ -69,6 +69,54 @@ DISTRIBUTION_ALL: Distribution.ValueType  # 7
 """All together, at most 8; the first to answer wins."""
 Global___Distribution: _TypeAlias = Distribution  # noqa: Y015
 
+class _DialRecording:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DialRecordingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DialRecording.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DIAL_RECORDING_UNSPECIFIED: _DialRecording.ValueType  # 0
+    """Not given: as Number.media says."""
+    DIAL_RECORDING_ON: _DialRecording.ValueType  # 1
+    """They are."""
+    DIAL_RECORDING_OFF: _DialRecording.ValueType  # 2
+    """They are not."""
+
+class DialRecording(_DialRecording, metaclass=_DialRecordingEnumTypeWrapper):
+    """Whether a dial's calls are recorded."""
+
+DIAL_RECORDING_UNSPECIFIED: DialRecording.ValueType  # 0
+"""Not given: as Number.media says."""
+DIAL_RECORDING_ON: DialRecording.ValueType  # 1
+"""They are."""
+DIAL_RECORDING_OFF: DialRecording.ValueType  # 2
+"""They are not."""
+Global___DialRecording: _TypeAlias = DialRecording  # noqa: Y015
+
+class _EarlyMedia:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EarlyMediaEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EarlyMedia.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EARLY_MEDIA_UNSPECIFIED: _EarlyMedia.ValueType  # 0
+    """Not given: it is passed on."""
+    EARLY_MEDIA_PASS: _EarlyMedia.ValueType  # 1
+    """It, from its beginning on in place of ring_back."""
+    EARLY_MEDIA_REPLACE: _EarlyMedia.ValueType  # 2
+    """Nothing of it; ring_back, or a ringing tone."""
+
+class EarlyMedia(_EarlyMedia, metaclass=_EarlyMediaEnumTypeWrapper):
+    """What a caller hears of what a line sends before it answers."""
+
+EARLY_MEDIA_UNSPECIFIED: EarlyMedia.ValueType  # 0
+"""Not given: it is passed on."""
+EARLY_MEDIA_PASS: EarlyMedia.ValueType  # 1
+"""It, from its beginning on in place of ring_back."""
+EARLY_MEDIA_REPLACE: EarlyMedia.ValueType  # 2
+"""Nothing of it; ring_back, or a ringing tone."""
+Global___EarlyMedia: _TypeAlias = EarlyMedia  # noqa: Y015
+
 class _HangUpCause:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -109,19 +157,27 @@ class DialLine(_message.Message):
 
     LINE_FIELD_NUMBER: _builtins.int
     WEIGHT_FIELD_NUMBER: _builtins.int
+    RING_TIME_FIELD_NUMBER: _builtins.int
     line: _builtins.str
     """Line id of the tenant. Required."""
     weight: _builtins.int
     """Weight for DISTRIBUTION_WEIGHTED, 1 to 1,000; 0 means 1."""
+    @_builtins.property
+    def ring_time(self) -> _duration_pb2.Duration:
+        """How long this line may ring, 1 s to 180 s in whole milliseconds. Absent: as the dial says. Lines that ring together
+        all ring as long as the one among them that may ring longest.
+        """
+
     def __init__(
         self,
         *,
         line: _builtins.str = ...,
         weight: _builtins.int = ...,
+        ring_time: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ring_time", b"ring_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["line", b"line", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["line", b"line", "ring_time", b"ring_time", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -343,6 +399,32 @@ class CallerListNode(_message.Message):
 Global___CallerListNode: _TypeAlias = CallerListNode  # noqa: Y015
 
 @_typing.final
+class LineAnnouncement(_message.Message):
+    """Tells the caller the agent number of the line that took the call, digit by digit, before they hear each other."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    before: _builtins.str
+    """Prompt before the number. Empty: none."""
+    after: _builtins.str
+    """Prompt after it. Empty: none."""
+    def __init__(
+        self,
+        *,
+        before: _builtins.str = ...,
+        after: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LineAnnouncement: _TypeAlias = LineAnnouncement  # noqa: Y015
+
+@_typing.final
 class DialNode(_message.Message):
     """Rings lines."""
 
@@ -357,6 +439,14 @@ class DialNode(_message.Message):
     FAILED_FIELD_NUMBER: _builtins.int
     AFTER_FIELD_NUMBER: _builtins.int
     WHISPER_FIELD_NUMBER: _builtins.int
+    RECORDING_FIELD_NUMBER: _builtins.int
+    RING_BACK_FIELD_NUMBER: _builtins.int
+    EARLY_MEDIA_FIELD_NUMBER: _builtins.int
+    ANNOUNCE_LINE_FIELD_NUMBER: _builtins.int
+    PAUSE_KEYS_FIELD_NUMBER: _builtins.int
+    RESUME_KEYS_FIELD_NUMBER: _builtins.int
+    TRANSFER_KEYS_FIELD_NUMBER: _builtins.int
+    TRANSFER_FIELD_NUMBER: _builtins.int
     distribution: Global___Distribution.ValueType
     """How the lines are chosen; with a group it is the group's."""
     line_group: _builtins.str
@@ -371,6 +461,26 @@ class DialNode(_message.Message):
     """Next node after the line has hung up, for a caller who stays, e.g. a survey: needs voice. Empty: the call ends."""
     whisper: _builtins.str
     """Prompt that the line hears before it is connected: needs voice. Empty: none."""
+    recording: Global___DialRecording.ValueType
+    """Whether calls that its lines take are recorded."""
+    ring_back: _builtins.str
+    """Prompt that the caller hears over and over while lines ring: needs voice. It is early media, or is heard after the
+    answer if the call was answered before. Empty: the ringing tone of the caller's network.
+    """
+    early_media: Global___EarlyMedia.ValueType
+    """What the caller hears of what lines send before they answer. EARLY_MEDIA_REPLACE needs voice."""
+    pause_keys: _builtins.str
+    """Keys of the line that pause the call's recording, 1 to 4 of 0-9 * # A-D: needs voice. Empty: none. Not where recording
+    is DIAL_RECORDING_OFF.
+    """
+    resume_keys: _builtins.str
+    """Keys of the line that resume it, which may be the same. Empty: it stays paused. For pause_keys alone."""
+    transfer_keys: _builtins.str
+    """Keys of the line or the caller that end their conversation and lead the caller on, 1 to 4 of 0-9 * # A-D, not those
+    that others begin with: needs voice. Empty: none.
+    """
+    transfer: _builtins.str
+    """Next node then. Required with transfer_keys, and for them alone."""
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___DialLine]:
         """Lines, or a group: exactly one of both. 1 to 16 lines, all different."""
@@ -378,6 +488,12 @@ class DialNode(_message.Message):
     @_builtins.property
     def ring_time(self) -> _duration_pb2.Duration:
         """How long each line may ring, 1 s to 180 s in whole milliseconds. Absent: 30 s."""
+
+    @_builtins.property
+    def announce_line(self) -> Global___LineAnnouncement:
+        """The caller is told the agent number of the line that took the call: needs voice. Of a line that has none nothing is
+        said. Absent: nothing is.
+        """
 
     def __init__(
         self,
@@ -391,10 +507,18 @@ class DialNode(_message.Message):
         failed: _builtins.str = ...,
         after: _builtins.str = ...,
         whisper: _builtins.str = ...,
+        recording: Global___DialRecording.ValueType = ...,
+        ring_back: _builtins.str = ...,
+        early_media: Global___EarlyMedia.ValueType = ...,
+        announce_line: Global___LineAnnouncement | None = ...,
+        pause_keys: _builtins.str = ...,
+        resume_keys: _builtins.str = ...,
+        transfer_keys: _builtins.str = ...,
+        transfer: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ring_time", b"ring_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["announce_line", b"announce_line", "ring_time", b"ring_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "busy", b"busy", "distribution", b"distribution", "failed", b"failed", "line_group", b"line_group", "lines", b"lines", "no_answer", b"no_answer", "ring_time", b"ring_time", "whisper", b"whisper"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "announce_line", b"announce_line", "busy", b"busy", "distribution", b"distribution", "early_media", b"early_media", "failed", b"failed", "line_group", b"line_group", "lines", b"lines", "no_answer", b"no_answer", "pause_keys", b"pause_keys", "recording", b"recording", "resume_keys", b"resume_keys", "ring_back", b"ring_back", "ring_time", b"ring_time", "transfer", b"transfer", "transfer_keys", b"transfer_keys", "whisper", b"whisper"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -458,7 +582,11 @@ Global___AnnounceNode: _TypeAlias = AnnounceNode  # noqa: Y015
 
 @_typing.final
 class MenuNode(_message.Message):
-    """Plays a prompt, takes a key or digits, branches."""
+    """Plays a prompt, takes a key or digits, branches.
+
+    What is keyed ends with the terminator, with the last digit that there may be, when no other key comes in time, and as
+    soon as it is the digits of one branch and can be the beginning of nothing else.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -468,6 +596,14 @@ class MenuNode(_message.Message):
     REPEATS_FIELD_NUMBER: _builtins.int
     NO_INPUT_FIELD_NUMBER: _builtins.int
     NO_MATCH_FIELD_NUMBER: _builtins.int
+    MAX_DIGITS_FIELD_NUMBER: _builtins.int
+    TERMINATOR_FIELD_NUMBER: _builtins.int
+    INTER_DIGIT_TIMEOUT_FIELD_NUMBER: _builtins.int
+    NO_INPUT_PROMPT_FIELD_NUMBER: _builtins.int
+    NO_MATCH_PROMPT_FIELD_NUMBER: _builtins.int
+    VARIABLE_FIELD_NUMBER: _builtins.int
+    ENTERED_FIELD_NUMBER: _builtins.int
+    MIN_DIGITS_FIELD_NUMBER: _builtins.int
     prompt: _builtins.str
     """Prompt id of the tenant. Required."""
     repeats: _builtins.int
@@ -476,13 +612,33 @@ class MenuNode(_message.Message):
     """Next node when nothing was keyed. Required."""
     no_match: _builtins.str
     """Next node when what was keyed fits no branch. Required."""
+    max_digits: _builtins.int
+    """Most digits, 1 to 20. 0: as many as the longest branch has; 20 with entered."""
+    terminator: _builtins.str
+    """Key that ends the digits and is none of them: one of 0-9 * # A-D, in no branch. Empty: none."""
+    no_input_prompt: _builtins.str
+    """Prompt that is played after silence, before the menu is played again. Empty: none."""
+    no_match_prompt: _builtins.str
+    """Prompt that is played after a wrong key, before the menu is played again. Empty: none."""
+    variable: _builtins.str
+    """Variable that gets what was keyed, if that led on (not to no_match). Empty: none; required with entered."""
+    entered: _builtins.str
+    """Next node when digits were keyed that are no branch, at least min_digits of them: an order's number, for example.
+    Empty: they are a wrong key.
+    """
+    min_digits: _builtins.int
+    """Fewest digits for entered, 1 to 20. 0: 1."""
     @_builtins.property
     def branches(self) -> _containers.RepeatedCompositeFieldContainer[Global___MenuBranch]:
-        """By what was keyed; all different. At least one."""
+        """By what was keyed; all different. At least one, unless there is entered."""
 
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
         """Waits so long for the first key, 1 s to 60 s. Absent: 5 s."""
+
+    @_builtins.property
+    def inter_digit_timeout(self) -> _duration_pb2.Duration:
+        """Waits so long for each further key, 1 s to 30 s. Absent: 3 s."""
 
     def __init__(
         self,
@@ -493,10 +649,18 @@ class MenuNode(_message.Message):
         repeats: _builtins.int = ...,
         no_input: _builtins.str = ...,
         no_match: _builtins.str = ...,
+        max_digits: _builtins.int = ...,
+        terminator: _builtins.str = ...,
+        inter_digit_timeout: _duration_pb2.Duration | None = ...,
+        no_input_prompt: _builtins.str = ...,
+        no_match_prompt: _builtins.str = ...,
+        variable: _builtins.str = ...,
+        entered: _builtins.str = ...,
+        min_digits: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["inter_digit_timeout", b"inter_digit_timeout", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["branches", b"branches", "no_input", b"no_input", "no_match", b"no_match", "prompt", b"prompt", "repeats", b"repeats", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["branches", b"branches", "entered", b"entered", "inter_digit_timeout", b"inter_digit_timeout", "max_digits", b"max_digits", "min_digits", b"min_digits", "no_input", b"no_input", "no_input_prompt", b"no_input_prompt", "no_match", b"no_match", "no_match_prompt", b"no_match_prompt", "prompt", b"prompt", "repeats", b"repeats", "terminator", b"terminator", "timeout", b"timeout", "variable", b"variable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -510,19 +674,23 @@ class MenuBranch(_message.Message):
 
     DIGITS_FIELD_NUMBER: _builtins.int
     NEXT_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
     digits: _builtins.str
     """1 to 20 of 0-9 * # A-D. Required."""
     next: _builtins.str
     """Next node. Required."""
+    language: _builtins.str
+    """Language that the caller chooses with it, a tag of BCP 47: the variable language gets it. Empty: none."""
     def __init__(
         self,
         *,
         digits: _builtins.str = ...,
         next: _builtins.str = ...,
+        language: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digits", b"digits", "next", b"next"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digits", b"digits", "language", b"language", "next", b"next"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -530,20 +698,39 @@ Global___MenuBranch: _TypeAlias = MenuBranch  # noqa: Y015
 
 @_typing.final
 class VoicemailNode(_message.Message):
-    """Takes a message of the caller."""
+    """Takes a message of the caller: a greeting, a tone, and then what is said until a key, silence, or the longest duration."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PROMPT_FIELD_NUMBER: _builtins.int
     MAX_DURATION_FIELD_NUMBER: _builtins.int
     NEXT_FIELD_NUMBER: _builtins.int
+    FINISH_KEYS_FIELD_NUMBER: _builtins.int
+    MAX_SILENCE_FIELD_NUMBER: _builtins.int
+    NO_BEEP_FIELD_NUMBER: _builtins.int
+    MIN_DURATION_FIELD_NUMBER: _builtins.int
+    NO_MESSAGE_FIELD_NUMBER: _builtins.int
     prompt: _builtins.str
     """Prompt id of the greeting. Required."""
     next: _builtins.str
     """Next node. Empty: the call ends."""
+    finish_keys: _builtins.str
+    """Keys, any of which ends the message: different ones of 0-9 * # A-D. Empty: any key."""
+    no_beep: _builtins.bool
+    """True: no tone tells the caller when to speak."""
+    no_message: _builtins.str
+    """Next node when there is no message, or it could not be kept. Empty: as next."""
     @_builtins.property
     def max_duration(self) -> _duration_pb2.Duration:
         """Longest message, 1 s to 600 s. Absent: 120 s."""
+
+    @_builtins.property
+    def max_silence(self) -> _duration_pb2.Duration:
+        """Silence that ends the message, 1 s to 60 s; it is cut off. Absent: 5 s."""
+
+    @_builtins.property
+    def min_duration(self) -> _duration_pb2.Duration:
+        """A shorter one is no message and is not kept, 0 s to 60 s, not more than max_duration. Absent: 1 s."""
 
     def __init__(
         self,
@@ -551,10 +738,15 @@ class VoicemailNode(_message.Message):
         prompt: _builtins.str = ...,
         max_duration: _duration_pb2.Duration | None = ...,
         next: _builtins.str = ...,
+        finish_keys: _builtins.str = ...,
+        max_silence: _duration_pb2.Duration | None = ...,
+        no_beep: _builtins.bool = ...,
+        min_duration: _duration_pb2.Duration | None = ...,
+        no_message: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["max_duration", b"max_duration"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["max_duration", b"max_duration", "max_silence", b"max_silence", "min_duration", b"min_duration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_duration", b"max_duration", "next", b"next", "prompt", b"prompt"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["finish_keys", b"finish_keys", "max_duration", b"max_duration", "max_silence", b"max_silence", "min_duration", b"min_duration", "next", b"next", "no_beep", b"no_beep", "no_message", b"no_message", "prompt", b"prompt"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -569,26 +761,511 @@ class SurveyNode(_message.Message):
     PROMPT_FIELD_NUMBER: _builtins.int
     KEYS_FIELD_NUMBER: _builtins.int
     NEXT_FIELD_NUMBER: _builtins.int
+    TIMEOUT_FIELD_NUMBER: _builtins.int
+    REPEATS_FIELD_NUMBER: _builtins.int
+    NO_MATCH_PROMPT_FIELD_NUMBER: _builtins.int
+    VARIABLE_FIELD_NUMBER: _builtins.int
     prompt: _builtins.str
     """Prompt id of the question. Required."""
     keys: _builtins.str
     """Keys that count as a score, "12345" if empty."""
     next: _builtins.str
-    """Next node. Empty: the call ends."""
+    """Next node, whatever was keyed. Empty: the call ends."""
+    repeats: _builtins.int
+    """So often the caller is asked again after silence or another key, 0 to 9."""
+    no_match_prompt: _builtins.str
+    """Prompt that is played after another key, before the caller is asked again. Empty: none."""
+    variable: _builtins.str
+    """Variable that gets the score. Empty: none."""
+    @_builtins.property
+    def timeout(self) -> _duration_pb2.Duration:
+        """Waits so long for the key, 1 s to 60 s. Absent: 5 s."""
+
     def __init__(
         self,
         *,
         prompt: _builtins.str = ...,
         keys: _builtins.str = ...,
         next: _builtins.str = ...,
+        timeout: _duration_pb2.Duration | None = ...,
+        repeats: _builtins.int = ...,
+        no_match_prompt: _builtins.str = ...,
+        variable: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "next", b"next", "prompt", b"prompt"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "next", b"next", "no_match_prompt", b"no_match_prompt", "prompt", b"prompt", "repeats", b"repeats", "timeout", b"timeout", "variable", b"variable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SurveyNode: _TypeAlias = SurveyNode  # noqa: Y015
+
+@_typing.final
+class SetVariableNode(_message.Message):
+    """Gives a variable of the call a value. Needs a worker with voice, which carries on what was set.
+
+    Names are 1 to 32 of a-z, 0-9 and _, beginning with a letter; the nodes of a flow set at most 16 different ones. Known
+    of every call, and not to be set, are caller (in national form, empty if there is no number), caller_province,
+    caller_city (by Chinese names without suffix), number (the service number in national form) and, but for conditions,
+    time (on the tenant's clock, "2026-02-02 10:00"). Every flow has the variable language, empty at first, which nodes may
+    set. A template is text with names in braces, "{caller}"; "{{" and "}}" stand for braces. Values have at most 256
+    characters, with their names all together at most 4,096 bytes of UTF-8: what is longer is cut; control characters
+    become blanks.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    NEXT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name of the variable. Required."""
+    value: _builtins.str
+    """Template of its value, at most 256 characters. Empty: the variable is then as if it had never been set."""
+    next: _builtins.str
+    """Next node. Required."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        value: _builtins.str = ...,
+        next: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "next", b"next", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetVariableNode: _TypeAlias = SetVariableNode  # noqa: Y015
+
+@_typing.final
+class ConditionNode(_message.Message):
+    """Branches by the value of a variable."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VARIABLE_FIELD_NUMBER: _builtins.int
+    BRANCHES_FIELD_NUMBER: _builtins.int
+    OTHERWISE_FIELD_NUMBER: _builtins.int
+    variable: _builtins.str
+    """Name of the variable: known of every call (but time), or set by a node of the flow. Required."""
+    otherwise: _builtins.str
+    """Next node if none fits. Required."""
+    @_builtins.property
+    def branches(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConditionBranch]:
+        """The first that fits is taken; at most 100. At least one is required."""
+
+    def __init__(
+        self,
+        *,
+        variable: _builtins.str = ...,
+        branches: _abc.Iterable[Global___ConditionBranch] | None = ...,
+        otherwise: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["branches", b"branches", "otherwise", b"otherwise", "variable", b"variable"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConditionNode: _TypeAlias = ConditionNode  # noqa: Y015
+
+@_typing.final
+class ConditionBranch(_message.Message):
+    """A branch of a ConditionNode."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUES_FIELD_NUMBER: _builtins.int
+    NEXT_FIELD_NUMBER: _builtins.int
+    next: _builtins.str
+    """Next node. Required."""
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Values, any of which fits, exactly as it is written: 1 to 100, all different in all branches of the node, each at
+        most 256 characters without control characters. An empty one fits a variable that was not set. Required.
+        """
+
+    def __init__(
+        self,
+        *,
+        values: _abc.Iterable[_builtins.str] | None = ...,
+        next: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next", b"next", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConditionBranch: _TypeAlias = ConditionBranch  # noqa: Y015
+
+@_typing.final
+class RequestNode(_message.Message):
+    """Asks an HTTP service of the tenant, and branches by its answer. Takes none of the caller's time by itself.
+
+    The worker sends one POST (RFC 9110) with a JSON object as Content-Type application/json:
+
+        {"call_id": "…", "flow": "…", "node": "…", "number": "4001234567", "variables": {"caller": "13900001234", …}}
+
+    and the header Signalbox-Signature: t=<seconds since the epoch>,v1=<hex>, which has the HMAC-SHA-256 (RFC 2104) of
+    "<t>.<body>" under the SHA-256 (32 bytes) of the API key's secret: whoever has the secret can check it, and should
+    refuse times that are minutes off. Good is an answer with status 200 and a JSON object of at most 16 KiB. Everything
+    else, a redirection too, is a failure, as is an API key that has expired. Values of the answer are strings, numbers,
+    true and false as JSON writes them; a key that is not there, or has another value, is as an empty one.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    URL_FIELD_NUMBER: _builtins.int
+    API_KEY_FIELD_NUMBER: _builtins.int
+    TIMEOUT_FIELD_NUMBER: _builtins.int
+    SEND_FIELD_NUMBER: _builtins.int
+    RECEIVE_FIELD_NUMBER: _builtins.int
+    BRANCH_KEY_FIELD_NUMBER: _builtins.int
+    BRANCHES_FIELD_NUMBER: _builtins.int
+    OTHERWISE_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    url: _builtins.str
+    """http or https, a host and a path: at most 1,000 printable ASCII characters, without user and fragment; port 80, 443,
+    or one from 1024 on. Required.
+    """
+    api_key: _builtins.str
+    """API key of the tenant whose secret signs. Required."""
+    branch_key: _builtins.str
+    """Key of the answer by which it branches. Empty: it does not."""
+    otherwise: _builtins.str
+    """Next node if the answer is good and no branch fits. Required."""
+    failed: _builtins.str
+    """Next node if there is no good answer. Required."""
+    @_builtins.property
+    def timeout(self) -> _duration_pb2.Duration:
+        """Waits so long for the whole answer, 1 s to 10 s. Absent: 5 s."""
+
+    @_builtins.property
+    def send(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Variables that are sent, by names, at most 16, all different."""
+
+    @_builtins.property
+    def receive(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReceivedValue]:
+        """Keys of the answer that become variables, at most 16; keys and variables all different."""
+
+    @_builtins.property
+    def branches(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConditionBranch]:
+        """By the values of branch_key, as in a condition; the first that fits is taken."""
+
+    def __init__(
+        self,
+        *,
+        url: _builtins.str = ...,
+        api_key: _builtins.str = ...,
+        timeout: _duration_pb2.Duration | None = ...,
+        send: _abc.Iterable[_builtins.str] | None = ...,
+        receive: _abc.Iterable[Global___ReceivedValue] | None = ...,
+        branch_key: _builtins.str = ...,
+        branches: _abc.Iterable[Global___ConditionBranch] | None = ...,
+        otherwise: _builtins.str = ...,
+        failed: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["timeout", b"timeout"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key", "branch_key", b"branch_key", "branches", b"branches", "failed", b"failed", "otherwise", b"otherwise", "receive", b"receive", "send", b"send", "timeout", b"timeout", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequestNode: _TypeAlias = RequestNode  # noqa: Y015
+
+@_typing.final
+class ReceivedValue(_message.Message):
+    """A key of an answer that becomes a variable."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    VARIABLE_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """Key of the JSON object, 1 to 64 characters without control characters. Required."""
+    variable: _builtins.str
+    """Variable that gets its value. Required."""
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        variable: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "variable", b"variable"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReceivedValue: _TypeAlias = ReceivedValue  # noqa: Y015
+
+@_typing.final
+class MessageNode(_message.Message):
+    """Sends the caller, or a fixed number, a short message. Takes none of the caller's time. What cannot be sent is no reason
+    to end a call.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SENDER_FIELD_NUMBER: _builtins.int
+    TO_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    NEXT_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    sender: _builtins.str
+    """Who sends it, as the gateway knows its senders: 1 to 20 of A-Z a-z 0-9 and +. Required."""
+    to: _builtins.str
+    """Telephone number in national form, 3 to 20 digits. Empty: the caller."""
+    text: _builtins.str
+    """Template of the text, 1 to 500 characters; with its values it is cut to 500. Required."""
+    next: _builtins.str
+    """Next node when it was handed over for sending. Empty: the call ends."""
+    failed: _builtins.str
+    """Next node when it was not, e.g. for a caller without a number. Empty: as next."""
+    def __init__(
+        self,
+        *,
+        sender: _builtins.str = ...,
+        to: _builtins.str = ...,
+        text: _builtins.str = ...,
+        next: _builtins.str = ...,
+        failed: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed", b"failed", "next", b"next", "sender", b"sender", "text", b"text", "to", b"to"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MessageNode: _TypeAlias = MessageNode  # noqa: Y015
+
+@_typing.final
+class TransferNode(_message.Message):
+    """Connects the caller to one line or telephone number: what a dial's transfer_keys lead to.
+
+    Blind, the line that had the call is let go at once. Attended, it speaks with the other first, while the caller hears
+    ring_back, and hands over by hanging up or with complete_keys, or takes the caller back with return_keys. If nobody
+    takes an attended call, the line has the caller back. Where no line has the call a transfer is blind.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINE_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    PREFIXES_FIELD_NUMBER: _builtins.int
+    RING_TIME_FIELD_NUMBER: _builtins.int
+    ATTENDED_FIELD_NUMBER: _builtins.int
+    COMPLETE_KEYS_FIELD_NUMBER: _builtins.int
+    RETURN_KEYS_FIELD_NUMBER: _builtins.int
+    RING_BACK_FIELD_NUMBER: _builtins.int
+    RECORDING_FIELD_NUMBER: _builtins.int
+    BUSY_FIELD_NUMBER: _builtins.int
+    NO_ANSWER_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    line: _builtins.str
+    """Line id of the tenant. Exactly one of line and number."""
+    number: _builtins.str
+    """Template of a telephone number of this country in national form, at most 64 characters; it is reached through the
+    trunk group that carries it. What is no such number fails.
+    """
+    attended: _builtins.bool
+    """True: attended."""
+    complete_keys: _builtins.str
+    """Keys of the line with which it hands the caller over, 1 to 4 of 0-9 * # A-D. Empty: none, it hangs up. For attended
+    transfers alone.
+    """
+    return_keys: _builtins.str
+    """Keys of the line with which it takes the caller back; complete_keys don't begin so, nor the other way. Empty: none. For
+    attended transfers alone.
+    """
+    ring_back: _builtins.str
+    """Prompt that the caller hears over and over meanwhile. Empty: a ringing tone."""
+    recording: Global___DialRecording.ValueType
+    """Whether the conversation is recorded."""
+    busy: _builtins.str
+    """Next node if it is busy or at its cap. Empty: the call ends, with 486 if it was not answered."""
+    no_answer: _builtins.str
+    """Next node if it rings in vain. Empty: the call ends, with 480."""
+    failed: _builtins.str
+    """Next node if it is not reached in another way, or there is no such number. Empty: the call ends, with 480."""
+    after: _builtins.str
+    """Next node after it has hung up, for a caller who stays. Empty: the call ends."""
+    @_builtins.property
+    def prefixes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Beginnings of national forms, 1 to 15 digits each, at most 16, all different: a number with another beginning fails.
+        Required for a number that names variables, so that nobody is connected to wherever a caller likes.
+        """
+
+    @_builtins.property
+    def ring_time(self) -> _duration_pb2.Duration:
+        """How long it may ring, 1 s to 180 s in whole milliseconds. Absent: 30 s."""
+
+    def __init__(
+        self,
+        *,
+        line: _builtins.str = ...,
+        number: _builtins.str = ...,
+        prefixes: _abc.Iterable[_builtins.str] | None = ...,
+        ring_time: _duration_pb2.Duration | None = ...,
+        attended: _builtins.bool = ...,
+        complete_keys: _builtins.str = ...,
+        return_keys: _builtins.str = ...,
+        ring_back: _builtins.str = ...,
+        recording: Global___DialRecording.ValueType = ...,
+        busy: _builtins.str = ...,
+        no_answer: _builtins.str = ...,
+        failed: _builtins.str = ...,
+        after: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ring_time", b"ring_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "attended", b"attended", "busy", b"busy", "complete_keys", b"complete_keys", "failed", b"failed", "line", b"line", "no_answer", b"no_answer", "number", b"number", "prefixes", b"prefixes", "recording", b"recording", "return_keys", b"return_keys", "ring_back", b"ring_back", "ring_time", b"ring_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TransferNode: _TypeAlias = TransferNode  # noqa: Y015
+
+@_typing.final
+class PasswordNode(_message.Message):
+    """Asks the caller for a password: digits that routing compares, so that no worker knows them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROMPT_FIELD_NUMBER: _builtins.int
+    DIGITS_FIELD_NUMBER: _builtins.int
+    SEALED_FIELD_NUMBER: _builtins.int
+    TRIES_FIELD_NUMBER: _builtins.int
+    TIMEOUT_FIELD_NUMBER: _builtins.int
+    INTER_DIGIT_TIMEOUT_FIELD_NUMBER: _builtins.int
+    TERMINATOR_FIELD_NUMBER: _builtins.int
+    WRONG_PROMPT_FIELD_NUMBER: _builtins.int
+    OK_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    prompt: _builtins.str
+    """Prompt id of the question. Required."""
+    digits: _builtins.str
+    """The password, 4 to 20 digits. Input only: it is replaced by its seal at once, and kept nowhere. Required, unless sealed
+    is given.
+    """
+    sealed: _builtins.str
+    """What is kept of the password: HMAC-SHA-256 under a key that only the services have. Made by the service; leave it as
+    it is, and the password stays. It is good for no other tenant. A worker is not told it.
+    """
+    tries: _builtins.int
+    """So often it may be tried, with silence as a wrong one, 1 to 9. 0: 3."""
+    terminator: _builtins.str
+    """Key that ends the digits: * # or A-D. Empty: #."""
+    wrong_prompt: _builtins.str
+    """Prompt that is played after a wrong password, before the caller is asked again. Empty: none."""
+    ok: _builtins.str
+    """Next node after the right password. Required."""
+    failed: _builtins.str
+    """Next node when the last try was wrong. Required."""
+    @_builtins.property
+    def timeout(self) -> _duration_pb2.Duration:
+        """Waits so long for the first digit, 1 s to 60 s. Absent: 5 s."""
+
+    @_builtins.property
+    def inter_digit_timeout(self) -> _duration_pb2.Duration:
+        """Waits so long for each further digit, 1 s to 30 s; then it was the last. Absent: 3 s."""
+
+    def __init__(
+        self,
+        *,
+        prompt: _builtins.str = ...,
+        digits: _builtins.str = ...,
+        sealed: _builtins.str = ...,
+        tries: _builtins.int = ...,
+        timeout: _duration_pb2.Duration | None = ...,
+        inter_digit_timeout: _duration_pb2.Duration | None = ...,
+        terminator: _builtins.str = ...,
+        wrong_prompt: _builtins.str = ...,
+        ok: _builtins.str = ...,
+        failed: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["inter_digit_timeout", b"inter_digit_timeout", "timeout", b"timeout"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digits", b"digits", "failed", b"failed", "inter_digit_timeout", b"inter_digit_timeout", "ok", b"ok", "prompt", b"prompt", "sealed", b"sealed", "terminator", b"terminator", "timeout", b"timeout", "tries", b"tries", "wrong_prompt", b"wrong_prompt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PasswordNode: _TypeAlias = PasswordNode  # noqa: Y015
+
+@_typing.final
+class QueueNode(_message.Message):
+    """Lets callers wait for a line of a dial, in the order in which they came, priority callers first.
+
+    The first in the queue goes on to the dial as soon as one of its lines is below its cap. A dial may lead back here when
+    it was busy or rang in vain: the caller has the same place again, and waits on. A caller who is not asked for any more
+    (the worker is gone) is out of the queue within 15 seconds. While counts are away nobody knows places: whoever asks goes
+    on, and no queue is full.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIAL_FIELD_NUMBER: _builtins.int
+    MUSIC_FIELD_NUMBER: _builtins.int
+    ANNOUNCE_EVERY_FIELD_NUMBER: _builtins.int
+    POSITION_BEFORE_FIELD_NUMBER: _builtins.int
+    POSITION_AFTER_FIELD_NUMBER: _builtins.int
+    MAX_WAIT_FIELD_NUMBER: _builtins.int
+    MAX_LENGTH_FIELD_NUMBER: _builtins.int
+    FULL_FIELD_NUMBER: _builtins.int
+    TIMED_OUT_FIELD_NUMBER: _builtins.int
+    LEAVE_KEYS_FIELD_NUMBER: _builtins.int
+    LEFT_FIELD_NUMBER: _builtins.int
+    dial: _builtins.str
+    """Node that rings, of kind dial. Required."""
+    music: _builtins.str
+    """Prompt that waiting callers hear over and over. Required."""
+    position_before: _builtins.str
+    """Prompt before the place. Empty: none."""
+    position_after: _builtins.str
+    """Prompt after the place. Empty: none."""
+    max_length: _builtins.int
+    """Most callers that wait, 1 to 1,000. 0: 100."""
+    full: _builtins.str
+    """Next node when so many wait already. Required."""
+    timed_out: _builtins.str
+    """Next node after the longest wait. Required."""
+    leave_keys: _builtins.str
+    """Keys with which a caller leaves, 1 to 4 of 0-9 * # A-D. Empty: none."""
+    left: _builtins.str
+    """Next node then. Required with leave_keys, and for them alone."""
+    @_builtins.property
+    def announce_every(self) -> _duration_pb2.Duration:
+        """So often they are told their place, 10 s to 300 s in whole milliseconds. Absent: never."""
+
+    @_builtins.property
+    def max_wait(self) -> _duration_pb2.Duration:
+        """Longest wait, 10 s to 3,600 s, from coming here first until a line takes the call. Absent: 300 s."""
+
+    def __init__(
+        self,
+        *,
+        dial: _builtins.str = ...,
+        music: _builtins.str = ...,
+        announce_every: _duration_pb2.Duration | None = ...,
+        position_before: _builtins.str = ...,
+        position_after: _builtins.str = ...,
+        max_wait: _duration_pb2.Duration | None = ...,
+        max_length: _builtins.int = ...,
+        full: _builtins.str = ...,
+        timed_out: _builtins.str = ...,
+        leave_keys: _builtins.str = ...,
+        left: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["announce_every", b"announce_every", "max_wait", b"max_wait"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["announce_every", b"announce_every", "dial", b"dial", "full", b"full", "leave_keys", b"leave_keys", "left", b"left", "max_length", b"max_length", "max_wait", b"max_wait", "music", b"music", "position_after", b"position_after", "position_before", b"position_before", "timed_out", b"timed_out"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QueueNode: _TypeAlias = QueueNode  # noqa: Y015
 
 @_typing.final
 class FlowNode(_message.Message):
@@ -606,6 +1283,13 @@ class FlowNode(_message.Message):
     MENU_FIELD_NUMBER: _builtins.int
     VOICEMAIL_FIELD_NUMBER: _builtins.int
     SURVEY_FIELD_NUMBER: _builtins.int
+    SET_VARIABLE_FIELD_NUMBER: _builtins.int
+    CONDITION_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    TRANSFER_FIELD_NUMBER: _builtins.int
+    PASSWORD_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Identifier, as Tenant.id. Required, unique in the flow."""
     @_builtins.property
@@ -626,6 +1310,20 @@ class FlowNode(_message.Message):
     def voicemail(self) -> Global___VoicemailNode: ...
     @_builtins.property
     def survey(self) -> Global___SurveyNode: ...
+    @_builtins.property
+    def set_variable(self) -> Global___SetVariableNode: ...
+    @_builtins.property
+    def condition(self) -> Global___ConditionNode: ...
+    @_builtins.property
+    def request(self) -> Global___RequestNode: ...
+    @_builtins.property
+    def message(self) -> Global___MessageNode: ...
+    @_builtins.property
+    def transfer(self) -> Global___TransferNode: ...
+    @_builtins.property
+    def password(self) -> Global___PasswordNode: ...
+    @_builtins.property
+    def queue(self) -> Global___QueueNode: ...
     def __init__(
         self,
         *,
@@ -639,12 +1337,19 @@ class FlowNode(_message.Message):
         menu: Global___MenuNode | None = ...,
         voicemail: Global___VoicemailNode | None = ...,
         survey: Global___SurveyNode | None = ...,
+        set_variable: Global___SetVariableNode | None = ...,
+        condition: Global___ConditionNode | None = ...,
+        request: Global___RequestNode | None = ...,
+        message: Global___MessageNode | None = ...,
+        transfer: Global___TransferNode | None = ...,
+        password: Global___PasswordNode | None = ...,
+        queue: Global___QueueNode | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["announce", b"announce", "caller_list", b"caller_list", "dial", b"dial", "hang_up", b"hang_up", "menu", b"menu", "node", b"node", "region", b"region", "schedule", b"schedule", "survey", b"survey", "voicemail", b"voicemail"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["announce", b"announce", "caller_list", b"caller_list", "condition", b"condition", "dial", b"dial", "hang_up", b"hang_up", "menu", b"menu", "message", b"message", "node", b"node", "password", b"password", "queue", b"queue", "region", b"region", "request", b"request", "schedule", b"schedule", "set_variable", b"set_variable", "survey", b"survey", "transfer", b"transfer", "voicemail", b"voicemail"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["announce", b"announce", "caller_list", b"caller_list", "dial", b"dial", "hang_up", b"hang_up", "id", b"id", "menu", b"menu", "node", b"node", "region", b"region", "schedule", b"schedule", "survey", b"survey", "voicemail", b"voicemail"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["announce", b"announce", "caller_list", b"caller_list", "condition", b"condition", "dial", b"dial", "hang_up", b"hang_up", "id", b"id", "menu", b"menu", "message", b"message", "node", b"node", "password", b"password", "queue", b"queue", "region", b"region", "request", b"request", "schedule", b"schedule", "set_variable", b"set_variable", "survey", b"survey", "transfer", b"transfer", "voicemail", b"voicemail"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_node: _TypeAlias = _typing.Literal["schedule", "region", "caller_list", "dial", "hang_up", "announce", "menu", "voicemail", "survey"]  # noqa: Y015
+    _WhichOneofReturnType_node: _TypeAlias = _typing.Literal["schedule", "region", "caller_list", "dial", "hang_up", "announce", "menu", "voicemail", "survey", "set_variable", "condition", "request", "message", "transfer", "password", "queue"]  # noqa: Y015
     _WhichOneofArgType_node: _TypeAlias = _typing.Literal["node", b"node"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_node) -> _WhichOneofReturnType_node | None: ...
 
@@ -653,8 +1358,8 @@ Global___FlowNode: _TypeAlias = FlowNode  # noqa: Y015
 @_typing.final
 class FlowGraph(_message.Message):
     """A flow's nodes. As a draft it may be unfinished: only what is malformed is refused. To be activated it must be complete:
-    every node can be reached from the entry, from every node a path ends the call, what it refers to exists, and in every
-    circle something is played, or a line takes the call. (Of a dial that no line answers nothing is heard: its busy,
+    every node can be reached from the entry, from every node a path ends the call, what it refers to exists, variables that
+    it names are known or set by one of its nodes, and in every circle something is played, or a line takes the call. (Of a dial that no line answers nothing is heard: its busy,
     no_answer and failed make a circle as nodes without voice do.)
     """
 
@@ -752,7 +1457,7 @@ class Flow(_message.Message):
 
     @_builtins.property
     def revisions(self) -> _containers.RepeatedCompositeFieldContainer[Global___FlowRevision]:
-        """By number; the newest 20 and those that are in force or will be. Output only."""
+        """By number; the newest 20, those superseded in the last 25 hours, and those in force or to come. Output only."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...

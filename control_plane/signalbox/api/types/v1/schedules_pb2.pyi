@@ -415,8 +415,8 @@ class Schedule(_message.Message):
 
     @_builtins.property
     def revisions(self) -> _containers.RepeatedCompositeFieldContainer[Global___ScheduleRevision]:
-        """By number, which is by time, too: the newest 20 (fewer above 512 KiB), and those that are in force or will be. Output
-        only.
+        """By number, which is by time, too: the newest 20 and those superseded in the last 25 hours (fewer above 512 KiB),
+        and those in force or to come. Output only.
         """
 
     @_builtins.property

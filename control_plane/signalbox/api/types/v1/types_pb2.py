@@ -24,51 +24,60 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from signalbox.api.types.v1 import prompts_pb2 as signalbox_dot_api_dot_types_dot_v1_dot_prompts__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"signalbox/api/types/v1/types.proto\x12\x16signalbox.api.types.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa2\x01\n\x06Limits\x12\x1d\n\x10\x63oncurrent_calls\x18\x01 \x01(\rH\x00\x88\x01\x01\x12\x1d\n\x10\x63\x61lls_per_second\x18\x02 \x01(\rH\x01\x88\x01\x01\x12\x1c\n\x0f\x63\x61lls_per_month\x18\x03 \x01(\rH\x02\x88\x01\x01\x42\x13\n\x11_concurrent_callsB\x13\n\x11_calls_per_secondB\x12\n\x10_calls_per_month\"\xdd\x01\n\x06Tenant\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x11\n\ttime_zone\x18\x03 \x01(\t\x12.\n\x06limits\x18\x04 \x01(\x0b\x32\x1e.signalbox.api.types.v1.Limits\x12\x0c\n\x04\x65tag\x18\x0f \x01(\t\x12/\n\x0b\x63reate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"b\n\x0bTrunkTarget\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\r\x12\x37\n\ttransport\x18\x03 \x01(\x0e\x32$.signalbox.api.types.v1.SipTransport\"\xe8\x02\n\x05Trunk\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x18\n\x10source_addresses\x18\x03 \x03(\t\x12\x10\n\x08\x64isabled\x18\x04 \x01(\x08\x12\x34\n\x07targets\x18\x05 \x03(\x0b\x32#.signalbox.api.types.v1.TrunkTarget\x12;\n\rcalled_format\x18\x06 \x01(\x0e\x32$.signalbox.api.types.v1.NumberFormat\x12.\n\x06limits\x18\x08 \x01(\x0b\x32\x1e.signalbox.api.types.v1.Limits\x12\x0c\n\x04\x65tag\x18\x0f \x01(\t\x12/\n\x0b\x63reate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"C\n\x10TrunkGroupMember\x12\r\n\x05trunk\x18\x01 \x01(\t\x12\x10\n\x08priority\x18\x02 \x01(\r\x12\x0e\n\x06weight\x18\x03 \x01(\r\"\xeb\x01\n\nTrunkGroup\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x10\n\x08prefixes\x18\x03 \x03(\t\x12\x39\n\x07members\x18\x04 \x03(\x0b\x32(.signalbox.api.types.v1.TrunkGroupMember\x12\x0c\n\x04\x65tag\x18\x0f \x01(\t\x12/\n\x0b\x63reate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xe6\x02\n\x04Line\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x0c\n\x04user\x18\x04 \x01(\t\x12\x0c\n\x04host\x18\x05 \x01(\t\x12\x0c\n\x04port\x18\x06 \x01(\r\x12\x37\n\ttransport\x18\x07 \x01(\x0e\x32$.signalbox.api.types.v1.SipTransport\x12?\n\x0fidentity_policy\x18\x08 \x01(\x0e\x32&.signalbox.api.types.v1.IdentityPolicy\x12\x18\n\x10\x63oncurrent_calls\x18\t \x01(\r\x12\x0c\n\x04\x65tag\x18\x0f \x01(\t\x12/\n\x0b\x63reate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"H\n\tDialStage\x12\r\n\x05lines\x18\x01 \x03(\t\x12,\n\tring_time\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"e\n\tScreening\x12\x12\n\nblacklists\x18\x01 \x03(\t\x12\x12\n\nwhitelists\x18\x02 \x03(\t\x12\x16\n\x0ewhitelist_only\x18\x03 \x01(\x08\x12\x18\n\x10refuse_anonymous\x18\x04 \x01(\x08\"\xf4\x03\n\x06Number\x12\x0e\n\x06number\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\x32\n\x05state\x18\x03 \x01(\x0e\x32#.signalbox.api.types.v1.NumberState\x12\x31\n\x06stages\x18\x04 \x03(\x0b\x32!.signalbox.api.types.v1.DialStage\x12\x30\n\x05media\x18\x05 \x01(\x0e\x32!.signalbox.api.types.v1.MediaMode\x12\x0c\n\x04\x66low\x18\x06 \x01(\t\x12\x34\n\tscreening\x18\x07 \x01(\x0b\x32!.signalbox.api.types.v1.Screening\x12.\n\x06limits\x18\x08 \x01(\x0b\x32\x1e.signalbox.api.types.v1.Limits\x12\x17\n\x0fover_limit_flow\x18\t \x01(\t\x12\x34\n\x11max_call_duration\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04\x65tag\x18\x0f \x01(\t\x12/\n\x0b\x63reate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9c\x02\n\x06\x41piKey\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12*\n\x04role\x18\x04 \x01(\x0e\x32\x1c.signalbox.api.types.v1.Role\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bsecret_hash\x18\x06 \x01(\x0c\x12\x0c\n\x04\x65tag\x18\x0f \x01(\t\x12/\n\x0b\x63reate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xca\x01\n\x06Prompt\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x10\n\x08language\x18\x04 \x01(\t\x12\x0c\n\x04text\x18\x05 \x01(\t\x12\x0c\n\x04\x65tag\x18\x0f \x01(\t\x12/\n\x0b\x63reate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*[\n\x0cSipTransport\x12\x1d\n\x19SIP_TRANSPORT_UNSPECIFIED\x10\x00\x12\x15\n\x11SIP_TRANSPORT_UDP\x10\x01\x12\x15\n\x11SIP_TRANSPORT_TCP\x10\x02*g\n\x0eIdentityPolicy\x12\x1f\n\x1bIDENTITY_POLICY_UNSPECIFIED\x10\x00\x12\x18\n\x14IDENTITY_POLICY_PASS\x10\x01\x12\x1a\n\x16IDENTITY_POLICY_REMOVE\x10\x02*\x82\x01\n\x0cNumberFormat\x12\x1d\n\x19NUMBER_FORMAT_UNSPECIFIED\x10\x00\x12\x1a\n\x16NUMBER_FORMAT_NATIONAL\x10\x01\x12\x16\n\x12NUMBER_FORMAT_E164\x10\x02\x12\x1f\n\x1bNUMBER_FORMAT_INTERNATIONAL\x10\x03*`\n\x0bNumberState\x12\x1c\n\x18NUMBER_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13NUMBER_STATE_ACTIVE\x10\x01\x12\x1a\n\x16NUMBER_STATE_SUSPENDED\x10\x02*U\n\tMediaMode\x12\x1a\n\x16MEDIA_MODE_UNSPECIFIED\x10\x00\x12\x15\n\x11MEDIA_MODE_ANCHOR\x10\x01\x12\x15\n\x11MEDIA_MODE_BYPASS\x10\x02*f\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x11\n\rROLE_OPERATOR\x10\x01\x12\x1d\n\x19ROLE_TENANT_ADMINISTRATOR\x10\x02\x12\x16\n\x12ROLE_TENANT_READER\x10\x03*\x8c\x03\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x11\n\rINVALID_FIELD\x10\x01\x12\x16\n\x12RESOURCE_NOT_FOUND\x10\x02\x12\x13\n\x0fRESOURCE_EXISTS\x10\x03\x12\x11\n\rETAG_MISMATCH\x10\x04\x12\x13\n\x0fRESOURCE_IN_USE\x10\x05\x12\x15\n\x11STORE_UNAVAILABLE\x10\x06\x12\x0e\n\nSTORE_FULL\x10\x07\x12\x0c\n\x08\x44RAINING\x10\x08\x12\x14\n\x10RULES_NOT_LOADED\x10\t\x12\x17\n\x13\x43REDENTIALS_REFUSED\x10\n\x12\x0c\n\x08INTERNAL\x10\x0b\x12\x14\n\x10WRITE_CONTENTION\x10\x0c\x12\x16\n\x12PERMISSION_REFUSED\x10\r\x12\x15\n\x11REQUEST_ID_REUSED\x10\x0e\x12\x13\n\x0fRESYNC_REQUIRED\x10\x0f\x12\x12\n\x0e\x43URSOR_INVALID\x10\x10\x12\x17\n\x13ROUTING_UNAVAILABLE\x10\x11\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"signalbox/api/types/v1/types.proto\x12\x16signalbox.api.types.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$signalbox/api/types/v1/prompts.proto\"\xa2\x01\n\x06Limits\x12\x1d\n\x10\x63oncurrent_calls\x18\x01 \x01(\rH\x00\x88\x01\x01\x12\x1d\n\x10\x63\x61lls_per_second\x18\x02 \x01(\rH\x01\x88\x01\x01\x12\x1c\n\x0f\x63\x61lls_per_month\x18\x03 \x01(\rH\x02\x88\x01\x01\x42\x13\n\x11_concurrent_callsB\x13\n\x11_calls_per_secondB\x12\n\x10_calls_per_month\"\xb4\x01\n\x0fRecordingPolicy\x12\x37\n\x06\x66ormat\x18\x01 \x01(\x0e\x32\'.signalbox.api.types.v1.RecordingFormat\x12,\n\tretention\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12:\n\x0cunrecordable\x18\x03 \x01(\x0e\x32$.signalbox.api.types.v1.Unrecordable\"\x99\x02\n\x06Tenant\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x11\n\ttime_zone\x18\x03 \x01(\t\x12.\n\x06limits\x18\x04 \x01(\x0b\x32\x1e.signalbox.api.types.v1.Limits\x12:\n\trecording\x18\x05 \x01(\x0b\x32\'.signalbox.api.types.v1.RecordingPolicy\x12\x0c\n\x04\x65tag\x18\x0f \x01(\t\x12/\n\x0b\x63reate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"b\n\x0bTrunkTarget\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0c\n\x04port\x18\x02 \x01(\r\x12\x37\n\ttransport\x18\x03 \x01(\x0e\x32$.signalbox.api.types.v1.SipTransport\"q\n\x0bHealthCheck\x12\x10\n\x08\x64isabled\x18\x01 \x01(\x08\x12+\n\x08interval\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x10\n\x08\x66\x61ilures\x18\x03 \x01(\r\x12\x11\n\tsuccesses\x18\x04 \x01(\r\"\xa3\x03\n\x05Trunk\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x18\n\x10source_addresses\x18\x03 \x03(\t\x12\x10\n\x08\x64isabled\x18\x04 \x01(\x08\x12\x34\n\x07targets\x18\x05 \x03(\x0b\x32#.signalbox.api.types.v1.TrunkTarget\x12;\n\rcalled_format\x18\x06 \x01(\x0e\x32$.signalbox.api.types.v1.NumberFormat\x12.\n\x06limits\x18\x08 \x01(\x0b\x32\x1e.signalbox.api.types.v1.Limits\x12\x39\n\x0chealth_check\x18\t \x01(\x0b\x32#.signalbox.api.types.v1.HealthCheck\x12\x0c\n\x04\x65tag\x18\x0f \x01(\t\x12/\n\x0b\x63reate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"C\n\x10TrunkGroupMember\x12\r\n\x05trunk\x18\x01 \x01(\t\x12\x10\n\x08priority\x18\x02 \x01(\r\x12\x0e\n\x06weight\x18\x03 \x01(\r\"\xeb\x01\n\nTrunkGroup\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x10\n\x08prefixes\x18\x03 \x03(\t\x12\x39\n\x07members\x18\x04 \x03(\x0b\x32(.signalbox.api.types.v1.TrunkGroupMember\x12\x0c\n\x04\x65tag\x18\x0f \x01(\t\x12/\n\x0b\x63reate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xfc\x02\n\x04Line\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x0c\n\x04user\x18\x04 \x01(\t\x12\x0c\n\x04host\x18\x05 \x01(\t\x12\x0c\n\x04port\x18\x06 \x01(\r\x12\x37\n\ttransport\x18\x07 \x01(\x0e\x32$.signalbox.api.types.v1.SipTransport\x12?\n\x0fidentity_policy\x18\x08 \x01(\x0e\x32&.signalbox.api.types.v1.IdentityPolicy\x12\x18\n\x10\x63oncurrent_calls\x18\t \x01(\r\x12\x14\n\x0c\x61gent_number\x18\n \x01(\t\x12\x0c\n\x04\x65tag\x18\x0f \x01(\t\x12/\n\x0b\x63reate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"H\n\tDialStage\x12\r\n\x05lines\x18\x01 \x03(\t\x12,\n\tring_time\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"e\n\tScreening\x12\x12\n\nblacklists\x18\x01 \x03(\t\x12\x12\n\nwhitelists\x18\x02 \x03(\t\x12\x16\n\x0ewhitelist_only\x18\x03 \x01(\x08\x12\x18\n\x10refuse_anonymous\x18\x04 \x01(\x08\"\xf4\x03\n\x06Number\x12\x0e\n\x06number\x18\x01 \x01(\t\x12\x0e\n\x06tenant\x18\x02 \x01(\t\x12\x32\n\x05state\x18\x03 \x01(\x0e\x32#.signalbox.api.types.v1.NumberState\x12\x31\n\x06stages\x18\x04 \x03(\x0b\x32!.signalbox.api.types.v1.DialStage\x12\x30\n\x05media\x18\x05 \x01(\x0e\x32!.signalbox.api.types.v1.MediaMode\x12\x0c\n\x04\x66low\x18\x06 \x01(\t\x12\x34\n\tscreening\x18\x07 \x01(\x0b\x32!.signalbox.api.types.v1.Screening\x12.\n\x06limits\x18\x08 \x01(\x0b\x32\x1e.signalbox.api.types.v1.Limits\x12\x17\n\x0fover_limit_flow\x18\t \x01(\t\x12\x34\n\x11max_call_duration\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04\x65tag\x18\x0f \x01(\t\x12/\n\x0b\x63reate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9c\x02\n\x06\x41piKey\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12*\n\x04role\x18\x04 \x01(\x0e\x32\x1c.signalbox.api.types.v1.Role\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bsecret_hash\x18\x06 \x01(\x0c\x12\x0c\n\x04\x65tag\x18\x0f \x01(\t\x12/\n\x0b\x63reate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xfe\x01\n\x06Prompt\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x10\n\x08language\x18\x04 \x01(\t\x12\x0c\n\x04text\x18\x05 \x01(\t\x12\x32\n\x05\x61udio\x18\x06 \x01(\x0b\x32#.signalbox.api.types.v1.PromptAudio\x12\x0c\n\x04\x65tag\x18\x0f \x01(\t\x12/\n\x0b\x63reate_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*l\n\x0fRecordingFormat\x12 \n\x1cRECORDING_FORMAT_UNSPECIFIED\x10\x00\x12\x1d\n\x19RECORDING_FORMAT_OGG_OPUS\x10\x01\x12\x18\n\x14RECORDING_FORMAT_WAV\x10\x02*m\n\x0cUnrecordable\x12\x1c\n\x18UNRECORDABLE_UNSPECIFIED\x10\x00\x12\x1d\n\x19UNRECORDABLE_CALL_GOES_ON\x10\x01\x12 \n\x1cUNRECORDABLE_CALL_IS_REFUSED\x10\x02*[\n\x0cSipTransport\x12\x1d\n\x19SIP_TRANSPORT_UNSPECIFIED\x10\x00\x12\x15\n\x11SIP_TRANSPORT_UDP\x10\x01\x12\x15\n\x11SIP_TRANSPORT_TCP\x10\x02*g\n\x0eIdentityPolicy\x12\x1f\n\x1bIDENTITY_POLICY_UNSPECIFIED\x10\x00\x12\x18\n\x14IDENTITY_POLICY_PASS\x10\x01\x12\x1a\n\x16IDENTITY_POLICY_REMOVE\x10\x02*\x82\x01\n\x0cNumberFormat\x12\x1d\n\x19NUMBER_FORMAT_UNSPECIFIED\x10\x00\x12\x1a\n\x16NUMBER_FORMAT_NATIONAL\x10\x01\x12\x16\n\x12NUMBER_FORMAT_E164\x10\x02\x12\x1f\n\x1bNUMBER_FORMAT_INTERNATIONAL\x10\x03*`\n\x0bNumberState\x12\x1c\n\x18NUMBER_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13NUMBER_STATE_ACTIVE\x10\x01\x12\x1a\n\x16NUMBER_STATE_SUSPENDED\x10\x02*l\n\tMediaMode\x12\x1a\n\x16MEDIA_MODE_UNSPECIFIED\x10\x00\x12\x15\n\x11MEDIA_MODE_ANCHOR\x10\x01\x12\x15\n\x11MEDIA_MODE_BYPASS\x10\x02\x12\x15\n\x11MEDIA_MODE_RECORD\x10\x03*f\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x11\n\rROLE_OPERATOR\x10\x01\x12\x1d\n\x19ROLE_TENANT_ADMINISTRATOR\x10\x02\x12\x16\n\x12ROLE_TENANT_READER\x10\x03*\xa2\x05\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x11\n\rINVALID_FIELD\x10\x01\x12\x16\n\x12RESOURCE_NOT_FOUND\x10\x02\x12\x13\n\x0fRESOURCE_EXISTS\x10\x03\x12\x11\n\rETAG_MISMATCH\x10\x04\x12\x13\n\x0fRESOURCE_IN_USE\x10\x05\x12\x15\n\x11STORE_UNAVAILABLE\x10\x06\x12\x0e\n\nSTORE_FULL\x10\x07\x12\x0c\n\x08\x44RAINING\x10\x08\x12\x14\n\x10RULES_NOT_LOADED\x10\t\x12\x17\n\x13\x43REDENTIALS_REFUSED\x10\n\x12\x0c\n\x08INTERNAL\x10\x0b\x12\x14\n\x10WRITE_CONTENTION\x10\x0c\x12\x16\n\x12PERMISSION_REFUSED\x10\r\x12\x15\n\x11REQUEST_ID_REUSED\x10\x0e\x12\x13\n\x0fRESYNC_REQUIRED\x10\x0f\x12\x12\n\x0e\x43URSOR_INVALID\x10\x10\x12\x17\n\x13ROUTING_UNAVAILABLE\x10\x11\x12\x16\n\x12TRANSITION_REFUSED\x10\x12\x12\x0e\n\nAUDIT_FULL\x10\x13\x12\x15\n\x11\x41UDIT_UNAVAILABLE\x10\x14\x12\x17\n\x13OBJECTS_UNAVAILABLE\x10\x15\x12\x10\n\x0c\x43ONTENT_LOST\x10\x16\x12\x11\n\rVALUE_DAMAGED\x10\x17\x12\x18\n\x14\x44\x41TABASE_UNAVAILABLE\x10\x18\x12\x0e\n\nCLAIM_LOST\x10\x19\x12\x10\n\x0cNOT_RECORDED\x10\x1a\x12\x0e\n\nNOT_STORED\x10\x1b\x12\x0b\n\x07ON_HOLD\x10\x1c\x12\x1a\n\x16MEDIA_NODE_UNAVAILABLE\x10\x1d\x12\x0e\n\nNOT_SPOKEN\x10\x1e\x12\x12\n\x0e\x43\x41\x43HE_UNUSABLE\x10\x1f\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'signalbox.api.types.v1.types_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SIPTRANSPORT']._serialized_start=2819
-  _globals['_SIPTRANSPORT']._serialized_end=2910
-  _globals['_IDENTITYPOLICY']._serialized_start=2912
-  _globals['_IDENTITYPOLICY']._serialized_end=3015
-  _globals['_NUMBERFORMAT']._serialized_start=3018
-  _globals['_NUMBERFORMAT']._serialized_end=3148
-  _globals['_NUMBERSTATE']._serialized_start=3150
-  _globals['_NUMBERSTATE']._serialized_end=3246
-  _globals['_MEDIAMODE']._serialized_start=3248
-  _globals['_MEDIAMODE']._serialized_end=3333
-  _globals['_ROLE']._serialized_start=3335
-  _globals['_ROLE']._serialized_end=3437
-  _globals['_ERRORREASON']._serialized_start=3440
-  _globals['_ERRORREASON']._serialized_end=3836
-  _globals['_LIMITS']._serialized_start=128
-  _globals['_LIMITS']._serialized_end=290
-  _globals['_TENANT']._serialized_start=293
-  _globals['_TENANT']._serialized_end=514
-  _globals['_TRUNKTARGET']._serialized_start=516
-  _globals['_TRUNKTARGET']._serialized_end=614
-  _globals['_TRUNK']._serialized_start=617
-  _globals['_TRUNK']._serialized_end=977
-  _globals['_TRUNKGROUPMEMBER']._serialized_start=979
-  _globals['_TRUNKGROUPMEMBER']._serialized_end=1046
-  _globals['_TRUNKGROUP']._serialized_start=1049
-  _globals['_TRUNKGROUP']._serialized_end=1284
-  _globals['_LINE']._serialized_start=1287
-  _globals['_LINE']._serialized_end=1645
-  _globals['_DIALSTAGE']._serialized_start=1647
-  _globals['_DIALSTAGE']._serialized_end=1719
-  _globals['_SCREENING']._serialized_start=1721
-  _globals['_SCREENING']._serialized_end=1822
-  _globals['_NUMBER']._serialized_start=1825
-  _globals['_NUMBER']._serialized_end=2325
-  _globals['_APIKEY']._serialized_start=2328
-  _globals['_APIKEY']._serialized_end=2612
-  _globals['_PROMPT']._serialized_start=2615
-  _globals['_PROMPT']._serialized_end=2817
+  _globals['_RECORDINGFORMAT']._serialized_start=3348
+  _globals['_RECORDINGFORMAT']._serialized_end=3456
+  _globals['_UNRECORDABLE']._serialized_start=3458
+  _globals['_UNRECORDABLE']._serialized_end=3567
+  _globals['_SIPTRANSPORT']._serialized_start=3569
+  _globals['_SIPTRANSPORT']._serialized_end=3660
+  _globals['_IDENTITYPOLICY']._serialized_start=3662
+  _globals['_IDENTITYPOLICY']._serialized_end=3765
+  _globals['_NUMBERFORMAT']._serialized_start=3768
+  _globals['_NUMBERFORMAT']._serialized_end=3898
+  _globals['_NUMBERSTATE']._serialized_start=3900
+  _globals['_NUMBERSTATE']._serialized_end=3996
+  _globals['_MEDIAMODE']._serialized_start=3998
+  _globals['_MEDIAMODE']._serialized_end=4106
+  _globals['_ROLE']._serialized_start=4108
+  _globals['_ROLE']._serialized_end=4210
+  _globals['_ERRORREASON']._serialized_start=4213
+  _globals['_ERRORREASON']._serialized_end=4887
+  _globals['_LIMITS']._serialized_start=166
+  _globals['_LIMITS']._serialized_end=328
+  _globals['_RECORDINGPOLICY']._serialized_start=331
+  _globals['_RECORDINGPOLICY']._serialized_end=511
+  _globals['_TENANT']._serialized_start=514
+  _globals['_TENANT']._serialized_end=795
+  _globals['_TRUNKTARGET']._serialized_start=797
+  _globals['_TRUNKTARGET']._serialized_end=895
+  _globals['_HEALTHCHECK']._serialized_start=897
+  _globals['_HEALTHCHECK']._serialized_end=1010
+  _globals['_TRUNK']._serialized_start=1013
+  _globals['_TRUNK']._serialized_end=1432
+  _globals['_TRUNKGROUPMEMBER']._serialized_start=1434
+  _globals['_TRUNKGROUPMEMBER']._serialized_end=1501
+  _globals['_TRUNKGROUP']._serialized_start=1504
+  _globals['_TRUNKGROUP']._serialized_end=1739
+  _globals['_LINE']._serialized_start=1742
+  _globals['_LINE']._serialized_end=2122
+  _globals['_DIALSTAGE']._serialized_start=2124
+  _globals['_DIALSTAGE']._serialized_end=2196
+  _globals['_SCREENING']._serialized_start=2198
+  _globals['_SCREENING']._serialized_end=2299
+  _globals['_NUMBER']._serialized_start=2302
+  _globals['_NUMBER']._serialized_end=2802
+  _globals['_APIKEY']._serialized_start=2805
+  _globals['_APIKEY']._serialized_end=3089
+  _globals['_PROMPT']._serialized_start=3092
+  _globals['_PROMPT']._serialized_end=3346
 # @@protoc_insertion_point(module_scope)

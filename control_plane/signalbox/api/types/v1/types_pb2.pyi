@@ -12,6 +12,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from signalbox.api.types.v1 import prompts_pb2 as _prompts_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -22,6 +23,54 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _RecordingFormat:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RecordingFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RecordingFormat.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RECORDING_FORMAT_UNSPECIFIED: _RecordingFormat.ValueType  # 0
+    """Not given: Ogg-Opus."""
+    RECORDING_FORMAT_OGG_OPUS: _RecordingFormat.ValueType  # 1
+    """Opus in Ogg (RFC 6716, RFC 7845), about 13 MB an hour."""
+    RECORDING_FORMAT_WAV: _RecordingFormat.ValueType  # 2
+    """WAV with 16-bit samples: what G.711 carried, bit by bit; 115 MB an hour, 230 with G.722."""
+
+class RecordingFormat(_RecordingFormat, metaclass=_RecordingFormatEnumTypeWrapper):
+    """How a recording is stored. The caller is its left channel, the line its right one."""
+
+RECORDING_FORMAT_UNSPECIFIED: RecordingFormat.ValueType  # 0
+"""Not given: Ogg-Opus."""
+RECORDING_FORMAT_OGG_OPUS: RecordingFormat.ValueType  # 1
+"""Opus in Ogg (RFC 6716, RFC 7845), about 13 MB an hour."""
+RECORDING_FORMAT_WAV: RecordingFormat.ValueType  # 2
+"""WAV with 16-bit samples: what G.711 carried, bit by bit; 115 MB an hour, 230 with G.722."""
+Global___RecordingFormat: _TypeAlias = RecordingFormat  # noqa: Y015
+
+class _Unrecordable:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _UnrecordableEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Unrecordable.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    UNRECORDABLE_UNSPECIFIED: _Unrecordable.ValueType  # 0
+    """Not given: the call goes on."""
+    UNRECORDABLE_CALL_GOES_ON: _Unrecordable.ValueType  # 1
+    """The call goes on without being recorded, and that is alarmed."""
+    UNRECORDABLE_CALL_IS_REFUSED: _Unrecordable.ValueType  # 2
+    """The call is refused with 503."""
+
+class Unrecordable(_Unrecordable, metaclass=_UnrecordableEnumTypeWrapper):
+    """What becomes of a call that is to be recorded while no media node can promise to."""
+
+UNRECORDABLE_UNSPECIFIED: Unrecordable.ValueType  # 0
+"""Not given: the call goes on."""
+UNRECORDABLE_CALL_GOES_ON: Unrecordable.ValueType  # 1
+"""The call goes on without being recorded, and that is alarmed."""
+UNRECORDABLE_CALL_IS_REFUSED: Unrecordable.ValueType  # 2
+"""The call is refused with 503."""
+Global___Unrecordable: _TypeAlias = Unrecordable  # noqa: Y015
 
 class _SipTransport:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -139,6 +188,8 @@ class _MediaModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MediaMode.V
     """RTP passes through an rtpengine."""
     MEDIA_MODE_BYPASS: _MediaMode.ValueType  # 2
     """RTP goes directly between the caller and the line."""
+    MEDIA_MODE_RECORD: _MediaMode.ValueType  # 3
+    """RTP passes through an rtpengine, which records the call from its answer on."""
 
 class MediaMode(_MediaMode, metaclass=_MediaModeEnumTypeWrapper):
     """What happens to the media of a call."""
@@ -149,6 +200,8 @@ MEDIA_MODE_ANCHOR: MediaMode.ValueType  # 1
 """RTP passes through an rtpengine."""
 MEDIA_MODE_BYPASS: MediaMode.ValueType  # 2
 """RTP goes directly between the caller and the line."""
+MEDIA_MODE_RECORD: MediaMode.ValueType  # 3
+"""RTP passes through an rtpengine, which records the call from its answer on."""
 Global___MediaMode: _TypeAlias = MediaMode  # noqa: Y015
 
 class _Role:
@@ -188,7 +241,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_UNSPECIFIED: _ErrorReason.ValueType  # 0
     """Never sent."""
     INVALID_FIELD: _ErrorReason.ValueType  # 1
-    """A field is missing, malformed or out of range. INVALID_ARGUMENT; metadata: field, reason."""
+    """A field is missing, malformed or out of range. INVALID_ARGUMENT; metadata: field, reason; more, if there are so many
+    further fields that they are not all told.
+    """
     RESOURCE_NOT_FOUND: _ErrorReason.ValueType  # 2
     """The named object does not exist. NOT_FOUND; metadata: resource, id."""
     RESOURCE_EXISTS: _ErrorReason.ValueType  # 3
@@ -221,6 +276,40 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """A cursor of a call flow is damaged, forged or too old. INVALID_ARGUMENT."""
     ROUTING_UNAVAILABLE: _ErrorReason.ValueType  # 17
     """No routing service answers. UNAVAILABLE; try again."""
+    TRANSITION_REFUSED: _ErrorReason.ValueType  # 18
+    """The state of a number, or a missing fact, does not allow a transition. FAILED_PRECONDITION; metadata: resource, id, state,
+    transition, reason.
+    """
+    AUDIT_FULL: _ErrorReason.ValueType  # 19
+    """The audit log cannot be written, and too many records wait for it: nothing is changed that is not recorded.
+    RESOURCE_EXHAUSTED.
+    """
+    AUDIT_UNAVAILABLE: _ErrorReason.ValueType  # 20
+    """This replica does not keep the audit log, and reaches none that does. UNAVAILABLE."""
+    OBJECTS_UNAVAILABLE: _ErrorReason.ValueType  # 21
+    """The object store, where the content of documents is, cannot be reached. UNAVAILABLE; try again."""
+    CONTENT_LOST: _ErrorReason.ValueType  # 22
+    """Content that should be in the object store is not there, or not as it was stored. DATA_LOSS; metadata: object."""
+    VALUE_DAMAGED: _ErrorReason.ValueType  # 23
+    """What is stored for the object, or where it would be, cannot be read: an operator must mend it. DATA_LOSS; metadata: key."""
+    DATABASE_UNAVAILABLE: _ErrorReason.ValueType  # 24
+    """The database, where recordings are listed, cannot be reached. UNAVAILABLE; try again."""
+    CLAIM_LOST: _ErrorReason.ValueType  # 25
+    """The claim of a capture has ended: another recorder may have it. FAILED_PRECONDITION."""
+    NOT_RECORDED: _ErrorReason.ValueType  # 26
+    """The call is not being recorded. FAILED_PRECONDITION; metadata: resource, id."""
+    NOT_STORED: _ErrorReason.ValueType  # 27
+    """The recording is not in the object store, or not yet. FAILED_PRECONDITION; metadata: resource, id, state."""
+    ON_HOLD: _ErrorReason.ValueType  # 28
+    """The recording is under legal hold. FAILED_PRECONDITION; metadata: resource, id."""
+    MEDIA_NODE_UNAVAILABLE: _ErrorReason.ValueType  # 29
+    """The media node that a call is at cannot be reached. UNAVAILABLE; metadata: media_node."""
+    NOT_SPOKEN: _ErrorReason.ValueType  # 30
+    """A prompt's text cannot be spoken: there is none, it has a file, or nothing here speaks its language. FAILED_PRECONDITION;
+    metadata: resource, id, reason.
+    """
+    CACHE_UNUSABLE: _ErrorReason.ValueType  # 31
+    """The media node's disk for audio is full, or cannot be written. RESOURCE_EXHAUSTED."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Enumerated reason in google.rpc.ErrorInfo.reason of every error (AIP-193); the domain is "signalbox". The
@@ -230,7 +319,9 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 """Never sent."""
 INVALID_FIELD: ErrorReason.ValueType  # 1
-"""A field is missing, malformed or out of range. INVALID_ARGUMENT; metadata: field, reason."""
+"""A field is missing, malformed or out of range. INVALID_ARGUMENT; metadata: field, reason; more, if there are so many
+further fields that they are not all told.
+"""
 RESOURCE_NOT_FOUND: ErrorReason.ValueType  # 2
 """The named object does not exist. NOT_FOUND; metadata: resource, id."""
 RESOURCE_EXISTS: ErrorReason.ValueType  # 3
@@ -263,6 +354,40 @@ CURSOR_INVALID: ErrorReason.ValueType  # 16
 """A cursor of a call flow is damaged, forged or too old. INVALID_ARGUMENT."""
 ROUTING_UNAVAILABLE: ErrorReason.ValueType  # 17
 """No routing service answers. UNAVAILABLE; try again."""
+TRANSITION_REFUSED: ErrorReason.ValueType  # 18
+"""The state of a number, or a missing fact, does not allow a transition. FAILED_PRECONDITION; metadata: resource, id, state,
+transition, reason.
+"""
+AUDIT_FULL: ErrorReason.ValueType  # 19
+"""The audit log cannot be written, and too many records wait for it: nothing is changed that is not recorded.
+RESOURCE_EXHAUSTED.
+"""
+AUDIT_UNAVAILABLE: ErrorReason.ValueType  # 20
+"""This replica does not keep the audit log, and reaches none that does. UNAVAILABLE."""
+OBJECTS_UNAVAILABLE: ErrorReason.ValueType  # 21
+"""The object store, where the content of documents is, cannot be reached. UNAVAILABLE; try again."""
+CONTENT_LOST: ErrorReason.ValueType  # 22
+"""Content that should be in the object store is not there, or not as it was stored. DATA_LOSS; metadata: object."""
+VALUE_DAMAGED: ErrorReason.ValueType  # 23
+"""What is stored for the object, or where it would be, cannot be read: an operator must mend it. DATA_LOSS; metadata: key."""
+DATABASE_UNAVAILABLE: ErrorReason.ValueType  # 24
+"""The database, where recordings are listed, cannot be reached. UNAVAILABLE; try again."""
+CLAIM_LOST: ErrorReason.ValueType  # 25
+"""The claim of a capture has ended: another recorder may have it. FAILED_PRECONDITION."""
+NOT_RECORDED: ErrorReason.ValueType  # 26
+"""The call is not being recorded. FAILED_PRECONDITION; metadata: resource, id."""
+NOT_STORED: ErrorReason.ValueType  # 27
+"""The recording is not in the object store, or not yet. FAILED_PRECONDITION; metadata: resource, id, state."""
+ON_HOLD: ErrorReason.ValueType  # 28
+"""The recording is under legal hold. FAILED_PRECONDITION; metadata: resource, id."""
+MEDIA_NODE_UNAVAILABLE: ErrorReason.ValueType  # 29
+"""The media node that a call is at cannot be reached. UNAVAILABLE; metadata: media_node."""
+NOT_SPOKEN: ErrorReason.ValueType  # 30
+"""A prompt's text cannot be spoken: there is none, it has a file, or nothing here speaks its language. FAILED_PRECONDITION;
+metadata: resource, id, reason.
+"""
+CACHE_UNUSABLE: ErrorReason.ValueType  # 31
+"""The media node's disk for audio is full, or cannot be written. RESOURCE_EXHAUSTED."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final
@@ -307,6 +432,40 @@ class Limits(_message.Message):
 Global___Limits: _TypeAlias = Limits  # noqa: Y015
 
 @_typing.final
+class RecordingPolicy(_message.Message):
+    """How a tenant's calls are recorded. Which calls are is said by Number.media and DialNode.recording."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORMAT_FIELD_NUMBER: _builtins.int
+    RETENTION_FIELD_NUMBER: _builtins.int
+    UNRECORDABLE_FIELD_NUMBER: _builtins.int
+    format: Global___RecordingFormat.ValueType
+    """How recordings are stored."""
+    unrecordable: Global___Unrecordable.ValueType
+    """What becomes of calls that cannot be recorded."""
+    @_builtins.property
+    def retention(self) -> _duration_pb2.Duration:
+        """How long they are kept from the end of the call, 1 to 36,500 whole days; absent: 180 days. A change is for recordings that
+        are stored after it.
+        """
+
+    def __init__(
+        self,
+        *,
+        format: Global___RecordingFormat.ValueType = ...,
+        retention: _duration_pb2.Duration | None = ...,
+        unrecordable: Global___Unrecordable.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["retention", b"retention"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "retention", b"retention", "unrecordable", b"unrecordable"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordingPolicy: _TypeAlias = RecordingPolicy  # noqa: Y015
+
+@_typing.final
 class Tenant(_message.Message):
     """A company that rents service numbers. It owns numbers and lines."""
 
@@ -316,6 +475,7 @@ class Tenant(_message.Message):
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     TIME_ZONE_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
+    RECORDING_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
@@ -336,6 +496,10 @@ class Tenant(_message.Message):
         """Limits of all its numbers together."""
 
     @_builtins.property
+    def recording(self) -> Global___RecordingPolicy:
+        """How its calls are recorded."""
+
+    @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the object was created and last changed, UTC. Output only."""
 
@@ -348,13 +512,14 @@ class Tenant(_message.Message):
         display_name: _builtins.str = ...,
         time_zone: _builtins.str = ...,
         limits: Global___Limits | None = ...,
+        recording: Global___RecordingPolicy | None = ...,
         etag: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "limits", b"limits", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "limits", b"limits", "recording", b"recording", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "id", b"id", "limits", b"limits", "time_zone", b"time_zone", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "id", b"id", "limits", b"limits", "recording", b"recording", "time_zone", b"time_zone", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -391,6 +556,44 @@ class TrunkTarget(_message.Message):
 Global___TrunkTarget: _TypeAlias = TrunkTarget  # noqa: Y015
 
 @_typing.final
+class HealthCheck(_message.Message):
+    """How each proxy finds out whether the targets of a trunk are alive: by OPTIONS requests (RFC 3261 section 11) from the
+    address that its calls come from. Any reply but 408, 500, 502, 503 and 504 is a sign of life.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISABLED_FIELD_NUMBER: _builtins.int
+    INTERVAL_FIELD_NUMBER: _builtins.int
+    FAILURES_FIELD_NUMBER: _builtins.int
+    SUCCESSES_FIELD_NUMBER: _builtins.int
+    disabled: _builtins.bool
+    """True: the targets are not asked, and all count as alive."""
+    failures: _builtins.int
+    """So many failures in a row make a target dead, 1 to 10; 0 means 3."""
+    successes: _builtins.int
+    """So many replies in a row make it alive again, 1 to 10; 0 means 2."""
+    @_builtins.property
+    def interval(self) -> _duration_pb2.Duration:
+        """Time between two requests to a target, 5 s to 1 h in whole seconds; absent: 30 s."""
+
+    def __init__(
+        self,
+        *,
+        disabled: _builtins.bool = ...,
+        interval: _duration_pb2.Duration | None = ...,
+        failures: _builtins.int = ...,
+        successes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["interval", b"interval"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disabled", b"disabled", "failures", b"failures", "interval", b"interval", "successes", b"successes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HealthCheck: _TypeAlias = HealthCheck  # noqa: Y015
+
+@_typing.final
 class Trunk(_message.Message):
     """A SIP trunk. Calls come in from its source addresses, and go out to its targets."""
 
@@ -403,6 +606,7 @@ class Trunk(_message.Message):
     TARGETS_FIELD_NUMBER: _builtins.int
     CALLED_FORMAT_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
+    HEALTH_CHECK_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
@@ -430,6 +634,12 @@ class Trunk(_message.Message):
         """Limits of the calls that come in."""
 
     @_builtins.property
+    def health_check(self) -> Global___HealthCheck:
+        """Calls to lines that are telephone numbers pass over targets that are dead. Absent: they are, with the values that stand
+        for those not given.
+        """
+
+    @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp: ...
@@ -443,13 +653,14 @@ class Trunk(_message.Message):
         targets: _abc.Iterable[Global___TrunkTarget] | None = ...,
         called_format: Global___NumberFormat.ValueType = ...,
         limits: Global___Limits | None = ...,
+        health_check: Global___HealthCheck | None = ...,
         etag: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "limits", b"limits", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "health_check", b"health_check", "limits", b"limits", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["called_format", b"called_format", "create_time", b"create_time", "disabled", b"disabled", "display_name", b"display_name", "etag", b"etag", "id", b"id", "limits", b"limits", "source_addresses", b"source_addresses", "targets", b"targets", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["called_format", b"called_format", "create_time", b"create_time", "disabled", b"disabled", "display_name", b"display_name", "etag", b"etag", "health_check", b"health_check", "id", b"id", "limits", b"limits", "source_addresses", b"source_addresses", "targets", b"targets", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -551,6 +762,7 @@ class Line(_message.Message):
     TRANSPORT_FIELD_NUMBER: _builtins.int
     IDENTITY_POLICY_FIELD_NUMBER: _builtins.int
     CONCURRENT_CALLS_FIELD_NUMBER: _builtins.int
+    AGENT_NUMBER_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
@@ -576,6 +788,8 @@ class Line(_message.Message):
     """What the line is told of the caller."""
     concurrent_calls: _builtins.int
     """Calls that it takes at once; 0: not limited."""
+    agent_number: _builtins.str
+    """Number of the agent who answers here, 1 to 8 digits: told to callers where a flow's dial says so. Empty: none."""
     etag: _builtins.str
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
@@ -593,13 +807,14 @@ class Line(_message.Message):
         transport: Global___SipTransport.ValueType = ...,
         identity_policy: Global___IdentityPolicy.ValueType = ...,
         concurrent_calls: _builtins.int = ...,
+        agent_number: _builtins.str = ...,
         etag: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["concurrent_calls", b"concurrent_calls", "create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "host", b"host", "id", b"id", "identity_policy", b"identity_policy", "port", b"port", "tenant", b"tenant", "transport", b"transport", "update_time", b"update_time", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_number", b"agent_number", "concurrent_calls", b"concurrent_calls", "create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "host", b"host", "id", b"id", "identity_policy", b"identity_policy", "port", b"port", "tenant", b"tenant", "transport", b"transport", "update_time", b"update_time", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -811,7 +1026,7 @@ Global___ApiKey: _TypeAlias = ApiKey  # noqa: Y015
 
 @_typing.final
 class Prompt(_message.Message):
-    """A recording that callers hear; for now what is known of it."""
+    """What callers hear: an uploaded file, or a text that is spoken."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -820,6 +1035,7 @@ class Prompt(_message.Message):
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     LANGUAGE_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
+    AUDIO_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
@@ -830,10 +1046,16 @@ class Prompt(_message.Message):
     display_name: _builtins.str
     """Name shown to people, at most 200 characters. Optional."""
     language: _builtins.str
-    """BCP 47 language tag, e.g. "zh-CN". Optional."""
+    """BCP 47 language tag, e.g. "zh-CN". Optional; without it a text is not spoken."""
     text: _builtins.str
-    """What is said, at most 2,000 characters. Optional."""
+    """What is said, at most 2,000 characters. Optional. Without an uploaded file it is spoken by a synthesizer, soon after it
+    was written.
+    """
     etag: _builtins.str
+    @_builtins.property
+    def audio(self) -> _prompts_pb2.PromptAudio:
+        """Output only. Absent: there is nothing to be heard yet. Of a changed text until that has been spoken: the earlier one's."""
+
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -846,13 +1068,14 @@ class Prompt(_message.Message):
         display_name: _builtins.str = ...,
         language: _builtins.str = ...,
         text: _builtins.str = ...,
+        audio: _prompts_pb2.PromptAudio | None = ...,
         etag: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "id", b"id", "language", b"language", "tenant", b"tenant", "text", b"text", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "id", b"id", "language", b"language", "tenant", b"tenant", "text", b"text", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -8,15 +8,14 @@ month; ``tenant/…``, ``trunk/…`` and ``line/<tenant>/<line>`` likewise; ``tu
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
-from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-class Window(Enum):
+class Window(StrEnum):
     """What a limit counts."""
 
     CALLS = "calls"
@@ -27,8 +26,7 @@ class Window(Enum):
     """New calls in a calendar month."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(NamedTuple):
     """At most ``most`` are counted under ``name``; 0: no call at all. ``period``: a MONTH's "2026-11", else ""."""
 
     name: str
@@ -37,7 +35,7 @@ class Limit:
     period: str = ""
 
 
-class Order(Enum):
+class Order(StrEnum):
     """The order in which the lines of a dial are tried."""
 
     GIVEN = "given"
@@ -52,8 +50,7 @@ class Order(Enum):
     """The line that answered last under ``key`` first, then as they stand."""
 
 
-@dataclass(frozen=True, slots=True)
-class DialClaim:
+class DialClaim(NamedTuple):
     """The lines of one dial on the call's way.
 
     ``lines`` are names (``line/<tenant>/<line>``), all different; ``caps`` how many calls each takes at once, 0: any
@@ -69,14 +66,14 @@ class DialClaim:
     most: int = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """All that a call may take.
 
     Granted as a whole: if any limit is reached nothing at all is taken, no turn either. Settling a claim of the same
     ``call_id`` and ``part`` again gives the same :class:`Claimed` and counts nothing. A call has several parts when
     its flow goes on after the first decision; what a later part takes of lines replaces what the earlier ones hold of
-    lines, their limits are kept. ``look``: nothing is taken, and :attr:`Claimed.counts` is told.
+    lines, their limits are kept; so a part without dials lets go of all lines. ``look``: nothing is taken, and
+    :attr:`Claimed.counts` is told.
     """
 
     call_id: str
@@ -87,8 +84,7 @@ class Claim:
     look: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(NamedTuple):
     """What came of a claim.
 
     ``over``: position of the first limit that is reached; -1: none, all is granted. ``dials``: for each dial the
@@ -103,6 +99,28 @@ class Claimed:
     counts: tuple[int, ...] = ()
 
 
+class Waiting(NamedTuple):
+    """A caller who waits in a queue, or with ``leaves`` does no longer.
+
+    ``since_ms``: since when (epoch); callers with ``priority`` are before all others. ``most`` may wait. To tell of a
+    caller again keeps the place.
+    """
+
+    queue: str
+    call_id: str
+    since_ms: int
+    priority: bool = False
+    most: int = 1
+    leaves: bool = False
+
+
+class Place(NamedTuple):
+    """What came of it: the place from 1 on, 0: it is not known, or the queue was full."""
+
+    position: int = 0
+    full: bool = False
+
+
 class Counters(Protocol):
     """Where counts are kept."""
 
@@ -112,6 +130,13 @@ class Counters(Protocol):
 
     def give_back(self, claims: Sequence[Claim]) -> None:
         """Nobody waits for the answers to these any more: what nobody else got of them is free again, soon."""
+
+
+class Queues(Counters, Protocol):
+    """Counts that know the places of callers in queues too."""
+
+    async def wait(self, waiting: Waiting) -> Place:
+        """Take or keep a place, or leave it. Raises nothing of its own: a place that cannot be told is not known."""
 
 
 def uncounted(claim: Claim) -> Claimed:

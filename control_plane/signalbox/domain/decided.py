@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from signalbox.domain import screening
+from signalbox.domain.objects import MediaMode
 
 if TYPE_CHECKING:
-    from signalbox.domain.objects import Line, MediaMode
+    from signalbox.domain.objects import Line
 
 
 class Why(StrEnum):
@@ -29,11 +30,18 @@ class Why(StrEnum):
     FLOW_MISSING = "flow_missing"
     FLOW_BROKEN = "flow_broken"
     NO_VOICE_WORKER = "no_voice_worker"
+    RECORDING_UNAVAILABLE = "recording_unavailable"
+    LEG_INVALID = "leg_invalid"
+    LEG_EXPIRED = "leg_expired"
     NO_LINE = "no_line"
     LINES_BUSY = "lines_busy"
     HANG_UP = "hang_up"
     VOICE = "voice"
     DIAL = "dial"
+    LEG = "leg"
+
+    # As of any text: that of an enumeration is worked out anew each time.
+    __hash__ = str.__hash__
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +52,13 @@ class Reject:
     phrase: str
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
+class Stage(NamedTuple):
     """Lines that ring together for ``ring_time_ms``; at least one.
 
     What follows when none of them took the call, for each way of failing: 0: the call ends with what the lines said;
     1 to 16: the stage at this position; 400 to 699: the call ends with this status code. ``cursor``: the lines are
-    workers that execute the call flow from here on.
+    workers that execute the call flow from here on. ``record``: a call that one of the lines takes is recorded, if the
+    dial's media say so.
     """
 
     lines: tuple[Line, ...]
@@ -59,20 +67,21 @@ class Stage:
     on_no_answer: int = 0
     on_failed: int = 0
     cursor: str = ""
+    record: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Dial:
-    """Ring the stages from the first on until a line answers; at least one. ``max_duration_s``: longest call, 0:
-    any."""
+class Dial(NamedTuple):
+    """Ring the stages from the first on until a line answers; at least one. With media RECORD some of them have
+    ``record``, and all are anchored. ``max_duration_s``: longest call, 0: any. ``unrecorded``: the media of a call that
+    is to be recorded and cannot be."""
 
     stages: tuple[Stage, ...]
     media: MediaMode
     max_duration_s: int = 0
+    unrecorded: MediaMode = MediaMode.ANCHOR
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What is to be done with a call, and why. ``tenant`` and ``number`` are empty if the number was not looked at.
 
     ``caller_independent``: every caller of the number would have got it, on any trunk that is in service, at any

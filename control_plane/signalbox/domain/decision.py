@@ -7,29 +7,37 @@ limits are asked for, because all that must be counted is asked for at once; a f
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from signalbox.domain import egress
-from signalbox.domain.claims import Claim, Order, limit_name
-from signalbox.domain.decided import Decision, Dial, Step, Why, reject
+from signalbox.domain import egress, telling
+from signalbox.domain.claims import Claim, Claimed, limit_name
+from signalbox.domain.decided import Decision, Dial, Reject, Step, Why, reject
 from signalbox.domain.flow import Flow
+from signalbox.domain.layout import lay_out
 from signalbox.domain.limits import limits_of
 from signalbox.domain.numbering import national
-from signalbox.domain.objects import DEFAULT_ZONE, NO_LIMITS
-from signalbox.domain.plan import End, Plan, lay_out
+from signalbox.domain.objects import DEFAULT_ZONE, NO_LIMITS, MediaMode
+from signalbox.domain.plan import End, Plan, free_lines
 from signalbox.domain.planner import Call, FlowPoint, Planner, Voice
+from signalbox.domain.recording import media_of, unrecorded_of
+from signalbox.domain.rules import decision_key
 from signalbox.domain.screening import judge
 from signalbox.domain.walk import Walk, Who
 
 if TYPE_CHECKING:
-    from signalbox.domain.claims import Claimed, DialClaim, Limit
-    from signalbox.domain.decided import Reject, Trace
+    from collections.abc import Callable
+
+    from signalbox.domain.claims import Limit
+    from signalbox.domain.decided import Trace
     from signalbox.domain.objects import Line, Number
+    from signalbox.domain.plan import Positions, Trial
     from signalbox.domain.rules import Rules
     from signalbox.domain.walk import Regions
 
-Deciding = Generator[Claim, "Claimed", Decision]
+    Cases = Callable[..., "Case"]
+
+Deciding = Generator[Claim, Claimed, Decision]
 """A decision on its way: yields what has to be counted, and is sent what came of it."""
 
 
@@ -60,14 +68,23 @@ class Question(Protocol):
     def diversions(self) -> int:
         """Forwards before us (RFC 5806, RFC 7044)."""
 
+    @property
+    def edge(self) -> str:
+        """Id of the proxy that sends the call on; "": none in particular."""
+
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What decisions rest on beside the rules. ``max_diversions``: calls forwarded more often are refused."""
+    """What decisions rest on beside the rules. ``max_diversions``: calls forwarded more often are refused. ``dead``:
+    targets of trunks that no call is sent to. ``password_key``: what passwords in flows are sealed with;
+    ``cursor_key``: what cursors and legs are."""
 
     regions: Regions
     voice: Voice
     max_diversions: int = 2
+    dead: egress.Dead = field(default_factory=dict)
+    password_key: bytes | None = None
+    cursor_key: bytes | None = None
 
 
 _TRUNK_UNKNOWN = Decision(reject(403), Why.TRUNK_UNKNOWN)
@@ -79,7 +96,7 @@ _OVER = {"trunk": Why.LIMIT_TRUNK, "number": Why.LIMIT_NUMBER, "tenant": Why.LIM
 _OVER_CODES = {Why.LIMIT_TRUNK: 503, Why.LIMIT_NUMBER: 486, Why.LIMIT_TENANT: 486}
 """How a call ends that is over a limit: to the carrier of a trunk that is full another one may be open."""
 
-_Planned = tuple[Plan, Planner, Walk]
+_NOTHING_CLAIMED = Claimed()
 
 _ENDS = {
     Why.NO_LINE: "no line is left to ring",
@@ -96,24 +113,28 @@ def known(rules: Rules, question: Question, max_diversions: int, *, counting: bo
 
     ``counting``: None for a call that has to be counted; else it is decided as if there were no limits.
     """
+    number = rules.number(national(question.called))
+    if number is None or (counting and number.limits is not NO_LIMITS):
+        return None
     trunk = rules.trunk(question.trunk)
     if trunk is None or trunk.disabled:
         return None
-    number = rules.number(national(question.called))
-    if number is None:
+    if counting and not trunk.limits is rules.tenant(number.tenant).limits is NO_LIMITS:
         return None
-    if counting and not number.limits is trunk.limits is rules.tenant(number.tenant).limits is NO_LIMITS:
-        return None
-    return rules.recall(number, question.diversions > max_diversions)
+    looped = question.diversions > max_diversions
+    found: Decision | None = rules.recall(number.tenant, decision_key(number.number, looped))
+    return found
 
 
-def decide(rules: Rules, question: Question, now: float, setup: Setup, trace: Trace | None = None) -> Deciding:
+def decide(
+    rules: Rules, question: Question, now: float, setup: Setup, trace: Trace | None = None, case: Cases | None = None
+) -> Deciding:
     """Decide one call by the rules at ``now`` (epoch, seconds). With a trace every step is evaluated and told.
 
     A generator: what it yields has to be counted, and is answered by what came of it. Mostly it yields once or not at
     all, twice for a call over a limit. With a trace, claims only look. Pure but for the memo in ``rules``: equal
     questions under unchanged rules that rest on nothing else get the identical object, so that callers can keep what
-    they make of it.
+    they make of it. ``case`` makes the :class:`Case` of a call to a known number, in place of that class.
     """
     if (refused := _check_trunk(rules, question.trunk, trace)) is not None:
         return refused
@@ -126,7 +147,12 @@ def decide(rules: Rules, question: Question, now: float, setup: Setup, trace: Tr
         return _NUMBER_UNKNOWN
     if trace is not None:
         trace.append(Step("number", f"dialled {question.called}: {digits} of tenant {number.tenant}"))
-    return (yield from _Case(rules, number, question, now, setup, trace).decide())
+    its = (case or Case)(rules, number, question, now, setup, trace)
+    found = its.begin()
+    while isinstance(found, _Attempt):
+        claim = its.claim(found)
+        found = its.end(found, (yield claim) if claim is not None else _NOTHING_CLAIMED)
+    return found
 
 
 def _check_trunk(rules: Rules, id: str, trace: Trace | None) -> Decision | None:
@@ -146,8 +172,26 @@ def _check_trunk(rules: Rules, id: str, trace: Trace | None) -> Decision | None:
     return _TRUNK_DISABLED if trunk.disabled else None
 
 
-class _Case:
-    """A call to a known number."""
+class _Attempt(NamedTuple):
+    """What a call would come to, if nothing that is counted is in its way: a plan, or a remembered decision.
+
+    ``limits`` are asked for under ``part``; ``steps`` tell how it was found.
+    """
+
+    found: Plan | Decision
+    limits: tuple[Limit, ...]
+    part: str
+    trials: tuple[Trial, ...] = ()
+    steps: Trace | None = None
+
+
+class Case:
+    """A call to a known number; ``flow`` is the one that it is led through, ``walk`` its way there."""
+
+    __slots__ = (
+        "_forgotten", "_independent", "_key", "_looped", "_now", "_number", "_priority", "_question", "_rules",
+        "_setup", "_tenant", "_trace", "_who", "flow", "walk",
+    )  # fmt: skip
 
     def __init__(
         self, rules: Rules, number: Number, question: Question, now: float, setup: Setup, trace: Trace | None
@@ -160,33 +204,54 @@ class _Case:
         self._setup = setup
         self._trace = trace
         self._looped = question.diversions > setup.max_diversions
+        self._key = decision_key(number.number, self._looped)
         self._tenant = rules.tenant(number.tenant)
         self._who = Who(question.calling, question.asserted, setup.regions)
         self._priority = False
         self._independent = True
 
-    def decide(self) -> Deciding:
-        remembered = self._rules.recall(self._number, self._looped) if self._trace is None else None
+    def begin(self) -> Decision | _Attempt:
+        remembered = self._recall() if self._trace is None else None
         if remembered is None:
-            if (refusal := self._refusal()) is not None:
-                return refusal
-            steps: Trace | None = None if self._trace is None else []
-            found = yield from self._follow(self._plan(steps), self._trunk_limits() + self._own_limits(), "", steps)
-        elif isinstance(remembered.action, Dial):
-            counted = yield from self._count(self._trunk_limits() + self._own_limits(), {}, "")
-            found = counted if isinstance(counted, Why) else remembered
-        else:
+            refusal = self._refusal()
+            return refusal if refusal is not None else self._attempt(self._number.flow, "")
+        if isinstance(remembered.action, Reject):
             return remembered
-        return (yield from self._over(found)) if isinstance(found, Why) else found
+        return _Attempt(remembered, self._trunk_limits() + self._own_limits(), "")
+
+    def claim(self, attempt: _Attempt) -> Claim | None:
+        """What has to be counted; None: nothing."""
+        dials = tuple([trial.claim for trial in attempt.trials if trial.claim is not None])
+        if not attempt.limits and not dials:
+            return None
+        look = self._trace is not None
+        return Claim(self._question.call_id, self._number.tenant, attempt.limits, dials, attempt.part, look)
+
+    def end(self, attempt: _Attempt, claimed: Claimed) -> Decision | _Attempt:
+        """What it comes to by what was counted."""
+        plan, limits, part, trials, steps = attempt
+        if self._trace is not None:
+            for at, limit in enumerate(limits):
+                count = f"{claimed.counts[at]} of {limit.most}" if claimed.counts else f"most {limit.most}, not counted"
+                self._tell("limit", f"{limit_name(limit)}: {count}")
+        if claimed.over >= 0:
+            return self._over(_OVER[limits[claimed.over].name.partition("/")[0]], part)
+        if isinstance(plan, Decision):
+            return plan
+        if self._trace is not None:
+            self._trace.extend(steps or ())
+            self._trace.extend(telling.counted(plan, trials, claimed.dials))
+        return self._dialled(plan, trials, claimed.dials)
 
     def _refusal(self) -> Decision | None:
         """What the number's state, the loop guard and screening say against the call."""
-        number = self._number
-        self._tell("number_state", "suspended" if number.suspended else "active", number.suspended)
+        number, tells = self._number, self._trace is not None
+        if tells:
+            self._tell("number_state", "suspended" if number.suspended else "active", number.suspended)
         if number.suspended:
             return self._remember(self._made(reject(403), Why.NUMBER_SUSPENDED))
-        finding = "forwarded too often" if self._looped else "not forwarded too often"
-        self._tell("loop_guard", finding, self._looped)
+        if tells:
+            self._tell("loop_guard", f"{'' if self._looped else 'not '}forwarded too often", self._looped)
         if self._looped:
             self._independent = False
             return self._remember(self._made(reject(482), Why.LOOP_GUARD))
@@ -197,7 +262,7 @@ class _Case:
         if not number.screens:
             return None
         region = who.region if number.screening.blacklists or number.screening.whitelists else None
-        verdict = judge(number.screening, lambda id: rules.lists.get(number.tenant, id), who.caller, region)
+        verdict = judge(number.screening, lambda id: rules.screening_list(number.tenant, id), who.caller, region)
         self._priority = verdict.priority
         if self._trace is not None:
             for missing in verdict.missing:
@@ -209,17 +274,33 @@ class _Case:
         why = Why(verdict.reason)
         return self._made(reject(433 if why is Why.CALLER_ANONYMOUS else 403), why)
 
-    def _plan(self, steps: Trace | None) -> _Planned:
-        """What the number's rule comes to for this call."""
-        if not self._number.flow:
-            planner, walk = self._planner(steps)
-            return planner.of_stages(self._number), planner, walk
-        point = self._point(self._number.flow)
+    def _attempt(self, flow: str, part: str) -> Decision | _Attempt:
+        """What the number's rule comes to for this call, or the flow for calls over a limit. A flow that ends the call
+        takes nothing."""
+        steps: Trace | None = None if self._trace is None else []
+        number, question = self._number, self._question
+        walk = self.walk = Walk(self._rules, self._tenant, self._who, number.number, self._now, steps)
+        self.flow = flow
+        call = Call(question.call_id, number.tenant, number.number, self._who, self._priority)
+        planner = Planner(self._rules, call, walk, self._setup.voice)
+        point = self._point(flow) if flow else None
         if point is not None:
-            return self._plan_flow(point, steps)
-        planner, walk = self._planner(steps)
-        walk.tell("flow", f"{self._number.flow} does not exist or has no revision in force")
-        return Plan(End(480, Why.FLOW_MISSING), {}), planner, walk
+            if steps is not None:
+                walk.tell("flow", f"{point.flow}, revision {point.revision}")
+            plan = planner.of_flow(point)
+        elif flow:
+            walk.tell("flow", f"{flow} does not exist or has no revision in force")
+            plan = Plan(End(480, Why.FLOW_MISSING), {})
+        else:
+            plan = planner.of_stages(number)
+        if walk.by_time or planner.handed_over:
+            self._independent = False
+        if isinstance(plan.entry, End):
+            if self._trace is not None:
+                self._trace.extend(steps or ())
+            return self._dialled(plan, (), ())
+        limits = self._trunk_limits() if part else self._trunk_limits() + self._own_limits()
+        return _Attempt(plan, limits, part, self.trials(plan), steps)
 
     def _point(self, id: str) -> FlowPoint | None:
         """The revision of a flow that is in force, if there is one."""
@@ -232,84 +313,50 @@ class _Case:
             self._independent = False
         return FlowPoint(id, revision.number, revision.graph)
 
-    def _plan_flow(self, point: FlowPoint, steps: Trace | None) -> _Planned:
-        planner, walk = self._planner(steps)
-        walk.tell("flow", f"{point.flow}, revision {point.revision}")
-        return planner.of_flow(point), planner, walk
-
-    def _planner(self, steps: Trace | None) -> tuple[Planner, Walk]:
-        walk = Walk(self._rules, self._tenant, self._who, self._now, steps)
-        number = self._number
-        call = Call(self._question.call_id, number.tenant, number.number, self._who, self._priority)
-        return Planner(self._rules, call, walk, self._setup.voice), walk
-
-    def _follow(
-        self, planned: _Planned, limits: tuple[Limit, ...], part: str, steps: Trace | None
-    ) -> Generator[Claim, Claimed, Decision | Why]:
-        """The decision that a plan comes to, or which limit is in its way."""
-        plan, planner, walk = planned
-        dials: dict[str, DialClaim] = {}
-        free: dict[str, tuple[Line, ...]] = {name: ring.lines for name, ring in plan.rings.items()}
-        if not isinstance(plan.entry, End):
-            dials = _claims(plan)
-            counted = yield from self._count(limits, dials, part)
-            if isinstance(counted, Why):
-                return counted
-            for (name, dial), positions in zip(dials.items(), counted, strict=True):
-                lines = plan.rings[name].lines
-                free[name] = tuple([lines[at] for at in positions])
-                if steps is not None:
-                    steps.extend(_told(name, dial, positions))
-        if self._trace is not None:
-            self._trace.extend(steps or ())
-        stages = lay_out(plan, free, lambda line: egress.attempts(self._rules, line, self._question.call_id))
-        if walk.by_time or planner.handed_over:
-            self._independent = False
+    def _dialled(self, plan: Plan, trials: tuple[Trial, ...], counted: tuple[Positions, ...]) -> Decision:
+        """The decision that a plan comes to."""
+        media = self._number.media
+        otherwise = MediaMode.ANCHOR
+        records = media is MediaMode.RECORD
+        stages = lay_out(plan, free_lines(trials, counted), self.attempts, records)
         if isinstance(stages, End):
             self._tell(stages.why.value, _ENDS[stages.why], True)
             return self._made(reject(stages.code), stages.why)
         why = Why.VOICE if stages[0].cursor else Why.DIAL
-        media = self._number.media
-        self._tell(why.value, f"stages: {len(stages)}, media: {media.value}", True)
-        decision = self._made(Dial(stages, media, self._number.max_duration_s), why)
-        return self._remember(decision) if self._is_plain(plan, dials) else decision
+        if self._trace is not None:
+            self._trace.append(telling.recording(media, plan))
+        if records or plan.own_recording:
+            media, otherwise = media_of(media, stages), unrecorded_of(media)
+        if self._trace is not None:
+            self._tell(why.value, f"stages: {len(stages)}, media: {media.value}", True)
+        decision = self._made(Dial(stages, media, self._number.max_duration_s, otherwise), why)
+        return self._remember(decision) if self._is_plain(plan, trials) else decision
 
-    def _is_plain(self, plan: Plan, dials: dict[str, DialClaim]) -> bool:
+    def trials(self, plan: Plan) -> tuple[Trial, ...]:
+        """What the dials of the plan try."""
+        return plan.trials(self._question.call_id, self._who)
+
+    def attempts(self, line: Line) -> tuple[Line, ...]:
+        """Where a line is reached."""
+        question, tell = self._question, None if self._trace is None else self._tell
+        dead = self._setup.dead.get(question.edge, frozenset())
+        return egress.attempts(self._rules, line, question.call_id, dead, tell)
+
+    def _is_plain(self, plan: Plan, trials: tuple[Trial, ...]) -> bool:
         """True if a decision rests on nothing but the number and lines of its tenant."""
         number = self._number
-        if number.flow or number.screens or dials or not self._independent:
+        if number.flow or number.screens or not (plan.direct and self._independent):
             return False
-        return all(line.host for ring in plan.rings.values() for line in ring.lines)
+        return all(trial.claim is None for trial in trials)
 
-    def _count(
-        self, limits: tuple[Limit, ...], dials: dict[str, DialClaim], part: str
-    ) -> Generator[Claim, Claimed, tuple[tuple[int, ...], ...] | Why]:
-        """The free lines of the dials, or the limit that is reached."""
-        if not limits and not dials:
-            return ()
-        look = self._trace is not None
-        call_id = self._question.call_id
-        claimed = yield Claim(call_id, self._number.tenant, limits, tuple(dials.values()), part, look)
-        if look:
-            for at, limit in enumerate(limits):
-                count = f"{claimed.counts[at]} of {limit.most}" if claimed.counts else f"most {limit.most}, not counted"
-                self._tell("limit", f"{limit_name(limit)}: {count}")
-        if claimed.over < 0:
-            return claimed.dials
-        return _OVER[limits[claimed.over].name.partition("/")[0]]
-
-    def _over(self, why: Why) -> Deciding:
+    def _over(self, why: Why, part: str) -> Decision | _Attempt:
         """What becomes of a call over a limit: the flow for that if there is one, else it is refused."""
         self._independent = False
-        point = self._point(self._number.over_limit_flow) if why is not Why.LIMIT_TRUNK else None
-        if point is not None:
-            self._tell("over_limit", f"{why.value}: goes on in flow {point.flow}")
-            steps: Trace | None = None if self._trace is None else []
+        flow = self._number.over_limit_flow
+        if not part and why is not Why.LIMIT_TRUNK and self._point(flow) is not None:
+            self._tell("over_limit", f"{why.value}: goes on in flow {flow}")
             # The trunk's limits hold all the same.
-            found = yield from self._follow(self._plan_flow(point, steps), self._trunk_limits(), "over", steps)
-            if not isinstance(found, Why):
-                return found
-            why = found
+            return self._attempt(flow, "over")
         self._tell(why.value, "no further call is taken", True)
         return self._made(reject(_OVER_CODES[why]), why)
 
@@ -333,30 +380,16 @@ class _Case:
         independent = self._independent and not self._who.asked
         return Decision(action, why, number.tenant, number.number, independent, self._priority)
 
+    def _recall(self) -> Decision | None:
+        found: Decision | None = self._rules.recall(self._number.tenant, self._key)
+        return found
+
     def _remember(self, decision: Decision) -> Decision:
         # The rules may have changed while something was counted.
         if self._trace is None and self._rules.forgotten == self._forgotten:
-            self._rules.remember(self._number, self._looped, decision)
+            self._rules.remember(self._number.tenant, self._key, decision)
         return decision
 
     def _tell(self, rule: str, finding: str, decisive: bool = False) -> None:
         if self._trace is not None:
             self._trace.append(Step(rule, finding, decisive))
-
-
-def _claims(plan: Plan) -> dict[str, DialClaim]:
-    """What the dials of a plan have to have counted. The one that the call begins with rings at once."""
-    found = {name: ring.claim(name == plan.entry) for name, ring in plan.rings.items()}
-    return {name: claim for name, claim in found.items() if claim is not None}
-
-
-def _told(name: str, dial: DialClaim, positions: tuple[int, ...]) -> list[Step]:
-    """What was counted for a dial, for people."""
-    steps = []
-    if len(positions) < min(dial.most, len(dial.lines)):
-        busy = [dial.lines[at] for at in range(len(dial.lines)) if at not in positions]
-        steps.append(Step("line_cap", f"{name}: {', '.join(busy)} at the cap, passed over"))
-    if dial.order is not Order.GIVEN and positions:
-        first = dial.lines[positions[0]].rpartition("/")[2]
-        steps.append(Step("turn", f"{name}: {first} is first by {dial.order.value} ({dial.key})"))
-    return steps

@@ -26,6 +26,11 @@ _COUNTED = {
 }
 
 
+def is_drawn(distribution: Distribution) -> bool:
+    """True if calls differ in the order by chance."""
+    return distribution in (Distribution.RANDOM, Distribution.WEIGHTED)
+
+
 def order_of(distribution: Distribution) -> Order:
     """What of the order has to be counted; GIVEN: nothing."""
     return _COUNTED.get(distribution, Order.GIVEN)

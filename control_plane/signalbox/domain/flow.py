@@ -11,14 +11,30 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from signalbox.domain.flow_nodes import (
+    ConditionNode,
+    MessageNode,
+    PasswordNode,
+    QueueNode,
+    RequestNode,
+    SetVariableNode,
+)
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from signalbox.domain.regions import Carrier
 
 RING_MS_DEFAULT = 30_000
 MENU_TIMEOUT_MS_DEFAULT = 5_000
+MENU_NEXT_DIGIT_MS_DEFAULT = 3_000
+DIGITS_MAX = 20
+"""Most digits that a caller keys at once."""
 VOICEMAIL_MS_DEFAULT = 120_000
+VOICEMAIL_SILENCE_MS_DEFAULT = 5_000
+VOICEMAIL_LEAST_MS_DEFAULT = 1_000
+KEYS = "0123456789*#ABCD"
+"""All keys that there are (RFC 4733 section 3.2)."""
 SURVEY_KEYS_DEFAULT = "12345"
 LINES_MAX = 16
 """Lines that one dial tries: a proxy can ring no more in one call (kamailio/README.md, Limits)."""
@@ -38,12 +54,22 @@ class Distribution(Enum):
     ALL = "all"
 
 
+class DialRecording(Enum):
+    """Whether calls that the lines of a dial take are recorded, as ``types.v1.DialRecording``."""
+
+    AS_NUMBER = "unspecified"
+    ON = "on"
+    OFF = "off"
+
+
 @dataclass(frozen=True, slots=True)
 class DialLine:
-    """A line of the flow's tenant, and its share (1 to 1,000) of a weighted distribution."""
+    """A line of the flow's tenant, its share (1 to 1,000) of a weighted distribution, and how long it may ring; 0: as
+    the dial says."""
 
     line: str
     weight: int = 1
+    ring_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +128,24 @@ class CallerListNode:
 
 
 @dataclass(frozen=True, slots=True)
+class LineAnnouncement:
+    """Tells the caller the agent number of the line, between two prompts; ``""``: none."""
+
+    before: str = ""
+    after: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class DialNode:
     """Rings lines, or with ``line_group`` that group's lines by the group's distribution.
 
     ``busy``, ``no_answer`` and ``failed`` are nodes or ``""``: the call ends with 486, 480, or the lines' last failure.
     ``after`` is where the caller goes when the line has hung up, ``""``: the call ends. ``whisper`` is a prompt for the
-    line, ``""``: none.
+    line, ``""``: none. ``recording``: whether a call that one of the lines takes is recorded.
+
+    ``ring_back`` is a prompt for the caller while lines ring, ``""``: none; ``replaces_early_media``: the caller hears
+    nothing of what lines send before they answer. ``announces``: what the caller hears of the line that answered. Keys
+    are what pauses and resumes the recording, and what leads the caller on to ``transfer``; ``""``: none.
     """
 
     lines: tuple[DialLine, ...] = ()
@@ -119,6 +157,41 @@ class DialNode:
     failed: str = ""
     after: str = ""
     whisper: str = ""
+    recording: DialRecording = DialRecording.AS_NUMBER
+    ring_back: str = ""
+    replaces_early_media: bool = False
+    announces: LineAnnouncement | None = None
+    pause_keys: str = ""
+    resume_keys: str = ""
+    transfer_keys: str = ""
+    transfer: str = ""
+
+    @property
+    def needs_voice(self) -> bool:
+        """Somebody plays something, or listens for keys."""
+        played = self.whisper or self.ring_back or self.replaces_early_media or self.announces is not None
+        return bool(played or self.after or self.pause_keys or self.transfer_keys)
+
+
+@dataclass(frozen=True, slots=True)
+class TransferNode:
+    """Connects the caller to a line, or to a telephone number: a template, for what begins with one of ``prefixes``, if
+    there are any. ``attended``: the line that had the call speaks with the other first. What follows is as with a
+    dial."""
+
+    line: str = ""
+    number: str = ""
+    prefixes: tuple[str, ...] = ()
+    ring_ms: int = RING_MS_DEFAULT
+    attended: bool = False
+    complete_keys: str = ""
+    return_keys: str = ""
+    ring_back: str = ""
+    recording: DialRecording = DialRecording.AS_NUMBER
+    busy: str = ""
+    no_answer: str = ""
+    failed: str = ""
+    after: str = ""
 
 
 class HangUpCause(Enum):
@@ -149,15 +222,21 @@ class AnnounceNode:
 
 @dataclass(frozen=True, slots=True)
 class MenuBranch:
-    """Where callers go who keyed the digits."""
+    """Where callers go who keyed the digits; ``language``: they chose that one, ``""``: none."""
 
     digits: str
     next: str
+    language: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class MenuNode:
-    """Plays a prompt, takes digits, branches by them; plays it ``repeats`` times again after silence or a wrong key."""
+    """Plays a prompt, takes digits, branches by them; plays it ``repeats`` times again after silence or a wrong key.
+
+    ``entered`` is where digits lead that are no branch, at least ``min_digits`` of them; ``""``: they are a wrong key.
+    ``variable`` gets what was keyed, ``""``: none does. ``terminator`` is the key that ends the digits, ``""``: none.
+    ``no_input_prompt`` and ``no_match_prompt`` come before the prompt is played again, ``""``: nothing does.
+    """
 
     prompt: str
     branches: tuple[MenuBranch, ...]
@@ -165,24 +244,46 @@ class MenuNode:
     no_match: str
     timeout_ms: int = MENU_TIMEOUT_MS_DEFAULT
     repeats: int = 0
+    max_digits: int = DIGITS_MAX
+    terminator: str = ""
+    next_digit_ms: int = MENU_NEXT_DIGIT_MS_DEFAULT
+    no_input_prompt: str = ""
+    no_match_prompt: str = ""
+    variable: str = ""
+    entered: str = ""
+    min_digits: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class VoicemailNode:
-    """Takes a message of at most ``max_ms`` after a greeting; ``next`` ``""``: the call ends."""
+    """Takes a message of at most ``max_ms`` after a greeting; ``next`` ``""``: the call ends.
+
+    It ends with one of the keys, or after ``silence_ms``. Less than ``min_ms`` is no message, which leads to
+    ``no_message``, or if that is ``""`` to ``next``.
+    """
 
     prompt: str
     max_ms: int = VOICEMAIL_MS_DEFAULT
     next: str = ""
+    finish_keys: str = KEYS
+    silence_ms: int = VOICEMAIL_SILENCE_MS_DEFAULT
+    beep: bool = True
+    min_ms: int = VOICEMAIL_LEAST_MS_DEFAULT
+    no_message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class SurveyNode:
-    """Asks for one of the keys; ``next`` ``""``: the call ends."""
+    """Asks for one of the keys, ``repeats`` times again; ``next`` ``""``: the call ends. ``variable`` gets the key,
+    ``""``: none does. ``no_match_prompt`` is played after another key, ``""``: nothing is."""
 
     prompt: str
     keys: str = SURVEY_KEYS_DEFAULT
     next: str = ""
+    timeout_ms: int = MENU_TIMEOUT_MS_DEFAULT
+    repeats: int = 0
+    no_match_prompt: str = ""
+    variable: str = ""
 
 
 Node = (
@@ -195,6 +296,13 @@ Node = (
     | MenuNode
     | VoicemailNode
     | SurveyNode
+    | SetVariableNode
+    | ConditionNode
+    | RequestNode
+    | MessageNode
+    | TransferNode
+    | PasswordNode
+    | QueueNode
 )
 
 
@@ -239,60 +347,13 @@ class Flow:
 
 
 def needs_voice(node: Node) -> bool:
-    """True for a node that a worker with voice has to execute; all others are decided where calls are decided."""
+    """True for a node at which a call is handed over to a worker with voice; all others are decided where calls are
+    decided. What is set has to be carried on, which a worker does."""
     match node:
-        case ScheduleNode() | RegionNode() | CallerListNode():
+        case ScheduleNode() | RegionNode() | CallerListNode() | ConditionNode():
             return False
         case DialNode():
-            return bool(node.whisper or node.after)
+            return node.needs_voice
         case HangUpNode():
             return bool(node.prompt)
     return True
-
-
-@dataclass(frozen=True, slots=True)
-class Exit:
-    """A way out of a node.
-
-    ``field`` is its path in the node, e.g. ``menu.branches[2].next``; ``target`` the next node's id, ``""`` if there is
-    none; ``required``: without a next node the call would be nowhere, else it ends. ``silent``: a call can take this
-    way without anything having been played or said, so that a circle of such ways would be run through without end.
-    """
-
-    field: str
-    target: str
-    required: bool = True
-    silent: bool = False
-
-
-def exits(node: Node) -> Iterator[Exit]:
-    """All ways out of a node; none from a node that hangs up."""
-    match node:
-        case ScheduleNode():
-            for i, period in enumerate(node.branches):
-                yield Exit(f"schedule.branches[{i}].next", period.next, silent=True)
-            yield Exit("schedule.otherwise", node.otherwise, silent=True)
-        case RegionNode():
-            for i, region in enumerate(node.branches):
-                yield Exit(f"region.branches[{i}].next", region.next, silent=True)
-            yield Exit("region.otherwise", node.otherwise, silent=True)
-        case CallerListNode():
-            yield Exit("caller_list.member", node.member, silent=True)
-            yield Exit("caller_list.otherwise", node.otherwise, silent=True)
-        case DialNode():
-            # A line that is busy or away is told at once, also to a worker with voice.
-            yield Exit("dial.busy", node.busy, required=False, silent=True)
-            yield Exit("dial.no_answer", node.no_answer, required=False, silent=True)
-            yield Exit("dial.failed", node.failed, required=False, silent=True)
-            yield Exit("dial.after", node.after, required=False)
-        case AnnounceNode():
-            yield Exit("announce.next", node.next)
-        case MenuNode():
-            for i, branch in enumerate(node.branches):
-                yield Exit(f"menu.branches[{i}].next", branch.next)
-            yield Exit("menu.no_input", node.no_input)
-            yield Exit("menu.no_match", node.no_match)
-        case VoicemailNode():
-            yield Exit("voicemail.next", node.next, required=False)
-        case SurveyNode():
-            yield Exit("survey.next", node.next, required=False)

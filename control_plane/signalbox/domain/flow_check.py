@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from signalbox.domain import flow_variables
 from signalbox.domain.flow import (
     AnnounceNode,
     CallerListNode,
@@ -20,17 +21,31 @@ from signalbox.domain.flow import (
     RegionNode,
     ScheduleNode,
     SurveyNode,
+    TransferNode,
     VoicemailNode,
-    exits,
 )
+from signalbox.domain.flow_exits import exits
+from signalbox.domain.flow_nodes import (
+    ConditionNode,
+    MessageNode,
+    PasswordNode,
+    QueueNode,
+    RequestNode,
+    SetVariableNode,
+)
+from signalbox.domain.variables import names_variables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
-    from signalbox.domain.flow import Exit, FlowGraph, Node
+    from signalbox.domain.flow import FlowGraph, Node
+    from signalbox.domain.flow_exits import Exit
 
     Ways = Mapping[str, tuple[Exit, ...]]
+
+
+_DIAL = DialNode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +65,7 @@ class Kind(Enum):
     SCREENING_LIST = "screening list"
     REGION_GROUP = "region group"
     PROMPT = "prompt"
+    API_KEY = "API key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +92,8 @@ def validate(graph: FlowGraph, known: Known) -> list[Violation]:
 
 
 def structure(graph: FlowGraph) -> list[Violation]:
-    """What is wrong with a graph in itself: missing fields, missing nodes, ways without end, nodes without a way."""
+    """What is wrong with a graph in itself: missing fields, missing nodes, ways without end, nodes without a way,
+    variables that nothing sets."""
     if not graph.nodes:
         return [Violation("nodes", "must have at least one node")]
     found = []
@@ -88,6 +105,9 @@ def structure(graph: FlowGraph) -> list[Violation]:
     for at, (id, node) in enumerate(graph.nodes.items()):
         found += [Violation(f"nodes[{at}].{field}", f"node {id}: {why}") for field, why in _incomplete(node)]
         found += [Violation(f"nodes[{at}].{field}", f"node {id}: {why}") for field, why in _nowhere(ways, id)]
+        if isinstance(node, QueueNode) and not isinstance(graph.nodes.get(node.dial, _DIAL), DialNode):
+            found.append(Violation(f"nodes[{at}].queue.dial", f"node {id}: node {node.dial} is no dial"))
+    found += [Violation(field, reason) for field, reason in flow_variables.faults(graph)]
     return [*found, *_unreachable(graph.entry, ways), *_endless(ways), *_silent_circles(ways)]
 
 
@@ -97,6 +117,11 @@ def references(graph: FlowGraph) -> Iterator[Reference]:
         for kind, field, name in _names(node):
             if name:
                 yield Reference(kind, name, f"nodes[{at}].{field}", id)
+
+
+def prompts(node: Node) -> Iterator[str]:
+    """Ids of the prompts that a node names."""
+    return (name for kind, _, name in _names(node) if kind is Kind.PROMPT and name)
 
 
 def unknown(graph: FlowGraph, known: Known) -> Iterator[Violation]:
@@ -133,6 +158,17 @@ def _names(node: Node) -> Iterator[tuple[Kind, str, str]]:
                 yield Kind.LINE_GROUP, "dial.line_group", node.line_group
             if node.whisper:
                 yield Kind.PROMPT, "dial.whisper", node.whisper
+            if node.ring_back:
+                yield Kind.PROMPT, "dial.ring_back", node.ring_back
+            if node.announces is not None and node.announces.before:
+                yield Kind.PROMPT, "dial.announce_line.before", node.announces.before
+            if node.announces is not None and node.announces.after:
+                yield Kind.PROMPT, "dial.announce_line.after", node.announces.after
+        case TransferNode():
+            if node.line:
+                yield Kind.LINE, "transfer.line", node.line
+            if node.ring_back:
+                yield Kind.PROMPT, "transfer.ring_back", node.ring_back
         case HangUpNode():
             if node.prompt:
                 yield Kind.PROMPT, "hang_up.prompt", node.prompt
@@ -140,10 +176,28 @@ def _names(node: Node) -> Iterator[tuple[Kind, str, str]]:
             yield Kind.PROMPT, "announce.prompt", node.prompt
         case MenuNode():
             yield Kind.PROMPT, "menu.prompt", node.prompt
+            if node.no_input_prompt:
+                yield Kind.PROMPT, "menu.no_input_prompt", node.no_input_prompt
+            if node.no_match_prompt:
+                yield Kind.PROMPT, "menu.no_match_prompt", node.no_match_prompt
         case VoicemailNode():
             yield Kind.PROMPT, "voicemail.prompt", node.prompt
+        case PasswordNode():
+            yield Kind.PROMPT, "password.prompt", node.prompt
+            if node.wrong_prompt:
+                yield Kind.PROMPT, "password.wrong_prompt", node.wrong_prompt
+        case QueueNode():
+            yield Kind.PROMPT, "queue.music", node.music
+            if node.position_before:
+                yield Kind.PROMPT, "queue.position_before", node.position_before
+            if node.position_after:
+                yield Kind.PROMPT, "queue.position_after", node.position_after
+        case RequestNode():
+            yield Kind.API_KEY, "request.api_key", node.api_key
         case SurveyNode():
             yield Kind.PROMPT, "survey.prompt", node.prompt
+            if node.no_match_prompt:
+                yield Kind.PROMPT, "survey.no_match_prompt", node.no_match_prompt
 
 
 def _incomplete(node: Node) -> Iterator[tuple[str, str]]:
@@ -162,14 +216,57 @@ def _incomplete(node: Node) -> Iterator[tuple[str, str]]:
                     yield f"region.branches[{i}]", "must name a province, an area code, a region group or a carrier"
         case CallerListNode(lists=()):
             yield "caller_list.lists", "must have at least one list"
+        case TransferNode(line="", number=""):
+            yield "transfer.line", "must be given, unless there is a number"
+        case TransferNode(prefixes=()) if names_variables(node.number):
+            yield "transfer.prefixes", "must have at least one entry for a number that names variables"
         case DialNode(lines=(), line_group=""):
             yield "dial.lines", "must have at least one line, unless there is a line group"
         case MenuNode():
-            if not node.branches:
-                yield "menu.branches", "must have at least one branch"
+            if not (node.branches or node.entered):
+                yield "menu.branches", "must have at least one branch, unless there is entered"
+            if node.entered and not node.variable:
+                yield "menu.variable", "is required with entered"
             for i, key in enumerate(node.branches):
                 if not key.digits:
                     yield f"menu.branches[{i}].digits", "is required"
+        case PasswordNode(sealed=""):
+            yield "password.digits", "is required"
+        case SetVariableNode(name=""):
+            yield "set_variable.name", "is required"
+        case RequestNode():
+            yield from _incomplete_request(node)
+        case MessageNode():
+            if not node.sender:
+                yield "message.sender", "is required"
+            if not node.text:
+                yield "message.text", "is required"
+        case ConditionNode():
+            if not node.variable:
+                yield "condition.variable", "is required"
+            if not node.branches:
+                yield "condition.branches", "must have at least one branch"
+            for i, condition in enumerate(node.branches):
+                if not condition.values:
+                    yield f"condition.branches[{i}].values", "must have at least one value"
+
+
+def _incomplete_request(node: RequestNode) -> Iterator[tuple[str, str]]:
+    if not node.url:
+        yield "request.url", "is required"
+    for i, name in enumerate(node.send):
+        if not name:
+            yield f"request.send[{i}]", "is required"
+    for i, value in enumerate(node.receive):
+        if not value.key:
+            yield f"request.receive[{i}].key", "is required"
+        if not value.variable:
+            yield f"request.receive[{i}].variable", "is required"
+    if node.branches and not node.branch_key:
+        yield "request.branch_key", "is required with branches"
+    for i, branch in enumerate(node.branches):
+        if not branch.values:
+            yield f"request.branches[{i}].values", "must have at least one value"
 
 
 def _nowhere(ways: Ways, id: str) -> Iterator[tuple[str, str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from signalbox.domain.claims import Limit, Window
@@ -16,17 +15,12 @@ if TYPE_CHECKING:
 
 def limits_of(name: str, limits: Limits, zone: tzinfo, now: float) -> tuple[Limit, ...]:
     """The limits of ``number/4001234567`` and the like at ``now`` (epoch, seconds); months are of ``zone``."""
-    month = f"{datetime.fromtimestamp(now, zone):%Y-%m}" if limits.calls_per_month is not None else ""
-    return _named(name, limits, month)
-
-
-@lru_cache(maxsize=65_536)
-def _named(name: str, limits: Limits, month: str) -> tuple[Limit, ...]:
     found = []
     if limits.concurrent_calls is not None:
         found.append(Limit(name, Window.CALLS, limits.concurrent_calls))
     if limits.calls_per_second is not None:
         found.append(Limit(name, Window.SECOND, limits.calls_per_second))
     if limits.calls_per_month is not None:
+        month = f"{datetime.fromtimestamp(now, zone):%Y-%m}"
         found.append(Limit(name, Window.MONTH, limits.calls_per_month, month))
     return tuple(found)

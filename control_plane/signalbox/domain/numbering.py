@@ -15,7 +15,7 @@ import tomllib
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
 from signalbox import data
@@ -48,8 +48,7 @@ class CallerKind(Enum):
     MALFORMED = "malformed"
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """Who calls. ``number`` is in national form; "" if there is none.
 
     A malformed number of 3 to 20 digits is kept as it is, so that a rule can name it.
@@ -199,6 +198,11 @@ def international(number: str) -> str:
 
 
 def _caller(written: str) -> Caller:
+    if written.isascii() and written.isdigit() and not written.startswith(PLAN.international_prefix):
+        # Mostly it is in national form.
+        kind = PLAN.kind(written)
+        if kind is not None:
+            return Caller(kind, written)
     digits = _digits(written)
     if not digits:
         return _ANONYMOUS if _bare(written).casefold() in PLAN.anonymous else _MALFORMED

@@ -29,10 +29,11 @@ class Transport(Enum):
 
 
 class MediaMode(Enum):
-    """Whether RTP passes through an rtpengine."""
+    """Whether RTP passes through an rtpengine, and whether that records it."""
 
     ANCHOR = "anchor"
     BYPASS = "bypass"
+    RECORD = "record"
 
 
 class NumberFormat(Enum):
@@ -57,11 +58,13 @@ NO_LIMITS = Limits()
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """A company that rents numbers."""
+    """A company that rents numbers. ``refuses_unrecorded``: calls that are to be recorded and cannot be are refused;
+    else they go on without."""
 
     id: str
     zone: tzinfo = DEFAULT_ZONE
     limits: Limits = NO_LIMITS
+    refuses_unrecorded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +75,26 @@ class Target:
     port: int = DEFAULT_SIP_PORT
     transport: Transport = Transport.UDP
 
+    def __str__(self) -> str:
+        """For people: "udp:192.0.2.7:5060"."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.transport.value}:{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """How often a target is asked whether it lives, and how many failures or replies in a row are believed."""
+
+    interval_s: int = 30
+    failures: int = 3
+    successes: int = 2
+
 
 @dataclass(frozen=True, slots=True)
 class Trunk:
     """Where calls come in, and where they are sent. ``source_addresses`` are addresses and CIDR networks; ``limits``
-    are of the calls that come in; ``targets`` are tried in their order."""
+    are of the calls that come in; ``targets`` are tried in their order. ``health_check`` None: all of them count as
+    alive."""
 
     id: str
     source_addresses: tuple[str, ...] = ()
@@ -84,6 +102,7 @@ class Trunk:
     targets: tuple[Target, ...] = ()
     called_format: NumberFormat = NumberFormat.NATIONAL
     limits: Limits = NO_LIMITS
+    health_check: HealthCheck | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +126,8 @@ class TrunkGroup:
 @dataclass(frozen=True, slots=True)
 class Line:
     """Where a tenant answers. ``host`` is an IPv4 or IPv6 address without brackets; empty: ``user`` is a telephone
-    number that a trunk group carries. ``concurrent_calls``: so many at once, 0: any number."""
+    number that a trunk group carries. ``concurrent_calls``: so many at once, 0: any number. ``agent_number``: of who
+    answers there, "" if nobody has one."""
 
     tenant: str
     id: str
@@ -117,6 +137,7 @@ class Line:
     transport: Transport = Transport.UDP
     remove_identity: bool = False
     concurrent_calls: int = 0
+    agent_number: str = ""
 
     def __hash__(self) -> int:
         """Of what mostly tells lines apart: many are looked up for every call."""
@@ -156,4 +177,4 @@ class Number:
     @property
     def screens(self) -> bool:
         """True if screening looks at the caller at all."""
-        return self.screening != NO_SCREENING
+        return self.screening.looks

@@ -1,55 +1,59 @@
-"""What to ring, in which order, and what follows when it fails: a graph of dials, laid out as stages with jumps.
+"""What to ring, in which order, and what follows when it fails: a graph of dials.
 
-A dial that tries its lines one after the other fails *busy* if one of them was busy, else with *no answer* if one
-rang in vain, else otherwise. A proxy knows only how its last stage failed. So a line stands in several stages if more
-than one way of failing can have gone before it and they lead to different places; that takes up to three stages for a
-line. If the stages don't suffice for this, the way that the last line failed counts.
+A plan says nothing of a single call, unless a worker with voice goes on with it: so one can serve all calls that the
+rules lead to the same dials. What the call puts in is a draw of lines, or who calls: that makes it a trial.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
-from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from signalbox.domain.claims import DialClaim, Order
-from signalbox.domain.decided import Stage, Why
-from signalbox.domain.flow import LINES_MAX, LINES_TOGETHER_MAX
+from signalbox.domain.distribution import drawn, is_drawn, order_of
+from signalbox.domain.flow import LINES_MAX, LINES_TOGETHER_MAX, DialRecording, Distribution
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Hashable, Mapping, Sequence
 
+    from signalbox.domain.decided import Why
     from signalbox.domain.objects import Line
-
-MAX_STAGES = 16
-REMEMBERED = 4_096
-"""Layouts that are kept: a few KiB each."""
-
-_LEVELS = ((True, MAX_STAGES), (True, 4), (False, 4), (False, 2), (False, 1))
-"""What is tried until the plan fits: whether it remembers how earlier lines failed, and ways to reach a line."""
+    from signalbox.domain.walk import Who
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(NamedTuple):
     """The call ends with a SIP status code; 0: with what the lines said."""
 
     code: int
     why: Why
 
 
-_AS_THE_LINES_SAID = End(0, Why.NO_LINE)
-_FULL = End(486, Why.LINES_BUSY)
-
 Target = str | End
 """Where a call goes on: the name of a dial of the plan, or nowhere."""
+
+Positions = tuple[int, ...]
+"""Of lines of a dial."""
+
+
+class Trial(NamedTuple):
+    """What a call tries at a dial.
+
+    ``order``: the lines in the order to try them, as far as nothing is counted for that; ``drawn``: not as they stand.
+    ``claim``: what has to be counted, None: nothing. Its lines stand in this order.
+    """
+
+    order: Positions
+    drawn: bool
+    claim: DialClaim | None
 
 
 @dataclass(frozen=True, slots=True)
 class Ring:
-    """A dial of a plan. ``lines`` are all that it may ring; ``order`` and ``key`` say what of their order is counted.
+    """A dial of a plan. ``lines`` are all that it may ring, as they stand, ``weights`` their shares.
 
-    ``cursor``: the lines are workers that execute the flow from here on.
+    ``key`` is under what their order is counted, or drawn. ``cursor``: the lines are workers that execute the flow from
+    here on. ``recording``: whether a call that one of the lines takes is recorded. ``times`` are how long each of the
+    lines may ring, 0 if that is ``ring_ms``; empty: that are all.
     """
 
     lines: tuple[Line, ...]
@@ -57,207 +61,123 @@ class Ring:
     busy: Target
     no_answer: Target
     failed: Target
-    together: bool = False
-    order: Order = Order.GIVEN
+    distribution: Distribution = Distribution.SEQUENTIAL
     key: str = ""
+    weights: tuple[int, ...] = ()
     cursor: str = ""
+    recording: DialRecording = DialRecording.AS_NUMBER
+    times: tuple[int, ...] = ()
 
-    def claim(self, takes: bool) -> DialClaim | None:
-        """What it has to have counted; None: nothing. ``takes``: it rings as soon as the call is decided."""
-        caps = tuple([line.concurrent_calls for line in self.lines])
-        if self.cursor or not caps or (self.order is Order.GIVEN and not any(caps)):
+    def time_of(self, lines: tuple[Line, ...]) -> int:
+        """How long some of its lines ring together, milliseconds."""
+        if not self.times:
+            return self.ring_ms
+        of = {line.id: time or self.ring_ms for line, time in zip(self.lines, self.times, strict=True)}
+        return max([of[line.id] for line in lines])
+
+    @property
+    def together(self) -> bool:
+        """All lines ring at the same time."""
+        return self.distribution is Distribution.ALL
+
+    @property
+    def rests_on_call(self) -> bool:
+        """Calls differ in the order of its lines, or in what is counted for it."""
+        return is_drawn(self.distribution) or self.distribution is Distribution.STICKY
+
+    def records(self, number: bool) -> bool:
+        """True if its calls are recorded. ``number``: those of the number are."""
+        if self.recording is DialRecording.AS_NUMBER:
+            return number
+        return self.recording is DialRecording.ON
+
+    def trial(self, takes: bool, call_id: str, who: Who) -> Trial:
+        """For one call. ``takes``: it rings as soon as the call is decided."""
+        order, lines = tuple(range(len(self.lines))), self.lines
+        if by_chance := is_drawn(self.distribution):
+            order = tuple(drawn(self.distribution, order, self.weights, f"{call_id}/{self.key}"))
+            lines = tuple([lines[at] for at in order])
+        return Trial(order, by_chance, self._claim(lines, takes, who))
+
+    def _claim(self, lines: tuple[Line, ...], takes: bool, who: Who) -> DialClaim | None:
+        counted, key = order_of(self.distribution), self.key
+        if counted is Order.STICKY:
+            number = who.caller.number
+            counted, key = (counted, f"{key}/{number}") if number else (Order.GIVEN, "")
+        caps = tuple([line.concurrent_calls for line in lines])
+        if self.cursor or not caps or (counted is Order.GIVEN and not any(caps)):
             return None
-        names = tuple([f"line/{line.tenant}/{line.id}" for line in self.lines])
+        names = tuple([f"line/{line.tenant}/{line.id}" for line in lines])
         first = (LINES_TOGETHER_MAX if self.together else 1) if takes else 0
-        return DialClaim(names, caps, self.order, self.key, first, LINES_MAX)
+        return DialClaim(names, caps, counted, "" if counted is Order.GIVEN else key, first, LINES_MAX)
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Dials by name, in the order in which they are reached. Nothing in it leads back."""
-
-    entry: Target
-    rings: Mapping[str, Ring]
-
-
-class _Way(IntEnum):
-    """How a dial fails; the greater one counts."""
-
-    FAILED = 0
-    NO_ANSWER = 1
-    BUSY = 2
-
-
-class _Place(NamedTuple):
-    """A stage: a dial, which of its groups of lines, which trunk of each, and how those before failed."""
-
-    ring: str
-    group: int
-    attempt: int
-    before: _Way
-
-
-class _Form(NamedTuple):
-    """A dial as it is laid out: ``reached`` has for each line where it is reached; ``nobody`` is where the dial leads
-    if that is none."""
+class RingShape(NamedTuple):
+    """Where a dial leads, and nothing of its lines but whether there are any."""
 
     name: str
-    ring_ms: int
+    any_lines: bool
+    together: bool
     busy: Target
     no_answer: Target
     failed: Target
-    nobody: Target
-    together: bool
-    cursor: str
-    reached: tuple[tuple[Line, ...], ...]
 
 
-def lay_out(
-    plan: Plan, free: Mapping[str, Sequence[Line]], attempts: Callable[[Line], tuple[Line, ...]]
-) -> tuple[Stage, ...] | End:
-    """The plan as at most 16 stages with at most 16 lines, or how the call ends if there is nothing to ring.
+class Shape(NamedTuple):
+    """Where the dials of a plan lead: equal for many numbers."""
 
-    ``free`` has the lines of every dial that are free, in the order to try them; ``attempts`` says where a line is
-    reached, the first first; nowhere: it is passed over. Equal plans mostly get the identical stages.
+    entry: Target
+    rings: tuple[RingShape, ...]
+
+
+class Plan:
+    """Dials by name, in the order in which they are reached. Nothing in it leads back.
+
+    Told apart by identity. ``direct``: each line has an address of its own; ``laid_out`` keeps what was made of it.
+    ``own_recording``: some dials say themselves whether calls are recorded.
     """
-    forms = []
-    left = LINES_MAX
-    sealed = False
-    for name, ring in plan.rings.items():
-        lines = free[name]
-        reached = tuple([found for line in lines[:LINES_MAX] if (found := attempts(line))][:left])
-        left -= len(reached)
-        nobody = ring.failed
-        if ring.lines and not lines:
-            # All lines at their caps is busy, also where the end is what the lines said: they said nothing.
-            nobody = _FULL if ring.busy == _AS_THE_LINES_SAID else ring.busy
-        sealed = sealed or bool(ring.cursor)
-        forms.append(
-            _Form(
-                name, ring.ring_ms, ring.busy, ring.no_answer, ring.failed, nobody, ring.together, ring.cursor, reached
-            )
-        )
-    # A cursor is of one call: there is no use in keeping it.
-    return (_lay_out if sealed else _laid_out)(plan.entry, tuple(forms))
+
+    __slots__ = ("_shape", "_trials", "direct", "entry", "laid_out", "own_recording", "rings")
+
+    def __init__(self, entry: Target, rings: Mapping[str, Ring]) -> None:
+        self.entry = entry
+        self.rings = rings
+        self.direct = all(line.host for ring in rings.values() for line in ring.lines)
+        self.own_recording = any(ring.recording is not DialRecording.AS_NUMBER for ring in rings.values())
+        self.laid_out: dict[Hashable, Any] = {}
+        self._shape: Shape | None = None
+        self._trials: tuple[Trial, ...] | None = None
+
+    @property
+    def shape(self) -> Shape:
+        """Where its dials lead."""
+        if self._shape is None:
+            rings = [
+                RingShape(name, bool(ring.lines), ring.together, ring.busy, ring.no_answer, ring.failed)
+                for name, ring in self.rings.items()
+            ]
+            self._shape = Shape(self.entry, tuple(rings))
+        return self._shape
+
+    def trials(self, call_id: str, who: Who) -> tuple[Trial, ...]:
+        """What each dial tries for a call."""
+        if self._trials is not None:
+            return self._trials
+        made = tuple([ring.trial(name == self.entry, call_id, who) for name, ring in self.rings.items()])
+        if not any(ring.rests_on_call for ring in self.rings.values()):
+            self._trials = made
+        return made
 
 
-def _lay_out(entry: Target, forms: tuple[_Form, ...]) -> tuple[Stage, ...] | End:
-    layout = _Layout(entry, forms)
-    if isinstance(layout.entry, End):
-        return layout.entry
-    for memory, most in _LEVELS:
-        places = layout.places(memory, most)
-        if places is not None:
-            return layout.stages(places, memory, most)
-    raise AssertionError("16 lines with one attempt each fit into 16 stages")
-
-
-_laid_out = lru_cache(maxsize=REMEMBERED)(_lay_out)
-
-
-class _Layout:
-    """The lines that fit, and where the dials of a plan lead when those without any are left out."""
-
-    def __init__(self, entry: Target, forms: tuple[_Form, ...]) -> None:
-        self._rings = {form.name: form for form in forms}
-        self._groups: dict[str, list[tuple[tuple[Line, ...], ...]]] = {}
-        for form in forms:
-            size = LINES_TOGETHER_MAX if form.together else 1
-            self._groups[form.name] = [form.reached[at : at + size] for at in range(0, len(form.reached), size)]
-        entry = self._settle(entry)
-        # No line has said anything yet that the call could end with.
-        self.entry = End(480, entry.why) if isinstance(entry, End) and not entry.code else entry
-
-    def _settle(self, target: Target) -> Target:
-        """Where a target leads to in the end, past dials that ring nobody."""
-        while isinstance(target, str) and not self._groups[target]:
-            target = self._rings[target].nobody
-        return target
-
-    def places(self, memory: bool, most: int) -> list[_Place] | None:
-        """All stages, by their positions; None if they are too many."""
-        assert isinstance(self.entry, str)
-        places = [self._start(self.entry, memory)]
-        known = set(places)
-        branches = 0
-        counted: set[tuple[str, int, int]] = set()
-        for place in places:
-            if len(places) > MAX_STAGES:
-                return None
-            if place[:3] not in counted:
-                counted.add(place[:3])
-                branches += len(self._lines(place))
-                if branches > LINES_MAX:
-                    return None
-            for following in self._ways(place, memory, most):
-                if isinstance(following, _Place) and following not in known:
-                    known.add(following)
-                    places.append(following)
-        return places
-
-    def stages(self, places: list[_Place], memory: bool, most: int) -> tuple[Stage, ...]:
-        """The stages for places that fit; each leads to later ones only."""
-        ways = {place: self._ways(place, memory, most) for place in places}
-        places = _forward(ways)
-        positions = {place: position for position, place in enumerate(places, 1)}
-        made = []
-        for place in places:
-            ring = self._rings[place.ring]
-            busy, no_answer, failed = [way.code if isinstance(way, End) else positions[way] for way in ways[place]]
-            made.append(Stage(self._lines(place), ring.ring_ms, busy, no_answer, failed, ring.cursor))
-        return tuple(made)
-
-    def _lines(self, place: _Place) -> tuple[Line, ...]:
-        group = self._groups[place.ring][place.group]
-        return tuple([found[place.attempt] for found in group if place.attempt < len(found)])
-
-    def _start(self, name: str, memory: bool) -> _Place:
-        return _Place(name, 0, 0, self._canonical(name, _Way.FAILED, memory))
-
-    def _ways(self, place: _Place, memory: bool, most: int) -> tuple[_Place | End, _Place | End, _Place | End]:
-        """What follows on busy, no answer and failure."""
-        another = place.attempt + 1
-        group = self._groups[place.ring][place.group]
-        if another < most and any(another < len(found) for found in group):
-            failed: _Place | End = place._replace(attempt=another)
+def free_lines(trials: Sequence[Trial], counted: Sequence[Positions]) -> tuple[Positions, ...]:
+    """For each dial the positions of its free lines in the order to try them. ``counted``: what came of the claims."""
+    answers = iter(counted)
+    found = []
+    for order, by_chance, claim in trials:
+        if claim is None:
+            found.append(order)
+        elif by_chance:
+            found.append(tuple([order[at] for at in next(answers)]))
         else:
-            failed = self._after(place, _Way.FAILED, memory)
-        return self._after(place, _Way.BUSY, memory), self._after(place, _Way.NO_ANSWER, memory), failed
-
-    def _after(self, place: _Place, way: _Way, memory: bool) -> _Place | End:
-        """What follows when a group of lines failed in a way for good."""
-        seen = max(place.before, way)
-        if place.group + 1 < len(self._groups[place.ring]):
-            return _Place(place.ring, place.group + 1, 0, self._canonical(place.ring, seen, memory))
-        target = self._settle(self._target(place.ring, seen))
-        return target if isinstance(target, End) else self._start(target, memory)
-
-    def _target(self, name: str, way: _Way) -> Target:
-        ring = self._rings[name]
-        return (ring.failed, ring.no_answer, ring.busy)[way]
-
-    def _canonical(self, name: str, way: _Way, memory: bool) -> _Way:
-        """The greatest way that makes no difference to where the dial leads."""
-        if not memory:
-            return _Way.FAILED
-        ring = self._rings[name]
-        if way is _Way.FAILED and ring.failed == ring.no_answer:
-            way = _Way.NO_ANSWER
-        if way is _Way.NO_ANSWER and ring.no_answer == ring.busy:
-            way = _Way.BUSY
-        return way
-
-
-def _forward(ways: Mapping[_Place, Sequence[_Place | End]]) -> list[_Place]:
-    """The places in an order in which each leads to later ones only: in the given one as far as possible.
-
-    There is such an order, for nothing leads back: not a plan's dials, and in a dial attempts and groups go up.
-    """
-    ordered: list[_Place] = []
-    left = dict(ways)
-    while left:
-        led_to = {way for following in left.values() for way in following}
-        place = next(place for place in left if place not in led_to)
-        ordered.append(place)
-        del left[place]
-    return ordered
+            found.append(next(answers))
+    return tuple(found)

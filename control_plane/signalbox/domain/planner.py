@@ -1,31 +1,47 @@
-"""Plans from rules: a number's own stages, or a call flow with all that can follow without voice."""
+"""Plans from rules: a number's own stages, or a call flow with all that can follow without voice.
+
+For a flow the call is led through the branches each time. What is found for the dials that it comes to rests on the
+tenant's rules alone, so it is kept in them: a plan for each way in which calls were led, until the rules change.
+"""
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from signalbox.domain.claims import Order
 from signalbox.domain.cursor import Cursor
 from signalbox.domain.decided import Why
-from signalbox.domain.distribution import drawn, order_of
+from signalbox.domain.distribution import is_drawn
 from signalbox.domain.egress import carrier
-from signalbox.domain.flow import LINES_MAX, DialNode, Distribution, FlowGraph, LineGroup, needs_voice
+from signalbox.domain.flow import (
+    LINES_MAX,
+    DialNode,
+    DialRecording,
+    Distribution,
+    FlowGraph,
+    LineGroup,
+    TransferNode,
+    needs_voice,
+)
+from signalbox.domain.numbering import national
+from signalbox.domain.objects import Line
 from signalbox.domain.plan import End, Plan, Ring
+from signalbox.domain.rules import stages_key
+from signalbox.domain.variables import rendered
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from signalbox.domain.flow import DialLine, Node
-    from signalbox.domain.objects import Line, Number
+    from signalbox.domain.objects import Number
     from signalbox.domain.plan import Target
     from signalbox.domain.rules import Rules
+    from signalbox.domain.voice import Pool
     from signalbox.domain.walk import Walk, Who
 
-VOICE_WORKERS_TRIED = 2
-VOICE_ANSWERS_MS = 10_000
-"""A worker with voice that has not answered after this time is passed over."""
+UNANSWERED_MS = 180_000
+"""So long a flow may go on with a caller whom nobody has answered: as long as lines may ring. A worker that gives no
+sign of itself is passed over much sooner, after the proxy's connect timeout."""
 
 NO_VOICE = End(480, Why.NO_VOICE_WORKER)
 LINES_BUSY = End(486, Why.LINES_BUSY)
@@ -35,14 +51,13 @@ LINES_FAILED = End(0, Why.NO_LINE)
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """The workers that execute flows from nodes that need voice on, as lines; ``seal`` makes a cursor's text."""
+    """The workers that execute flows from nodes that need voice on; ``seal`` makes a cursor's text."""
 
-    workers: tuple[Line, ...]
+    workers: Pool
     seal: Callable[[Cursor], str]
 
 
-@dataclass(frozen=True, slots=True)
-class FlowPoint:
+class FlowPoint(NamedTuple):
     """A flow that a call is in: its id and the revision that the call obeys."""
 
     flow: str
@@ -50,8 +65,7 @@ class FlowPoint:
     graph: FlowGraph
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """What plans are made for. ``step``: how often the flow was continued; ``priority``: front of queues."""
 
     id: str
@@ -60,6 +74,14 @@ class Call:
     who: Who
     priority: bool = False
     step: int = 0
+
+
+class Exits(NamedTuple):
+    """Where a dial leads."""
+
+    busy: Target
+    no_answer: Target
+    failed: Target
 
 
 class Planner:
@@ -72,78 +94,143 @@ class Planner:
         self._voice = voice
         self.handed_over = False
         """True if the plan has a worker with voice in it."""
+        self._needs_voice = False
 
     def of_stages(self, number: Number) -> Plan:
         """The plan of a number with stages: whatever becomes of one, the next follows."""
+        key = stages_key(number.number)
+        plan: Plan | None = self._rules.recall(number.tenant, key) if self._walk.steps is None else None
+        if plan is None:
+            plan = self._of_stages(number)
+            self._rules.remember(number.tenant, key, plan)
+        return plan
+
+    def _of_stages(self, number: Number) -> Plan:
         rings: dict[str, Ring] = {}
         for position, stage in enumerate(number.stages, 1):
             name = f"stage {position}"
             last = position == len(number.stages)
             following: Target = LINES_FAILED if last else f"stage {position + 1}"
-            lines = tuple(self._found(name, stage.lines))
-            rings[name] = Ring(lines, stage.ring_time_ms, following, following, following, together=True)
+            lines = tuple([line for line in self._found(name, stage.lines) if line is not None])
+            rings[name] = Ring(lines, stage.ring_time_ms, following, following, following, Distribution.ALL)
         return Plan("stage 1", rings)
 
     def of_flow(self, at: FlowPoint) -> Plan:
-        """The plan of a flow from its entry on. A node is expanded once, whoever leads to it."""
-        rings: dict[str, Ring] = {}
+        """The plan of a flow from its entry on."""
+        landed = self._walk.land(at.graph, at.graph.entry)
+        if isinstance(landed, End):
+            return Plan(landed, {})
+        # Where no branch follows the first dial, it tells all the others.
+        key = (at.flow, at.revision, landed[0])
+        plan: Plan | None = self._rules.recall(self._call.tenant, key) if self._walk.steps is None else None
+        if plan is not None:
+            return plan
+        branches = self._walk.branches
+        entry, dials = self._expanded(at, *landed)
+        if self._walk.branches > branches or self._needs_voice:
+            return self._kept(at, entry, dials)
+        plan = self._made(at, entry, dials)
+        self._rules.remember(self._call.tenant, key, plan)
+        return plan
+
+    def _expanded(self, at: FlowPoint, name: str, node: Node) -> tuple[Target, Mapping[str, Exits | Ring]]:
+        """Where the call goes from the first dial, and that and all the others by name. A node is expanded once,
+        whoever leads to it."""
+        dials: dict[str, Exits | Ring] = {}
         open: set[str] = set()
 
         def target(id: str, nowhere: End) -> Target:
             if not id:
                 return nowhere
             landed = self._walk.land(at.graph, id)
-            if isinstance(landed, End):
-                return landed
-            name, node = landed
+            return landed if isinstance(landed, End) else dial(*landed)
+
+        def dial(name: str, node: Node) -> Target:
             if name in open:
                 self._walk.tell("flow", f"node {name} leads back to itself")
                 return End(480, Why.FLOW_BROKEN)
-            if name not in rings:
+            if name not in dials:
                 # Kept at once, so that the plan has its dials in the order in which they are reached.
-                rings[name] = _NOTHING
+                dials[name] = _NOTHING
                 open.add(name)
-                made = expand(name, node)
+                made = exits(name, node)
                 open.remove(name)
                 if isinstance(made, End):
-                    del rings[name]
+                    del dials[name]
                     return made
-                rings[name] = made
+                dials[name] = made
             return name
 
-        def expand(name: str, node: Node) -> Ring | End:
+        def exits(name: str, node: Node) -> Exits | Ring | End:
             if not isinstance(node, DialNode) or needs_voice(node):
                 return self._hand_over(at, name)
-            ends = (
-                target(node.busy, LINES_BUSY),
-                target(node.no_answer, NO_ANSWER),
-                target(node.failed, LINES_FAILED),
+            return Exits(
+                target(node.busy, LINES_BUSY), target(node.no_answer, NO_ANSWER), target(node.failed, LINES_FAILED)
             )
-            return self.ring(at, name, node, *ends)
 
-        return Plan(target(at.graph.entry, LINES_FAILED), rings)
+        return dial(name, node), dials
 
-    def ring(self, at: FlowPoint, name: str, node: DialNode, busy: Target, no_answer: Target, failed: Target) -> Ring:
-        """A dial node with its lines in the order to try them, as far as nothing has to be counted for that."""
-        label = f"node {name}"
+    def of_dial(self, at: FlowPoint, name: str) -> Plan:
+        """The plan of a single dial node: the call ends when it has failed."""
+        return self._kept(at, name, {name: _ALONE})
+
+    def of_transfer(self, name: str, node: TransferNode) -> Plan:
+        """The plan of a single transfer: the call ends when it has failed."""
+        if node.line:
+            line = self._rules.line(self._call.tenant, node.line)
+        else:
+            line = self._telephone(rendered(node.number, self._walk.value), node.prefixes)
+        lines = (line,) if line is not None else ()
+        return Plan(name, {name: Ring(lines, node.ring_ms, *_ALONE, recording=node.recording)})
+
+    def _telephone(self, written: str, prefixes: tuple[str, ...]) -> Line | None:
+        """A telephone number as a line of that id; None for what is none, or begins with none of the prefixes."""
+        number = national(written)
+        if not number or (prefixes and not number.startswith(prefixes)):
+            return None
+        return Line(self._call.tenant, number, number, "")
+
+    def _kept(self, at: FlowPoint, entry: Target, dials: Mapping[str, Exits | Ring]) -> Plan:
+        if self.handed_over:
+            return self._made(at, entry, dials)
+        tenant, key = self._call.tenant, (at.flow, at.revision, entry, tuple(dials.items()))
+        plan: Plan | None = self._rules.recall(tenant, key)
+        if plan is None or self._walk.steps is not None:
+            made = self._made(at, entry, dials)
+            if plan is None:
+                self._rules.remember(tenant, key, made)
+                plan = made
+        return plan
+
+    def _made(self, at: FlowPoint, entry: Target, dials: Mapping[str, Exits | Ring]) -> Plan:
+        rings = {}
+        for name, exits in dials.items():
+            node = at.graph.nodes[name]
+            if isinstance(exits, Ring):
+                rings[name] = exits
+            else:
+                assert isinstance(node, DialNode)
+                rings[name] = self._ring(at, name, node, exits)
+        return Plan(entry, rings)
+
+    def _ring(self, at: FlowPoint, name: str, node: DialNode, exits: Exits) -> Ring:
+        """A dial node with the lines that it may ring."""
         lines, distribution, owner = self._lines(at, name, node)
-        found = {line.id: line for line in self._found(label, [one.line for one in lines])}
-        known = [one for one in lines if one.line in found]
-        order = order_of(distribution)
-        key = f"{'sticky' if order is Order.STICKY else 'turn'}/{self._call.tenant}/{owner}"
-        if order is Order.STICKY:
-            number = self._call.who.caller.number
-            order, key = (order, f"{key}/{number}") if number else (Order.GIVEN, "")
-        ordered = drawn(distribution, known, [one.weight for one in known], f"{self._call.id}/{owner}")
+        found = self._found(f"node {name}", [one.line for one in lines])
+        known = [(line, one) for line, one in zip(found, lines, strict=True) if line is not None]
+        times = tuple([one.ring_ms for _, one in known])
+        key = owner
+        if not is_drawn(distribution):
+            key = f"{'sticky' if distribution is Distribution.STICKY else 'turn'}/{self._call.tenant}/{owner}"
         return Ring(
-            tuple([found[one.line] for one in ordered]),
+            tuple([line for line, _ in known]),
             node.ring_ms,
-            busy,
-            no_answer,
-            failed,
-            distribution is Distribution.ALL,
-            order,
-            "" if order is Order.GIVEN else key,
+            *exits,
+            distribution,
+            key,
+            tuple([one.weight for _, one in known]),
+            recording=node.recording,
+            times=times if any(times) else (),
         )
 
     def _lines(self, at: FlowPoint, name: str, node: DialNode) -> tuple[Sequence[DialLine], Distribution, str]:
@@ -159,16 +246,15 @@ class Planner:
         self._walk.tell("distribution", f"node {name}: line group {group.id}, {how}")
         return group.lines, group.distribution, f"group/{group.id}"
 
-    def _found(self, label: str, ids: Sequence[str]) -> list[Line]:
-        """The lines that exist and that something leads to; the others are passed over."""
+    def _found(self, label: str, ids: Sequence[str]) -> list[Line | None]:
+        """The lines of these ids; None for one that does not exist or that nothing leads to: it is passed over."""
         found = []
         tells = self._walk.steps is not None
         for at, id in enumerate(ids):
             line = self._rules.line(self._call.tenant, id)
             group = carrier(self._rules, line) if line is not None and not line.host else None
             usable = line is not None and (bool(line.host) or group is not None)
-            if line is not None and usable:
-                found.append(line)
+            found.append(line if usable else None)
             if not tells or (usable and at >= LINES_MAX):
                 continue
             if line is None:
@@ -183,13 +269,13 @@ class Planner:
         return found
 
     def _hand_over(self, at: FlowPoint, name: str) -> Ring | End:
-        """To a worker with voice, or the next one: which of them is told by the call's id."""
-        workers, call = self._voice.workers, self._call
+        """To a worker with voice, or another one."""
+        self._needs_voice = True
+        call = self._call
+        workers = self._voice.workers.tried(call.id)
         if not workers:
             self._walk.tell("voice", f"node {name} needs voice, and no worker has it")
             return NO_VOICE
-        first = zlib.crc32(call.id.encode()) % len(workers)
-        tried = (workers[first:] + workers[:first])[:VOICE_WORKERS_TRIED]
         cursor = Cursor(
             call.id, call.tenant, call.number, at.flow, at.revision, name, call.who.caller, call.priority, call.step
         )
@@ -198,8 +284,10 @@ class Planner:
             self._walk.tell("voice", f"node {name} needs voice, and the call's id is too long to be handed over")
             return NO_VOICE
         self.handed_over = True
-        self._walk.tell("voice", f"node {name} needs voice: worker {tried[0].id}")
-        return Ring(tried, VOICE_ANSWERS_MS, NO_VOICE, NO_VOICE, NO_VOICE, cursor=text)
+        self._walk.tell("voice", f"node {name} needs voice: worker {workers[0].id}")
+        # What is said to a worker, and keyed, is no conversation: the lines that it rings are recorded, or not.
+        return Ring(workers, UNANSWERED_MS, *_NOTHING, cursor=text, recording=DialRecording.OFF)
 
 
-_NOTHING = Ring((), 0, NO_VOICE, NO_VOICE, NO_VOICE)
+_ALONE = Exits(LINES_BUSY, NO_ANSWER, LINES_FAILED)
+_NOTHING = Exits(NO_VOICE, NO_VOICE, NO_VOICE)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from signalbox.domain.numbering import Caller
     from signalbox.domain.regions import Region
+
+    Codes = array[int] | memoryview[int]
 
 PAGES = 97
 """Pages of a list, from 0 on: a prime number, so that no pattern of digits fills one of them."""
@@ -61,12 +63,12 @@ def _pack(entry: str) -> int:
     return 0
 
 
-def _has(codes: array[int], code: int) -> bool:
+def _has(codes: Codes, code: int) -> bool:
     at = bisect_left(codes, code)
     return at < len(codes) and codes[at] == code
 
 
-def _prefix_lengths(codes: array[int]) -> Iterator[int]:
+def _prefix_lengths(codes: Codes) -> Iterator[int]:
     """Digits of the prefixes: those of n digits are between 10^n and 2 * 10^n above _PREFIX."""
     at = bisect_left(codes, _PREFIX)
     while at < len(codes):
@@ -78,14 +80,17 @@ def _prefix_lengths(codes: array[int]) -> Iterator[int]:
 class Page:
     """A part of a list's entries, never changed: packed into 8 bytes each, but for those that are few."""
 
-    __slots__ = ("codes", "prefix_lengths", "texts")
+    __slots__ = ("codes", "texts")
 
-    def __init__(self, codes: array[int], texts: frozenset[str] = frozenset()) -> None:
+    def __init__(self, codes: Codes, texts: frozenset[str] = frozenset()) -> None:
         """``codes``: type "Q", ascending, see types.v1.ScreeningPage; ``texts``: all entries that have none."""
         self.codes = codes
         self.texts = texts
-        self.prefix_lengths = frozenset([*_prefix_lengths(codes), *(len(text) - 1 for text in texts if text[0] == "p")])
+
+    @property
+    def prefix_lengths(self) -> frozenset[int]:
         """Digits of the prefixes in the page."""
+        return frozenset([*_prefix_lengths(self.codes), *(len(text) - 1 for text in self.texts if text[0] == "p")])
 
     @classmethod
     def of(cls, entries: Iterable[str]) -> Page:
@@ -130,46 +135,40 @@ class Page:
 EMPTY = Page(array("Q"))
 
 
+class _Summary(NamedTuple):
+    """What is known of a list without its pages."""
+
+    filled: frozenset[int]
+    """Pages that have entries."""
+    lengths: tuple[int, ...]
+    """Digits of its prefixes, the longest first: the entry that says most is the one that is told."""
+    texts: bool
+
+
 class ScreeningList:
-    """A list of callers. Its pages come and go by themselves, in any order."""
+    """A list of callers as its pages are, which are asked for at every search. One whose pages change is made anew."""
 
-    __slots__ = ("_added", "_lengths", "_pages", "_removed", "_texts", "id", "tenant")
+    __slots__ = ("_known", "_page", "id", "tenant")
 
-    def __init__(self, tenant: str, id: str) -> None:
-        """``tenant``: owner; "" for the operator."""
+    def __init__(self, tenant: str, id: str, page: Callable[[int], Page]) -> None:
+        """``tenant``: owner; "" for the operator. ``page`` gives a page by its number, 0 to REMOVED; :data:`EMPTY` for
+        one that is not there. What it gives is looked at at once, and not kept."""
         self.tenant = tenant
         self.id = id
-        self._pages = [EMPTY] * PAGES
-        self._added = self._removed = EMPTY
-        self._lengths: tuple[int, ...] = ()
-        self._texts = False
-
-    def __len__(self) -> int:
-        """Entries in all pages, those that are removed or added twice too: never less than there are in the list."""
-        return len(self._added) + sum(map(len, self._pages))
-
-    def put_page(self, number: int, page: Page) -> None:
-        """Put a page, 0 to REMOVED, in the place of the one of this number."""
-        if number == ADDED:
-            self._added = page
-        elif number == REMOVED:
-            self._removed = page
-        else:
-            self._pages[number] = page
-        pages = [*self._pages, self._added]
-        # Longest first: the entry that says most is the one that is told.
-        lengths: frozenset[int] = frozenset().union(*(page.prefix_lengths for page in pages))
-        self._lengths = tuple(sorted(lengths, reverse=True))
-        self._texts = any(page.texts for page in pages)
-
-    def drop_page(self, number: int) -> None:
-        """Empty a page."""
-        self.put_page(number, EMPTY)
+        self._page = page
+        self._known: _Summary | None = None
 
     @property
-    def empty(self) -> bool:
-        """No page has an entry."""
-        return not len(self) and not len(self._removed)
+    def _summary(self) -> _Summary:
+        found = self._known
+        if found is None:
+            filled = {number: page for number in range(REMOVED + 1) if len(page := self._page(number))}
+            removed = filled.get(REMOVED)
+            having = [page for page in filled.values() if page is not removed]
+            lengths: frozenset[int] = frozenset().union(*(page.prefix_lengths for page in having))
+            texts = any(page.texts for page in having)
+            found = self._known = _Summary(frozenset(filled), tuple(sorted(lengths, reverse=True)), texts)
+        return found
 
     def find(self, caller: Caller, region: Region | None) -> str:
         """The entry that fits the caller best; "" if none does.
@@ -179,96 +178,44 @@ class ScreeningList:
         """
         number = caller.number
         if not number:
-            return ANONYMOUS if self._texts and ANONYMOUS in self else ""
+            return ANONYMOUS if self._summary.texts and ANONYMOUS in self else ""
         entry = self._find_number(number)
-        if not entry and region is not None and self._texts:
+        if not entry and region is not None and self._summary.texts:
             for place in ("a" + region.area_code, "r" + region.province):
                 if place in self:
                     return place
         return entry
 
     def _find_number(self, number: str) -> str:
-        digits = len(number)
+        digits, lengths = len(number), self._summary.lengths
         if digits > MAX_DIGITS_PACKED:
-            beginnings = ("p" + number[:length] for length in self._lengths)
+            beginnings = ("p" + number[:length] for length in lengths)
             return next((entry for entry in ("n" + number, *beginnings) if entry in self), "")
         code = int("1" + number)
         if self._has(code):
             return "n" + number
-        for length in self._lengths:
+        for length in lengths:
             if length <= digits and self._has(_PREFIX + code // _POWERS[digits - length]):
                 return "p" + number[:length]
         return ""
 
     def _has(self, code: int) -> bool:
-        if self._added.codes and _has(self._added.codes, code):
+        filled, page, number = self._summary.filled, self._page, code % PAGES
+        if ADDED in filled and _has(page(ADDED).codes, code):
             return True
-        if not _has(self._pages[code % PAGES].codes, code):
+        if number not in filled or not _has(page(number).codes, code):
             return False
-        return not self._removed.codes or not _has(self._removed.codes, code)
+        return REMOVED not in filled or not _has(page(REMOVED).codes, code)
 
     def __contains__(self, entry: str) -> bool:
         if code := _pack(entry):
             return self._has(code)
-        if entry in self._added.texts:
+        filled, page, number = self._summary.filled, self._page, page_of(entry)
+        if ADDED in filled and entry in page(ADDED).texts:
             return True
-        return entry in self._pages[page_of(entry)].texts and entry not in self._removed.texts
-
-
-class ScreeningLists:
-    """All lists. One whose pages are known before it is, or after, is not there."""
-
-    __slots__ = ("_known", "_lists")
-
-    def __init__(self) -> None:
-        self._known: set[tuple[str, str]] = set()
-        self._lists: dict[tuple[str, str], ScreeningList] = {}
-
-    def get(self, tenant: str, id: str) -> ScreeningList | None:
-        """The tenant's own list if it has one of this id, else the operator's, else None."""
-        for key in ((tenant, id), ("", id)):
-            if key in self._known:
-                return self._lists[key]
-        return None
-
-    def put_list(self, tenant: str, id: str) -> None:
-        """A list is there. Its owner is "" for the operator."""
-        self._known.add((tenant, id))
-        self._of(tenant, id)
-
-    def drop_list(self, tenant: str, id: str) -> None:
-        """A list is gone; an unknown one is no error."""
-        self._known.discard((tenant, id))
-        self._forget(tenant, id)
-
-    def put_page(self, tenant: str, id: str, number: int, page: Page) -> None:
-        """Put a page, 0 to REMOVED, of a list that may not be there yet."""
-        self._of(tenant, id).put_page(number, page)
-
-    def drop_page(self, tenant: str, id: str, number: int) -> None:
-        """Empty a page; one of an unknown list is no error."""
-        if (tenant, id) in self._lists:
-            self._lists[tenant, id].drop_page(number)
-            self._forget(tenant, id)
-
-    def shrink(self) -> bool:
-        """Let go of one list, of those that are no longer used: to free all at once takes long. False: none is left."""
-        if not self._lists:
+        if number not in filled or entry not in page(number).texts:
             return False
-        self._known.discard(self._lists.popitem()[0])
-        return True
-
-    def _of(self, tenant: str, id: str) -> ScreeningList:
-        found = self._lists.get((tenant, id))
-        if found is None:
-            found = self._lists[tenant, id] = ScreeningList(tenant, id)
-        return found
-
-    def _forget(self, tenant: str, id: str) -> None:
-        """Let go of a list of which nothing is known any more."""
-        found = self._lists.get((tenant, id))
-        if found is not None and (tenant, id) not in self._known and found.empty:
-            del self._lists[tenant, id]
+        return REMOVED not in filled or entry not in page(REMOVED).texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,9 +227,13 @@ class ScreeningRules:
     whitelist_only: bool = False
     refuse_anonymous: bool = False
 
+    @property
+    def looks(self) -> bool:
+        """True if the caller is looked at at all."""
+        return bool(self.blacklists or self.whitelists or self.whitelist_only or self.refuse_anonymous)
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+
+class Verdict(NamedTuple):
     """What screening says of a caller: ``reason`` is a constant of this module."""
 
     refused: bool

@@ -2,7 +2,8 @@
 
 Two implementations pass the same contract tests: :class:`signalbox.store.etcd.EtcdStore` and
 :class:`signalbox.store.memory.MemoryStore`. Keys are text below the store's prefix, which never appears here; values
-are bytes. A revision is the store's version as a whole, growing by one with every commit.
+are bytes. A revision is the store's version as a whole, growing by one with every commit. Revisions of one cluster say
+nothing of those of another, even if that has the same keys: it may have been restored from a copy of the first.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ Batch = tuple[Sequence["Change"], int]
 
 class CompactedError(SignalboxError):
     """The revision asked for is no longer kept: list again. Never leaves the store's users."""
+
+
+class CommitTooLargeError(ValueError):
+    """More operations or bytes than go in one commit; nothing was written."""
 
 
 class CompareFailedError(SignalboxError):
@@ -55,6 +60,14 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True)
+class Revisions:
+    """Every key of a prefix, in order, and the revision that wrote it last; all as of one revision."""
+
+    written: dict[str, int]
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """One key was put (``entry``) or deleted (``entry`` is None) at ``revision``."""
 
@@ -69,6 +82,14 @@ class Compare:
 
     key: str
     revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class AtOrAfter:
+    """Asks for the first key below ``prefix`` that is ``key`` or comes after it."""
+
+    prefix: str
+    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,20 +115,34 @@ class Store(Protocol):
         """One key, linearizable."""
         ...
 
-    async def get_many(self, keys: Sequence[str]) -> list[Entry | None]:
-        """Some keys, all at one revision, in the order asked. At most MAX_OPERATIONS."""
+    async def get_many(self, keys: Sequence[str], revision: int = 0) -> list[Entry | None]:
+        """Some keys, all at one revision, in the order asked. At most MAX_OPERATIONS.
+
+        ``revision``: as they were then, if not 0; raises CompactedError if that is no longer known.
+        """
         ...
 
     async def revision(self) -> int:
         """The store's revision now, linearizable."""
         ...
 
+    async def cluster(self) -> int:
+        """Which cluster's revisions these are, linearizable: never 0, and another one after a copy was restored."""
+        ...
+
     async def list(self, prefix: str) -> Listing:
         """All keys below a prefix at one revision, however many (paged and partitioned inside)."""
         ...
 
-    async def page(self, prefix: str, after: str, limit: int) -> Sequence[Entry]:
-        """At most ``limit`` keys below a prefix that come after the key ``after`` ("" for the beginning), in order."""
+    async def revisions(self, prefix: str) -> Revisions:
+        """Like list, but without the values: to find out cheaply whether a copy is as it should be."""
+        ...
+
+    async def page(self, prefix: str, after: str, limit: int, revision: int = 0) -> Sequence[Entry]:
+        """At most ``limit`` keys below a prefix that come after the key ``after`` ("" for the beginning), in order.
+
+        ``revision`` as in get_many; 0: they may be of several revisions.
+        """
         ...
 
     async def commit(self, compares: Sequence[Compare], writes: Sequence[Put | Delete]) -> int:
@@ -119,13 +154,14 @@ class Store(Protocol):
         """
         ...
 
-    def watch(self, prefix: str, from_revision: int) -> AsyncGenerator[Batch, None]:
+    def watch(self, prefix: str, from_revision: int, cluster: int = 0) -> AsyncGenerator[Batch, None]:
         """Batches of changes in order from ``from_revision`` on, each with the revision that it brings the watcher to.
 
         An empty batch tells that nothing has changed up to its revision (progress); one comes every few seconds. The
         changes of one revision are never in two batches. Broken connections are mended inside, without loss or
-        repetition; raises CompactedError if that cannot be (also when the store is older than ``from_revision``: it was
-        restored from a copy), and StoreUnavailableError if the store stays away. Close it when leaving it early:
+        repetition; raises CompactedError if that cannot be (also when the store is older than ``from_revision``, or
+        another cluster than at first, or than ``cluster`` if that is given), and StoreUnavailableError if the store
+        stays away. Close it when leaving it early:
         ``contextlib.aclosing``.
         """
         ...
@@ -147,12 +183,21 @@ class Store(Protocol):
         ...
 
 
-def check_commit(compares: Sequence[Compare], writes: Sequence[Put | Delete]) -> None:
-    """Raise ValueError for a commit that no store takes: too many operations or bytes, or a key written twice."""
-    if max(len(compares), len(writes)) > MAX_OPERATIONS:
-        raise ValueError(f"a commit of {len(compares)} comparisons and {len(writes)} writes, at most {MAX_OPERATIONS}")
+class SeekingStore(Store, Protocol):
+    """A store that also finds keys of which only the neighbourhood is known."""
+
+    async def get_many(self, keys: Sequence[str | AtOrAfter], revision: int = 0) -> list[Entry | None]:
+        """See Store."""
+        ...
+
+
+def check_commit(compares: Sequence[Compare], writes: Sequence[Put | Delete], most: int = MAX_OPERATIONS) -> None:
+    """Raise ValueError for a commit that no store takes: CommitTooLargeError, or a key written twice."""
+    if max(len(compares), len(writes)) > most:
+        reason = f"a commit of {len(compares)} comparisons and {len(writes)} writes, at most {most}"
+        raise CommitTooLargeError(reason)
     if len({write.key for write in writes}) < len(writes):
         raise ValueError("a commit that writes a key twice")
     size = sum(len(write.value) for write in writes if isinstance(write, Put))
     if size > MAX_COMMIT_BYTES:
-        raise ValueError(f"a commit of {size} bytes, at most {MAX_COMMIT_BYTES}")
+        raise CommitTooLargeError(f"a commit of {size} bytes, at most {MAX_COMMIT_BYTES}")

@@ -19,6 +19,7 @@ from signalbox.store.base import (
     LeaseLostError,
     Listing,
     Put,
+    Revisions,
     check_commit,
 )
 from signalbox.store.etcd_connection import Connection, Metadata, Stubs
@@ -30,10 +31,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
     from signalbox.settings import EtcdSettings
-    from signalbox.store.base import Batch, Compare, Delete
+    from signalbox.store.base import AtOrAfter, Batch, Compare, Delete
 
 FIRST_PAGE_KEYS = 128
 PAGE_KEYS = 2_000
+PAGE_REVISIONS = 5_000
 PAGE_BYTES = 1_000_000
 """About the size of an answer while listing: small enough that taking it apart does not hold the event loop up."""
 
@@ -48,7 +50,7 @@ class EtcdStore:
         self._connection = connection
         self._timeout_s = connection.timeout_s
         self._keys = keyspace
-        self._watcher = Watcher(connection, keyspace, self.revision, progress_interval_s)
+        self._watcher = Watcher(connection, keyspace, self._header, progress_interval_s)
 
     @classmethod
     def open(cls, settings: EtcdSettings, *, progress_interval_s: float = PROGRESS_INTERVAL_S) -> EtcdStore:
@@ -62,29 +64,51 @@ class EtcdStore:
         """See Store."""
         return (await self.get_many([key]))[0]
 
-    async def get_many(self, keys: Sequence[str]) -> list[Entry | None]:
-        """See Store."""
+    async def get_many(self, keys: Sequence[str | AtOrAfter], revision: int = 0) -> list[Entry | None]:
+        """See SeekingStore."""
         if len(keys) > MAX_OPERATIONS:
             raise ValueError(f"{len(keys)} keys at once, at most {MAX_OPERATIONS}")
-        found = await self._ranges([rpc_pb2.RangeRequest(key=self._keys.key(key)) for key in keys])
+        found = await self._ranges([self._single(key, revision) for key in keys])
         return [self._keys.entry(answer.kvs[0]) if answer.kvs else None for answer in found]
+
+    def _single(self, key: str | AtOrAfter, revision: int) -> rpc_pb2.RangeRequest:
+        if isinstance(key, str):
+            return rpc_pb2.RangeRequest(key=self._keys.key(key), revision=revision)
+        # Forwards only: to read backwards etcd fetches the whole range with its values, and then sorts it.
+        start, end = self._keys.bounds(key.prefix)
+        return rpc_pb2.RangeRequest(key=max(start, self._keys.key(key.key)), range_end=end, limit=1, revision=revision)
 
     async def revision(self) -> int:
         """See Store."""
-        # Any linearizable read tells it; that of a key which cannot exist costs least.
-        return int((await self._range(rpc_pb2.RangeRequest(key=self._keys.key("\0")))).header.revision)
+        return (await self._header()).revision
+
+    async def cluster(self) -> int:
+        """See Store. etcd makes it of its members' addresses and of the token that the cluster was made with."""
+        return (await self._header()).cluster_id
+
+    async def _header(self) -> rpc_pb2.ResponseHeader:
+        # Any linearizable read has it; that of a key which cannot exist costs least.
+        return (await self._range(rpc_pb2.RangeRequest(key=self._keys.key("\0")))).header
 
     async def list(self, prefix: str) -> Listing:
         """See Store."""
+        return await self._read(prefix)
+
+    async def revisions(self, prefix: str) -> Revisions:
+        """See Store."""
+        found = await self._read(prefix, keys_only=True)
+        return Revisions({entry.key: entry.revision for entry in found.entries}, found.revision)
+
+    async def _read(self, prefix: str, *, keys_only: bool = False) -> Listing:
         for _ in range(LIST_ATTEMPTS):
             try:
-                return await self._list(prefix)
+                return await self._read_at_once(prefix, keys_only)
             except CompactedError as error:
                 # The revision was forgotten while its pages were read: begin again at a new one.
                 cause = error
         raise StoreUnavailableError(f"etcd forgets revisions faster than {prefix} can be read") from cause
 
-    async def _list(self, prefix: str) -> Listing:
+    async def _read_at_once(self, prefix: str, keys_only: bool) -> Listing:
         """Read all pages at the revision of the first answer, some ranges at a time."""
         revision = await self.revision()
         pieces = self._keys.pieces(prefix)
@@ -93,7 +117,7 @@ class EtcdStore:
 
         async def worker() -> None:
             for number, (start, end) in pending:
-                found[number] = await self._read_piece(start, end, revision)
+                found[number] = await self._read_piece(start, end, revision, keys_only)
 
         tasks = [asyncio.create_task(worker(), name="etcd-list") for _ in range(PARALLEL_PIECES)]
         try:
@@ -103,22 +127,25 @@ class EtcdStore:
                 task.cancel()
         return Listing([entry for number in range(len(pieces)) for entry in found[number]], revision)
 
-    async def _read_piece(self, start: bytes, end: bytes, revision: int) -> Sequence[Entry]:
+    async def _read_piece(self, start: bytes, end: bytes, revision: int, keys_only: bool) -> Sequence[Entry]:
         entries: list[Entry] = []
-        limit = FIRST_PAGE_KEYS
+        limit = PAGE_REVISIONS if keys_only else FIRST_PAGE_KEYS
         more = True
         while more:
-            request = rpc_pb2.RangeRequest(key=start, range_end=end, limit=limit, revision=revision)
+            request = rpc_pb2.RangeRequest(
+                key=start, range_end=end, limit=limit, revision=revision, keys_only=keys_only
+            )
             answer = await self._range(request)
             entries += map(self._keys.entry, answer.kvs)
             more = answer.more
             if more:
                 start = answer.kvs[-1].key + b"\0"
-                size = sum(len(kv.value) for kv in answer.kvs) or 1
-                limit = max(1, min(PAGE_KEYS, len(answer.kvs) * PAGE_BYTES // size))
+                if not keys_only:
+                    size = sum(len(kv.value) for kv in answer.kvs) or 1
+                    limit = max(1, min(PAGE_KEYS, len(answer.kvs) * PAGE_BYTES // size))
         return entries
 
-    async def page(self, prefix: str, after: str, limit: int) -> Sequence[Entry]:
+    async def page(self, prefix: str, after: str, limit: int, revision: int = 0) -> Sequence[Entry]:
         """See Store."""
         start = self._keys.key(after) + b"\0"
         pieces = [(max(first, start), end) for first, end in self._keys.pieces(prefix) if start < end]
@@ -129,7 +156,9 @@ class EtcdStore:
             wanted, pieces = pieces[:take], pieces[take:]
             take = min(2 * take, MAX_OPERATIONS)
             left = limit - len(entries)
-            ranges = [rpc_pb2.RangeRequest(key=first, range_end=end, limit=left) for first, end in wanted]
+            ranges = [
+                rpc_pb2.RangeRequest(key=first, range_end=end, limit=left, revision=revision) for first, end in wanted
+            ]
             for answer in await self._ranges(ranges):
                 entries += map(self._keys.entry, answer.kvs)
         return entries[:limit]
@@ -161,9 +190,9 @@ class EtcdStore:
             return rpc_pb2.RequestOp(request_put=rpc_pb2.PutRequest(key=key, value=write.value, lease=write.lease))
         return rpc_pb2.RequestOp(request_delete_range=rpc_pb2.DeleteRangeRequest(key=key))
 
-    def watch(self, prefix: str, from_revision: int) -> AsyncGenerator[Batch, None]:
+    def watch(self, prefix: str, from_revision: int, cluster: int = 0) -> AsyncGenerator[Batch, None]:
         """See Store."""
-        return self._watcher.watch(prefix, from_revision)
+        return self._watcher.watch(prefix, from_revision, cluster)
 
     async def grant_lease(self, ttl_s: int) -> int:
         """See Store."""

@@ -68,6 +68,7 @@ class Stubs:
     watch: rpc_pb2_grpc.WatchAsyncStub
     lease: rpc_pb2_grpc.LeaseAsyncStub
     auth: rpc_pb2_grpc.AuthAsyncStub
+    maintenance: rpc_pb2_grpc.MaintenanceAsyncStub
 
     @classmethod
     def on(cls, channel: grpc.aio.Channel) -> Stubs:
@@ -77,6 +78,7 @@ class Stubs:
             rpc_pb2_grpc.WatchStub(channel),
             rpc_pb2_grpc.LeaseStub(channel),
             rpc_pb2_grpc.AuthStub(channel),
+            rpc_pb2_grpc.MaintenanceStub(channel),
         )
 
 

@@ -8,6 +8,7 @@ What etcd does, and what is done about it:
 * etcd before 3.4.25 and 3.5.8 answers a progress request with the store's revision even while events up to it are still
   queued for this stream. So an answer counts only when the next one arrives and no event has contradicted it meanwhile.
 * A store that was restored from a copy has gone back: a watch from a revision that it has not reached waits silently.
+  Where it has gone on to other changes it would send these. So every answer must be of the cluster that was first.
 * A frozen member, or a network that swallows packets, keeps the connection open: silence ends a stream.
 """
 
@@ -51,18 +52,18 @@ class Watcher:
         self,
         connection: Connection,
         keyspace: KeySpace,
-        revision: Callable[[], Awaitable[int]],
+        header: Callable[[], Awaitable[rpc_pb2.ResponseHeader]],
         progress_interval_s: float,
     ) -> None:
-        """``revision`` reads the store's revision, linearizable."""
+        """``header`` is that of a linearizable read."""
         self._connection = connection
         self._keyspace = keyspace
-        self._revision = revision
+        self._header = header
         self._interval_s = progress_interval_s
         self._silence_s = 2 * progress_interval_s + connection.timeout_s
         self._away_s = 2 * connection.timeout_s
 
-    async def watch(self, prefix: str, from_revision: int) -> AsyncGenerator[Batch, None]:
+    async def watch(self, prefix: str, from_revision: int, cluster: int = 0) -> AsyncGenerator[Batch, None]:
         """See Store."""
         loop = asyncio.get_running_loop()
         heard = loop.time()
@@ -71,9 +72,12 @@ class Watcher:
         while True:
             try:
                 # This also gets a new token, if the old one is refused.
-                if await self._revision() + 1 < next_revision:
+                header = await self._header()
+                cluster = cluster or header.cluster_id
+                _check_cluster(header, cluster)
+                if header.revision + 1 < next_revision:
                     raise CompactedError(f"etcd has not reached revision {next_revision - 1}: it has gone back")
-                async with aclosing(self._stream(prefix, next_revision)) as stream:
+                async with aclosing(self._stream(prefix, next_revision, cluster)) as stream:
                     async for changes, revision in stream:
                         if changes:
                             next_revision = changes[-1].revision + 1
@@ -86,13 +90,14 @@ class Watcher:
             await asyncio.sleep(retry_s * random.uniform(0.5, 1.5))
             retry_s = min(2 * retry_s, RETRY_MAX_S)
 
-    async def _stream(self, prefix: str, from_revision: int) -> AsyncGenerator[Batch, None]:
+    async def _stream(self, prefix: str, from_revision: int, cluster: int) -> AsyncGenerator[Batch, None]:
         """The batches of one stream. Raises StoreUnavailableError when it breaks, CompactedError."""
         reached = from_revision - 1
         promised = 0
         events: list[rpc_pb2.Event] = []
         async with aclosing(self._responses(prefix, from_revision)) as responses:
             async for response in responses:
+                _check_cluster(response.header, cluster)
                 events += response.events
                 if response.fragment or response.created:
                     continue
@@ -187,3 +192,11 @@ def _why(response: rpc_pb2.WatchResponse) -> SignalboxError:
     if response.compact_revision:
         return CompactedError(f"etcd keeps nothing before revision {response.compact_revision}")
     return StoreUnavailableError(f"etcd cancelled the watch: {response.cancel_reason}")
+
+
+def _check_cluster(header: rpc_pb2.ResponseHeader, cluster: int) -> None:
+    """Raise CompactedError if an answer is of another cluster."""
+    if header.cluster_id != cluster:
+        raise CompactedError(
+            f"etcd is cluster {header.cluster_id:x} now, not {cluster:x}: it was restored or exchanged"
+        )

@@ -6,25 +6,22 @@ Who writes flows checks them as the domain's objects, and who decides calls read
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, cast
-
-from google.protobuf.duration_pb2 import Duration
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
 
 from signalbox.api.types.v1 import flows_pb2
 from signalbox.domain.flow import (
-    MENU_TIMEOUT_MS_DEFAULT,
     RING_MS_DEFAULT,
-    SURVEY_KEYS_DEFAULT,
-    VOICEMAIL_MS_DEFAULT,
     AnnounceNode,
     CallerListNode,
     DialLine,
     DialNode,
+    DialRecording,
     Distribution,
     FlowGraph,
     HangUpCause,
     HangUpNode,
-    MenuBranch,
+    LineAnnouncement,
     MenuNode,
     Node,
     RegionBranch,
@@ -32,12 +29,22 @@ from signalbox.domain.flow import (
     ScheduleBranch,
     ScheduleNode,
     SurveyNode,
+    TransferNode,
     VoicemailNode,
 )
+from signalbox.domain.flow_nodes import (
+    ConditionNode,
+    MessageNode,
+    PasswordNode,
+    QueueNode,
+    RequestNode,
+    SetVariableNode,
+)
 from signalbox.domain.regions import Carrier
+from signalbox.store import durations, flownodes, flowvoice
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from signalbox.api.types.v1 import screening_pb2
 
@@ -49,8 +56,15 @@ _CAUSES = {
     flows_pb2.HANG_UP_CAUSE_UNSPECIFIED: HangUpCause.DECLINED,
     **{flows_pb2.HangUpCause.Value(f"HANG_UP_CAUSE_{one.name}"): one for one in HangUpCause},
 }
+_RECORDINGS = {flows_pb2.DialRecording.Value(f"DIAL_RECORDING_{one.value.upper()}"): one for one in DialRecording}
+_REPLACES = {
+    flows_pb2.EARLY_MEDIA_UNSPECIFIED: False,
+    flows_pb2.EARLY_MEDIA_PASS: False,
+    flows_pb2.EARLY_MEDIA_REPLACE: True,
+}
 _DISTRIBUTION_NUMBERS = {one: number for number, one in _DISTRIBUTIONS.items()}
 _CAUSE_NUMBERS = {one: number for number, one in _CAUSES.items()}
+_RECORDING_NUMBERS = {one: number for number, one in _RECORDINGS.items()}
 
 
 def graph(message: flows_pb2.FlowGraph) -> FlowGraph:
@@ -59,6 +73,37 @@ def graph(message: flows_pb2.FlowGraph) -> FlowGraph:
     if len(nodes) < len(message.nodes):
         raise ValueError("two nodes have one id")
     return FlowGraph(message.entry, nodes)
+
+
+def known_graph(message: flows_pb2.FlowGraph) -> FlowGraph:
+    """The graph of a message of which it is known that :func:`graph` takes it: a node is made when it is looked at,
+    for a call sees few of them."""
+    return FlowGraph(message.entry, _Nodes(message))
+
+
+class _Nodes(Mapping[str, Node]):
+    """Nodes by their ids, in the order in which they were written."""
+
+    __slots__ = ("_made", "_messages")
+
+    def __init__(self, graph: flows_pb2.FlowGraph) -> None:
+        self._messages = {one.id: one for one in graph.nodes}
+        self._made: dict[str, Node] = {}
+
+    def __getitem__(self, id: str) -> Node:
+        made = self._made.get(id)
+        if made is None:
+            made = self._made[id] = node(self._messages[id])
+        return made
+
+    def get(self, id: str, otherwise: object = None) -> Any:
+        return self[id] if id in self._messages else otherwise
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._messages)
+
+    def __len__(self) -> int:
+        return len(self._messages)
 
 
 def node(message: flows_pb2.FlowNode) -> Node:
@@ -80,19 +125,22 @@ def _node(message: flows_pb2.FlowNode) -> Node:
             return CallerListNode(tuple(map(sys.intern, its.lists)), its.member, its.otherwise)
         case "dial":
             return _dial(message.dial)
+        case "transfer":
+            return _transfer(message.transfer)
         case "hang_up":
             return HangUpNode(_CAUSES[message.hang_up.cause], message.hang_up.prompt)
         case "announce":
             return AnnounceNode(message.announce.prompt, message.announce.answer, message.announce.next)
         case "menu":
-            return _menu(message.menu)
+            return flowvoice.menu(message.menu)
         case "voicemail":
-            mail = message.voicemail
-            longest = mail.max_duration.ToMilliseconds() if mail.HasField("max_duration") else VOICEMAIL_MS_DEFAULT
-            return VoicemailNode(mail.prompt, longest, mail.next)
+            return flowvoice.voicemail(message.voicemail)
         case "survey":
-            return SurveyNode(message.survey.prompt, message.survey.keys or SURVEY_KEYS_DEFAULT, message.survey.next)
-    raise ValueError(f"node {message.id}: is of no known kind")
+            return flowvoice.survey(message.survey)
+    found = flownodes.node(message)
+    if found is None:
+        raise ValueError(f"node {message.id}: is of no known kind")
+    return found
 
 
 def _schedule(message: flows_pb2.ScheduleNode) -> ScheduleNode:
@@ -119,29 +167,46 @@ def _dial(message: flows_pb2.DialNode) -> DialNode:
         dial_lines(message.lines),
         distribution(message.distribution),
         sys.intern(message.line_group),
-        message.ring_time.ToMilliseconds() if message.HasField("ring_time") else RING_MS_DEFAULT,
+        durations.ms(message, "ring_time", RING_MS_DEFAULT),
         message.busy,
         message.no_answer,
         message.failed,
         message.after,
         message.whisper,
+        _RECORDINGS[message.recording],
+        message.ring_back,
+        _REPLACES[message.early_media],
+        LineAnnouncement(message.announce_line.before, message.announce_line.after)
+        if message.HasField("announce_line")
+        else None,
+        message.pause_keys,
+        message.resume_keys,
+        message.transfer_keys,
+        message.transfer,
     )
 
 
-def _menu(message: flows_pb2.MenuNode) -> MenuNode:
-    return MenuNode(
-        message.prompt,
-        tuple(MenuBranch(one.digits, one.next) for one in message.branches),
-        message.no_input,
-        message.no_match,
-        message.timeout.ToMilliseconds() if message.HasField("timeout") else MENU_TIMEOUT_MS_DEFAULT,
-        message.repeats,
+def _transfer(message: flows_pb2.TransferNode) -> TransferNode:
+    return TransferNode(
+        message.line,
+        message.number,
+        tuple(message.prefixes),
+        durations.ms(message, "ring_time", RING_MS_DEFAULT),
+        message.attended,
+        message.complete_keys,
+        message.return_keys,
+        message.ring_back,
+        _RECORDINGS[message.recording],
+        message.busy,
+        message.no_answer,
+        message.failed,
+        message.after,
     )
 
 
 def dial_lines(messages: Iterable[flows_pb2.DialLine]) -> tuple[DialLine, ...]:
     """The lines of a dial or a group."""
-    return tuple(DialLine(sys.intern(one.line), one.weight or 1) for one in messages)
+    return tuple(DialLine(sys.intern(one.line), one.weight or 1, durations.ms(one, "ring_time", 0)) for one in messages)
 
 
 def distribution(number: flows_pb2.Distribution.ValueType) -> Distribution:
@@ -163,7 +228,9 @@ def node_message(id: str, node: Node) -> flows_pb2.FlowNode:
             lists = flows_pb2.CallerListNode(lists=node.lists, member=node.member, otherwise=node.otherwise)
             return flows_pb2.FlowNode(id=id, caller_list=lists)
         case DialNode():
-            return flows_pb2.FlowNode(id=id, dial=_dial_message(node))
+            return flows_pb2.FlowNode(id=id, dial=dial_message(node))
+        case TransferNode():
+            return flows_pb2.FlowNode(id=id, transfer=transfer_message(node))
         case HangUpNode():
             end = flows_pb2.HangUpNode(cause=_CAUSE_NUMBERS[node.cause], prompt=node.prompt)
             return flows_pb2.FlowNode(id=id, hang_up=end)
@@ -171,13 +238,23 @@ def node_message(id: str, node: Node) -> flows_pb2.FlowNode:
             announce = flows_pb2.AnnounceNode(prompt=node.prompt, answer=node.answer, next=node.next)
             return flows_pb2.FlowNode(id=id, announce=announce)
         case MenuNode():
-            return flows_pb2.FlowNode(id=id, menu=_menu_message(node))
+            return flows_pb2.FlowNode(id=id, menu=flowvoice.menu_message(node))
         case VoicemailNode():
-            mail = flows_pb2.VoicemailNode(prompt=node.prompt, max_duration=_duration(node.max_ms), next=node.next)
-            return flows_pb2.FlowNode(id=id, voicemail=mail)
+            return flows_pb2.FlowNode(id=id, voicemail=flowvoice.voicemail_message(node))
         case SurveyNode():
-            survey = flows_pb2.SurveyNode(prompt=node.prompt, keys=node.keys, next=node.next)
-            return flows_pb2.FlowNode(id=id, survey=survey)
+            return flows_pb2.FlowNode(id=id, survey=flowvoice.survey_message(node))
+        case SetVariableNode():
+            return flows_pb2.FlowNode(id=id, set_variable=flownodes.set_variable(node))
+        case ConditionNode():
+            return flows_pb2.FlowNode(id=id, condition=flownodes.condition(node))
+        case RequestNode():
+            return flows_pb2.FlowNode(id=id, request=flownodes.request(node))
+        case QueueNode():
+            return flows_pb2.FlowNode(id=id, queue=flownodes.queue(node))
+        case PasswordNode():
+            return flows_pb2.FlowNode(id=id, password=flownodes.password(node))
+        case MessageNode():
+            return flows_pb2.FlowNode(id=id, message=flownodes.message(node))
 
 
 def _region_branch(branch: RegionBranch) -> flows_pb2.RegionBranch:
@@ -190,32 +267,54 @@ def _region_branch(branch: RegionBranch) -> flows_pb2.RegionBranch:
     )
 
 
-def _dial_message(node: DialNode) -> flows_pb2.DialNode:
+def dial_message(node: DialNode) -> flows_pb2.DialNode:
+    """A dial node as a message, defaults filled in."""
     return flows_pb2.DialNode(
-        lines=[flows_pb2.DialLine(line=one.line, weight=one.weight) for one in node.lines],
+        lines=[_line_message(one) for one in node.lines],
         distribution=_DISTRIBUTION_NUMBERS[node.distribution],
         line_group=node.line_group,
-        ring_time=_duration(node.ring_ms),
+        ring_time=durations.message(node.ring_ms),
         busy=node.busy,
         no_answer=node.no_answer,
         failed=node.failed,
         after=node.after,
         whisper=node.whisper,
+        recording=_RECORDING_NUMBERS[node.recording],
+        ring_back=node.ring_back,
+        early_media=flows_pb2.EARLY_MEDIA_REPLACE if node.replaces_early_media else flows_pb2.EARLY_MEDIA_PASS,
+        announce_line=_announcement_message(node.announces),
+        pause_keys=node.pause_keys,
+        resume_keys=node.resume_keys,
+        transfer_keys=node.transfer_keys,
+        transfer=node.transfer,
     )
 
 
-def _menu_message(node: MenuNode) -> flows_pb2.MenuNode:
-    return flows_pb2.MenuNode(
-        prompt=node.prompt,
-        branches=[flows_pb2.MenuBranch(digits=one.digits, next=one.next) for one in node.branches],
-        timeout=_duration(node.timeout_ms),
-        repeats=node.repeats,
-        no_input=node.no_input,
-        no_match=node.no_match,
+def transfer_message(node: TransferNode) -> flows_pb2.TransferNode:
+    """A transfer node as a message, defaults filled in."""
+    return flows_pb2.TransferNode(
+        line=node.line,
+        number=node.number,
+        prefixes=node.prefixes,
+        ring_time=durations.message(node.ring_ms),
+        attended=node.attended,
+        complete_keys=node.complete_keys,
+        return_keys=node.return_keys,
+        ring_back=node.ring_back,
+        recording=_RECORDING_NUMBERS[node.recording],
+        busy=node.busy,
+        no_answer=node.no_answer,
+        failed=node.failed,
+        after=node.after,
     )
 
 
-def _duration(milliseconds: int) -> Duration:
-    duration = Duration()
-    duration.FromMilliseconds(milliseconds)
-    return duration
+def _line_message(line: DialLine) -> flows_pb2.DialLine:
+    time = durations.message(line.ring_ms) if line.ring_ms else None
+    return flows_pb2.DialLine(line=line.line, weight=line.weight, ring_time=time)
+
+
+def _announcement_message(announcement: LineAnnouncement | None) -> flows_pb2.LineAnnouncement | None:
+    if announcement is None:
+        return None
+    return flows_pb2.LineAnnouncement(before=announcement.before, after=announcement.after)

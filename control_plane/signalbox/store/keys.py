@@ -20,24 +20,55 @@
                                          written, e.g. "line:front-desk schedule:hours", joined by a space; written with
                                          the flow, so that who wants to delete something reads few flows
     index/schedules/<tenant>/<schedule>  calendars of the draft and of the revisions that were in force or to come
-                                         when it was written, joined by a space; written with the schedule
+                                         when it was written, e.g. "calendar:china"; written with the schedule
     index/numbers/<tenant>/<number>      what the number refers to, e.g. "flow:main line:front-desk", joined by a space;
                                          written with the number, so that a tenant's are found without reading all
+    index/shared/<tenant>                which calendars, region groups and screening lists the tenant's entries above
+                                         name, and how many of them do, e.g. "calendar:china=2 screening_list:fraud=10":
+                                         who wants to delete one of the operator's need not read all of these
+    inventory/ranges/<range>             types.v1.NumberRange
+    inventory/classes/<class>            types.v1.NumberClass
+    inventory/pages/<length>/<head>      types.v1.InventoryPage: the states of the numbers of <length> digits (in two
+                                         digits) that have all digits but the last two in common; written when the
+                                         first of them is no longer available
+    numberlog/<length>/<head>/<chunk>    types.v1.HistoryChunk: what happened to these numbers; chunks 000000 and on
+    index/holdings/<tenant>/held         types.v1.TenantHoldings: how many numbers the tenant has; none: no key
+    documents/<tenant>/<document>        types.v1.Document: what is known of an uploaded document
+    index/documentsdue/<time>/<tenant>/<document>    empty: to be deleted then, seconds since the epoch in 12 digits
+    index/uploads/<time>/<object>        empty, or a word: content that no document has, to be deleted then
+    index/documentcounts/<tenant>        types.v1.TenantDocuments: documents that no application has named; none: no key
+    index/objects                        which object store content is in; see objectsplace.py
+    index/datakeys/<tenant>              types.v1.WrappedKey: what the tenant's documents are encrypted with
+    index/recordingdeletions/<call>      types.v1.AuditEntry, or a word: the recording is being deleted; see
+                                         provisioning/recordings/disposal.py; under a lease
+    index/promptobjects/<tenant>/<file>  when an object of a prompt's audio is to be deleted unless some prompt has it,
+                                         seconds since the epoch, or a word: it is being deleted; see
+                                         provisioning/promptaudio/objects.py
+    index/promptspeech/<tenant>/<prompt> empty: the prompt's text is yet to be spoken
+    fences/inventory                     empty; put by every write of ranges and classes
+    audit/outbox/<commit>-<bytes>        types.v1.AuditEntry: what a commit is to have in the audit log; written with it
+    audit/head                           types.v1.AuditHead: where the audit log ends
     apikeys/<owner>/<key>                types.v1.ApiKey; the owner is a tenant, or "_" for the operator
     requests/<owner>/<digest>            the answer to a request that had a request id, under a lease; see requestids.py
     fences/tenants/<tenant>              empty; put by every write of the tenant's objects, so that checks of
     fences/trunks                        references and the writes that rely on them exclude each other
     fences/lists/<owner>/<list>          empty; put by every write of the list's entries
     live/edges/<edge>                    routing.v1.Edge under a lease of EDGE_MEMORY_S
+    live/targets/<edge>                  routing.v1.EdgeTargets under a lease of TARGETS_MEMORY_S: what is dead to it
     live/media/<node>                    routing.v1.MediaNode under the media sidecar's lease
+    live/voice/<worker>                  routing.v1.VoiceWorker under the worker's lease
     ids/media/<node>                     decimal number of a media node, for ever
     fences/media                         empty; put with every new number, so that no two nodes get the same
+    fences/import                        empty; put by imports that wait for room, which etcd counts when it writes next
 
 Numbers are spread over 100 partitions by their last two digits, so that a range over all of them is read in pieces of
-like size whatever ranges the operator holds.
+like size whatever ranges the operator holds. Lines, numbers and the index of numbers lie in pages (PAGED); etcd has no
+such keys of their own, but those of their pages, see page.py.
 """
 
 from __future__ import annotations
+
+import re
 
 RULES = "rules/"
 LIVE = "live/"
@@ -57,11 +88,33 @@ SCREENING_PAGES = RULES + "listpages/"
 NUMBER_INDEX = "index/numbers/"
 FLOW_INDEX = "index/flows/"
 SCHEDULE_INDEX = "index/schedules/"
+SHARED_INDEX = "index/shared/"
+INVENTORY = "inventory/"
+NUMBER_RANGES = INVENTORY + "ranges/"
+NUMBER_CLASSES = INVENTORY + "classes/"
+INVENTORY_PAGES = INVENTORY + "pages/"
+INVENTORY_FENCE = "fences/inventory"
+DOCUMENTS = "documents/"
+DOCUMENTS_DUE = "index/documentsdue/"
+UPLOADS = "index/uploads/"
+DATA_KEYS = "index/datakeys/"
+DOCUMENT_COUNTS = "index/documentcounts/"
+RECORDING_DELETIONS = "index/recordingdeletions/"
+PROMPT_OBJECTS = "index/promptobjects/"
+PROMPT_SPEECH = "index/promptspeech/"
+HOLDINGS = "index/holdings/"
+OBJECTS_ID = "index/objects"
+API_KEYS = "apikeys/"
+AUDIT_OUTBOX = "audit/outbox/"
+AUDIT_HEAD = "audit/head"
 LIVE_EDGES = LIVE + "edges/"
+LIVE_TARGETS = LIVE + "targets/"
 LIVE_MEDIA = LIVE + "media/"
+LIVE_VOICE = LIVE + "voice/"
 MEDIA_IDS = "ids/media/"
 TRUNK_FENCE = "fences/trunks"
 MEDIA_FENCE = "fences/media"
+IMPORT_FENCE = "fences/import"
 
 OPERATOR = "_"
 """Stands for the operator where a key names an owner: no tenant's id."""
@@ -69,7 +122,13 @@ OPERATOR = "_"
 EDGE_MEMORY_S = 24 * 3600
 """How long a proxy's addresses are remembered after it was last seen: its dialogs may live on at other proxies."""
 
+TARGETS_MEMORY_S = 60
+"""How long it is believed what a proxy said of targets after it was last heard; it asks no more then, either."""
+
 NUMBER_PARTITIONS = tuple(f"{NUMBERS}{n:02d}/" for n in range(100))
+
+PAGED = re.compile(f"(?:{LINES}|{NUMBERS}|{NUMBER_INDEX})[^/]+/")
+"""Matches, from their beginning, the keys that lie in pages: those of one match share their pages."""
 
 
 def tenant(id: str) -> str:
@@ -100,11 +159,6 @@ def lines_of(tenant: str) -> str:
 def line(tenant: str, id: str) -> str:
     """Key of a line."""
     return lines_of(tenant) + id
-
-
-def tenant_of_line(key: str) -> str:
-    """The tenant whose line a key is."""
-    return last_part(key.rpartition("/")[0])
 
 
 def line_groups_of(tenant: str) -> str:
@@ -187,6 +241,11 @@ def schedule_index(tenant: str, id: str = "") -> str:
     return f"{SCHEDULE_INDEX}{tenant}/{id}"
 
 
+def shared_index(tenant: str) -> str:
+    """Key of what a tenant's objects name that may be the operator's."""
+    return SHARED_INDEX + tenant
+
+
 def owner(key: str) -> str:
     """The tenant whose calendar or the like a key is; "" for the operator."""
     found = last_part(key.rpartition("/")[0])
@@ -206,6 +265,8 @@ def owned_by(tenant: str) -> dict[str, str]:
         "screening_list": screening_lists_of(tenant),
         "prompt": prompts_of(tenant),
         "api_key": api_keys_of(tenant),
+        "inventory_number": holdings_of(tenant),
+        "document": document(tenant),
     }
 
 
@@ -234,9 +295,14 @@ def screening_list(tenant: str, id: str) -> str:
     return screening_lists_of(tenant) + id
 
 
+def screening_pages_of(tenant: str, list: str) -> str:
+    """Prefix of the pages of a screening list."""
+    return f"{SCREENING_PAGES}{tenant or OPERATOR}/{list}/"
+
+
 def screening_page(tenant: str, list: str, page: int) -> str:
     """Key of a page of a screening list."""
-    return f"{SCREENING_PAGES}{tenant or OPERATOR}/{list}/{page:03d}"
+    return f"{screening_pages_of(tenant, list)}{page:03d}"
 
 
 def screening_fence(tenant: str, list: str) -> str:
@@ -252,7 +318,7 @@ def screening_page_parts(key: str) -> tuple[str, str, int] | None:
 
 def api_keys_of(tenant: str) -> str:
     """Prefix of the API keys of a tenant; of the operator's for ""."""
-    return f"apikeys/{tenant or OPERATOR}/"
+    return f"{API_KEYS}{tenant or OPERATOR}/"
 
 
 def api_key(tenant: str, id: str) -> str:
@@ -265,14 +331,111 @@ def request(tenant: str, digest: str) -> str:
     return f"requests/{tenant or OPERATOR}/{digest}"
 
 
+def number_range(id: str) -> str:
+    """Key of a range of numbers."""
+    return NUMBER_RANGES + id
+
+
+def number_class(id: str) -> str:
+    """Key of a class of numbers."""
+    return NUMBER_CLASSES + id
+
+
+def inventory_pages(length: int) -> str:
+    """Prefix of the pages of numbers of so many digits."""
+    return f"{INVENTORY_PAGES}{length:02d}/"
+
+
+def inventory_page(digits: str) -> str:
+    """Key of the page that a number (more than two digits) lies in."""
+    return inventory_pages(len(digits)) + digits[:-2]
+
+
+def number_log(digits: str, chunk: int) -> str:
+    """Key of a chunk of the history of a number's page."""
+    return f"numberlog/{len(digits):02d}/{digits[:-2]}/{chunk:06d}"
+
+
+def holdings_of(tenant: str) -> str:
+    """Prefix of the count of a tenant's numbers."""
+    return f"{HOLDINGS}{tenant}/"
+
+
+def holdings(tenant: str) -> str:
+    """Key of the count of a tenant's numbers."""
+    return holdings_of(tenant) + "held"
+
+
+def document(tenant: str, id: str = "") -> str:
+    """Key of a document; without an id the prefix of a tenant's."""
+    return f"{DOCUMENTS}{tenant}/{id}"
+
+
+def due(prefix: str, time: int, name: str) -> str:
+    """Key of what is to be deleted at a time, seconds since the epoch: DOCUMENTS_DUE, UPLOADS."""
+    return f"{prefix}{time:012d}/{name}"
+
+
+def due_parts(prefix: str, key: str) -> tuple[int, str]:
+    """Time and name that a key of due is made of."""
+    time, _, name = key.removeprefix(prefix).partition("/")
+    return int(time), name
+
+
+def document_count(tenant: str) -> str:
+    """Key of the count of a tenant's documents that no application has named."""
+    return DOCUMENT_COUNTS + tenant
+
+
+def recording_deletion(call_id: str) -> str:
+    """Key of the note that a call's recording is being deleted."""
+    return RECORDING_DELETIONS + call_id
+
+
+def prompt_object(tenant: str, file: str) -> str:
+    """Key of when an object of a prompt's audio is to be deleted; ``file``: its name without its folder."""
+    return f"{PROMPT_OBJECTS}{tenant}/{file}"
+
+
+def prompt_speech(tenant: str, id: str) -> str:
+    """Key of the note that a prompt's text is yet to be spoken."""
+    return f"{PROMPT_SPEECH}{tenant}/{id}"
+
+
+def data_key(tenant: str) -> str:
+    """Key of a tenant's own encryption key."""
+    return DATA_KEYS + tenant
+
+
+def audit_entry(commit: str, size: int) -> str:
+    """Key of what a commit is to have in the audit log, so many bytes."""
+    return f"{AUDIT_OUTBOX}{commit}-{size}"
+
+
+def audit_entry_size(key: str) -> int:
+    """Bytes of an entry of the audit log's outbox, as its key says."""
+    size = key.rpartition("-")[2]
+    return int(size) if size.isdecimal() else 0
+
+
 def live_edge(id: str) -> str:
     """Key of a proxy's registration."""
     return LIVE_EDGES + id
 
 
+def live_targets(edge: str) -> str:
+    """Key of what a proxy sees of targets."""
+    return LIVE_TARGETS + edge
+
+
 def live_media(id: str) -> str:
     """Key of a media node's registration."""
     return LIVE_MEDIA + id
+
+
+def live_voice(id: str) -> str:
+    """Key of a voice worker's registration."""
+    return LIVE_VOICE + id
 
 
 def media_id(id: str) -> str:

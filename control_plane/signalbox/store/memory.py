@@ -20,11 +20,14 @@ from signalbox.store.base import (
     LeaseLostError,
     Listing,
     Put,
+    Revisions,
     check_commit,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Mapping, Sequence
+
+    from signalbox.store.base import AtOrAfter
 
 
 class MemoryStore:
@@ -35,12 +38,16 @@ class MemoryStore:
         self._entries: dict[str, Entry] = {}
         self._revision = 1
         self._compacted = 0
+        self._past: dict[str, Entry] = {}
+        """All entries as they were before the history begins."""
         self._history: list[Change] = []
         self._leases: dict[int, tuple[int, asyncio.TimerHandle]] = {}
         self._lease_of: dict[str, int] = {}
         self._last_lease = 0
         self._wakers: set[asyncio.Event] = set()
         self._available = True
+        self.cluster_id = 1
+        """Another one: as if a copy had been restored."""
         self.full = False
         """True: writes raise StoreFullError."""
 
@@ -57,36 +64,66 @@ class MemoryStore:
     def compact(self, revision: int) -> None:
         """Forget all changes before ``revision``: a watch from before it raises CompactedError."""
         self._compacted = revision
-        del self._history[: bisect_left(self._history, revision, key=lambda change: change.revision)]
+        forgotten = bisect_left(self._history, revision, key=lambda change: change.revision)
+        self._past = self._after(self._history[:forgotten])
+        del self._history[:forgotten]
 
     async def get(self, key: str) -> Entry | None:
         """See Store."""
         self._check_available()
         return self._entries.get(key)
 
-    async def get_many(self, keys: Sequence[str]) -> list[Entry | None]:
-        """See Store."""
+    def _after(self, changes: Sequence[Change]) -> dict[str, Entry]:
+        """All entries after the first changes of the history."""
+        entries = dict(self._past)
+        for change in changes:
+            entries.pop(change.key, None)
+            if change.entry is not None:
+                entries[change.key] = change.entry
+        return entries
+
+    def _at(self, revision: int) -> dict[str, Entry]:
+        """All entries as they were at a revision; 0: now."""
         self._check_available()
+        if not revision:
+            return self._entries
+        if not self._compacted <= revision <= self._revision:
+            raise CompactedError(f"revision {revision} is not known")
+        return self._after(self._history[: bisect_right(self._history, revision, key=lambda one: one.revision)])
+
+    async def get_many(self, keys: Sequence[str | AtOrAfter], revision: int = 0) -> list[Entry | None]:
+        """See SeekingStore."""
+        entries = self._at(revision)
         if len(keys) > MAX_OPERATIONS:
             raise ValueError(f"{len(keys)} keys at once, at most {MAX_OPERATIONS}")
-        return [self._entries.get(key) for key in keys]
+        return [entries.get(key) if isinstance(key, str) else _first(entries, key) for key in keys]
 
     async def revision(self) -> int:
         """See Store."""
         self._check_available()
         return self._revision
 
+    async def cluster(self) -> int:
+        """See Store."""
+        self._check_available()
+        return self.cluster_id
+
     async def list(self, prefix: str) -> Listing:
         """See Store."""
         self._check_available()
         return Listing([self._entries[key] for key in self._keys(prefix)], self._revision)
 
-    async def page(self, prefix: str, after: str, limit: int) -> Sequence[Entry]:
+    async def revisions(self, prefix: str) -> Revisions:
         """See Store."""
         self._check_available()
-        keys = self._keys(prefix)
+        return Revisions({key: self._entries[key].revision for key in self._keys(prefix)}, self._revision)
+
+    async def page(self, prefix: str, after: str, limit: int, revision: int = 0) -> Sequence[Entry]:
+        """See Store."""
+        entries = self._at(revision)
+        keys = sorted(key for key in entries if key.startswith(prefix))
         first = bisect_right(keys, after)
-        return [self._entries[key] for key in keys[first : first + limit]]
+        return [entries[key] for key in keys[first : first + limit]]
 
     def _keys(self, prefix: str) -> Sequence[str]:
         return sorted(key for key in self._entries if key.startswith(prefix))
@@ -124,8 +161,9 @@ class MemoryStore:
             self._revision = revision
         self._wake()
 
-    async def watch(self, prefix: str, from_revision: int) -> AsyncGenerator[Batch, None]:
+    async def watch(self, prefix: str, from_revision: int, cluster: int = 0) -> AsyncGenerator[Batch, None]:
         """See Store."""
+        cluster = cluster or self.cluster_id
         waker = asyncio.Event()
         self._wakers.add(waker)
         loop = asyncio.get_running_loop()
@@ -135,6 +173,8 @@ class MemoryStore:
             while True:
                 waker.clear()
                 self._check_available()
+                if cluster != self.cluster_id:
+                    raise CompactedError(f"it is cluster {self.cluster_id} now, not {cluster}")
                 if next_revision < self._compacted or next_revision > self._revision + 1:
                     raise CompactedError(f"revision {next_revision} is not kept")
                 first = bisect_left(self._history, next_revision, key=lambda change: change.revision)
@@ -199,3 +239,9 @@ class MemoryStore:
     def _wake(self) -> None:
         for waker in self._wakers:
             waker.set()
+
+
+def _first(entries: Mapping[str, Entry], wanted: AtOrAfter) -> Entry | None:
+    keys = (key for key in entries if key >= wanted.key and key.startswith(wanted.prefix))
+    first = min(keys, default=None)
+    return None if first is None else entries[first]

@@ -7,7 +7,7 @@ import math
 import random
 import time
 from contextlib import aclosing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
@@ -15,9 +15,9 @@ from signalbox.errors import StoreFullError, StoreUnavailableError
 from signalbox.store.base import CompactedError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
-    from signalbox.store.base import Change, Listing, Store
+    from signalbox.store.base import Batch, Change, Listing
 
 logger = structlog.get_logger(__name__)
 
@@ -29,26 +29,46 @@ RETRY_S = 0.2
 RETRY_MAX_S = 5.0
 
 
+class Source(Protocol):
+    """What is needed of a Store: see there."""
+
+    async def revision(self) -> int:
+        """See Store."""
+        ...
+
+    async def cluster(self) -> int:
+        """See Store."""
+        ...
+
+    async def list(self, prefix: str) -> Listing:
+        """See Store."""
+        ...
+
+    def watch(self, prefix: str, from_revision: int, cluster: int = 0) -> AsyncGenerator[Batch, None]:
+        """See Store."""
+        ...
+
+
 class Mirror:
     """Tells its owner the content of a prefix and every change to it, in order, each once.
 
     ``on_reset`` gets all of it (replace what you have), ``on_changes`` what has changed since and the revision reached.
-    Both run in the event loop and must not raise: a value that cannot be used is for them to skip, loudly. A listing
-    may be long: ``on_reset`` goes through it by :data:`SLICE`, and does not keep it (it is emptied).
+    Both are awaited, one after the other, and must not raise: a value that cannot be used is for them to skip, loudly.
+    Both may be long: their owner goes through them in slices. A listing is not kept by ``on_reset`` (it is emptied).
     """
 
     def __init__(
         self,
-        store: Store,
+        store: Source,
         prefix: str,
         *,
         on_reset: Callable[[Listing], Awaitable[None]],
-        on_changes: Callable[[Sequence[Change], int], None],
-        start_revision: int = 0,
+        on_changes: Callable[[Sequence[Change], int], Awaitable[None]],
+        start: tuple[int, int] = (0, 0),
         far_behind: int = FAR_BEHIND,
         retry_s: float = RETRY_S,
     ) -> None:
-        """``start_revision``: the owner has everything up to there already, from a snapshot; 0: it has nothing.
+        """``start``: a cluster and the revision up to which the owner has everything of it already; 0: it has nothing.
 
         ``retry_s`` is the first pause after an error; pauses double up to RETRY_MAX_S and are jittered.
         """
@@ -60,7 +80,7 @@ class Mirror:
         self._retry_s = retry_s
         self._pause_s = retry_s
         self._current_at = -math.inf
-        self.revision = start_revision
+        self._cluster, self.revision = start
         """The owner has everything up to this revision; 0: nothing yet."""
         self.synced = asyncio.Event()
         """Set once the owner has had the state as the store itself tells it, not only that of a snapshot."""
@@ -89,12 +109,20 @@ class Mirror:
 
     async def _follow(self) -> None:
         """List if there is no other way, then follow the watch until it ends. Raises the store's errors."""
+        cluster = await self._store.cluster()
         if self.revision:
             behind = await self._store.revision() - self.revision
             self.available = True
-            if not 0 <= behind <= self._far_behind:
-                logger.info("mirror_lists_anew", prefix=self._prefix, revision=self.revision, behind=behind)
+            if cluster != self._cluster or not 0 <= behind <= self._far_behind:
+                logger.info(
+                    "mirror_lists_anew",
+                    prefix=self._prefix,
+                    revision=self.revision,
+                    behind=behind,
+                    exchanged=cluster != self._cluster,
+                )
                 self.revision = 0
+        self._cluster = cluster
         if not self.revision:
             began = time.monotonic()
             listing = await self._store.list(self._prefix)
@@ -106,10 +134,10 @@ class Mirror:
                 # To free all at once takes long too.
                 del listing.entries[-SLICE:]
                 await asyncio.sleep(0)
-        async with aclosing(self._store.watch(self._prefix, self.revision + 1)) as batches:
+        async with aclosing(self._store.watch(self._prefix, self.revision + 1, cluster)) as batches:
             async for changes, revision in batches:
                 if changes:
-                    self._on_changes(changes, revision)
+                    await self._on_changes(changes, revision)
                 self._reached(revision, time.monotonic(), current=not changes)
 
     def _reached(self, revision: int, at: float, *, current: bool = True) -> None:

@@ -44,9 +44,8 @@ def read_page(entry: Entry) -> Page:
 
 def page_message(tenant: str, list: str, number: int, page: Page) -> screening_pb2.ScreeningPage:
     """A page as it is stored."""
-    codes = page.codes
+    codes = array("Q", page.codes)
     if sys.byteorder == "big":
-        codes = codes[:]
         codes.byteswap()
     return screening_pb2.ScreeningPage(
         tenant=tenant, list=list, page=number, codes=codes.tobytes(), texts=sorted(page.texts)

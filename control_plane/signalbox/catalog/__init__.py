@@ -1,0 +1,1 @@
+"""Which recordings there are: the database that recorders write and provisioning reads."""

@@ -1,0 +1,1 @@
+"""SIP as a server behind our own proxies speaks it (RFC 3261): see docs/design/sip.md."""

@@ -1,0 +1,1 @@
+"""What it takes to ask services outside of the cluster that tenants name, without harm to anybody."""

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from signalbox.media.ng import NgError
+from signalbox.ng import NgError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from signalbox.media.metrics import MediaMetrics
-    from signalbox.media.ng import NgClient
+    from signalbox.ng import NgClient
 
 logger = structlog.get_logger(__name__)
 

@@ -7,18 +7,25 @@ import random
 from typing import TYPE_CHECKING
 
 import structlog
+from prometheus_client import REGISTRY
 
 from signalbox import address, process
 from signalbox.api.routing.v1 import routing_pb2
 from signalbox.errors import ConfigurationError, SignalboxError, StoreUnavailableError
 from signalbox.media import number
+from signalbox.media.capture_server import CaptureServer
 from signalbox.media.health import Health, count_forever, ping_forever
+from signalbox.media.lister import Lister
 from signalbox.media.metrics import MediaMetrics
-from signalbox.media.ng import NgClient, NgError
+from signalbox.media.reporter import Reporter
+from signalbox.media.voice.server import VoiceServer
+from signalbox.media.watcher import Watcher
 from signalbox.metrics import SideDoor
+from signalbox.ng import NgClient, NgError
 from signalbox.store import keys
 from signalbox.store.etcd import EtcdStore
 from signalbox.store.lease import RETRY_S, Registration
+from signalbox.store.objectstore import ObjectStore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,6 +63,26 @@ class Sidecar:
         """True while the store is known to have the newest state."""
         return self._registration is not None and self._registration.registered.is_set()
 
+    @property
+    def number(self) -> int:
+        """The node's number; 0 until it has been given one."""
+        return self._node.number
+
+    def captures_at(self, address: str) -> None:
+        """Recorders find what is captured there."""
+        self._node.captures_address = address
+        self._publish()
+
+    def speaks_at(self, address: str) -> None:
+        """Workers with voice find keys and files there."""
+        self._node.voice_address = address
+        self._publish()
+
+    def promise_recordings(self, promised: bool) -> None:
+        """Whether there is room to record more calls."""
+        self._node.records = promised
+        self._publish()
+
     def readiness(self) -> tuple[bool, Mapping[str, object]]:
         """Ready when registered and the rtpengine is healthy."""
         facts = {
@@ -64,6 +91,7 @@ class Sidecar:
             "number": self._node.number,
             "calls": self.health.calls,
             "draining": self._node.draining,
+            "records": self._node.records,
         }
         return self.registered and self.health.healthy and not self._node.draining, facts
 
@@ -155,23 +183,61 @@ def serve(settings: Settings) -> None:
             client = await NgClient.connect(settings.media.control)
         except NgError as error:
             raise ConfigurationError(f"media.control: {error}") from error
+        metrics = MediaMetrics()
+        reporter = Reporter(settings.media.routing, settings.media.routing_tls, metrics)
         store = EtcdStore.open(settings.etcd)
+        sidecar = Sidecar(settings.media, store, client, metrics)
+        lister = Lister(settings.media.control)
+        watcher = Watcher(settings.media, client, lister, reporter, metrics, lambda: sidecar.number)
         try:
-            await _serve(Sidecar(settings.media, store, client, MediaMetrics()), settings.media, supervisor)
+            captures = _captures(settings.media, client, sidecar)
+            voice = _voice(settings, captures)
+            await _serve(sidecar, watcher, captures, voice, settings.media, supervisor)
         finally:
+            await supervisor.cancel()
             client.close()
+            await reporter.close()
             await store.close()
 
     process.run(settings, "media", main)
 
 
-async def _serve(sidecar: Sidecar, settings: MediaSettings, supervisor: Supervisor) -> None:
+def _captures(settings: MediaSettings, client: NgClient, sidecar: Sidecar) -> CaptureServer | None:
+    if settings.captures.spool_dir is None:
+        return None
+    return CaptureServer(settings, client, lambda: sidecar.number, sidecar.promise_recordings, REGISTRY)
+
+
+def _voice(settings: Settings, captures: CaptureServer | None) -> VoiceServer | None:
+    if settings.media.voice.cache_dir is None:
+        return None
+    recordings = captures.recordings if captures is not None else None
+    return VoiceServer(settings.media.voice, ObjectStore.open(settings.objects), REGISTRY, recordings)
+
+
+async def _serve(
+    sidecar: Sidecar,
+    watcher: Watcher,
+    captures: CaptureServer | None,
+    voice: VoiceServer | None,
+    settings: MediaSettings,
+    supervisor: Supervisor,
+) -> None:
     door = SideDoor(settings.metrics.listen, sidecar.readiness)
     await door.start()
+    if captures is not None:
+        await captures.start()
+        captures.spawn(supervisor)
+        sidecar.captures_at(captures.address)
+    if voice is not None:
+        await voice.start()
+        voice.spawn(supervisor)
+        sidecar.speaks_at(voice.address)
     logger.info("serving", metrics_port=door.port, rtpengine=settings.control)
     supervisor.spawn("heartbeat", door.heartbeat())
     supervisor.spawn("ping", sidecar.ping())
     supervisor.spawn("count", sidecar.count())
+    supervisor.spawn("watch", watcher.run())
     registering = supervisor.spawn("register", sidecar.register())
     await supervisor.stopping.wait()
     logger.info("draining")
@@ -179,4 +245,8 @@ async def _serve(sidecar: Sidecar, settings: MediaSettings, supervisor: Supervis
     registering.cancel()
     await asyncio.wait([registering])
     await sidecar.withdraw()
+    if voice is not None:
+        await voice.stop()
+    if captures is not None:
+        await captures.stop()
     await door.stop()

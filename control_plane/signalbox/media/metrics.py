@@ -30,6 +30,17 @@ class MediaMetrics:
             registry=registry,
         )
         self._misses = Counter("signalbox_media_ping_misses", "Pings without an answer in time.", registry=registry)
+        self.dead = Gauge(
+            "signalbox_media_dead_calls", "Calls with dead media that have not been ended yet.", registry=registry
+        )
+        self._looks = Counter("signalbox_media_looks", "Looks at whether a call's media live.", registry=registry)
+        self._reports = Counter("signalbox_media_reports", "Reports that routing has taken.", registry=registry)
+        self._refusals = Counter(
+            "signalbox_media_reports_refused", "Messages of reports that no routing replica took.", registry=registry
+        )
+        self._given_up = Counter(
+            "signalbox_media_reports_given_up", "Reports that routing refuses for good.", registry=registry
+        )
 
     def pinged(self, latency_s: float) -> None:
         """A ping was answered."""
@@ -38,3 +49,19 @@ class MediaMetrics:
     def missed(self) -> None:
         """A ping was not answered."""
         self._misses.inc()
+
+    def looked(self) -> None:
+        """A call was looked at."""
+        self._looks.inc()
+
+    def reported(self, count: int) -> None:
+        """A routing replica took so many reports."""
+        self._reports.inc(count)
+
+    def report_refused(self) -> None:
+        """No replica took a message."""
+        self._refusals.inc()
+
+    def report_given_up(self) -> None:
+        """Routing refuses a report for good."""
+        self._given_up.inc()

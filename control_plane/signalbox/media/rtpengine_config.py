@@ -9,10 +9,8 @@ from signalbox.errors import ConfigurationError
 NO_KERNEL_TABLE = -1
 MIN_PORTS = 64
 
-DEAD_MEDIA_S = 60
-"""A call in which no RTP came from anybody for so long is over."""
-SILENT_MEDIA_S = 3600
-"""The same for a call that is on hold or muted by its SDP."""
+LAST_RESORT_S = 600
+"""The sidecar ends calls whose media are dead and frees their ports. So much later rtpengine would, without one."""
 UNANSWERED_S = 600
 """An offer that has got no answer for so long is forgotten; the longest ring time is 180 s."""
 RTP_TOS = 184
@@ -25,7 +23,7 @@ class RtpengineOptions:
     """What differs between nodes."""
 
     control: str
-    """Where the ng protocol listens, host:port, UDP. Whoever reaches it owns the calls: a private address."""
+    """Where the ng protocol listens, host:port, UDP and TCP. Whoever reaches it owns the calls: a private address."""
     interface: str
     """Address for RTP: ``address`` or ``address!advertised`` when others see another one."""
     port_min: int = 30_000
@@ -33,10 +31,16 @@ class RtpengineOptions:
     port_max: int = 49_999
     capacity: int = 1000
     """Calls above which it refuses new ones; the same number as ``media.capacity`` of its sidecar."""
+    held_dead_after_s: int = 3600
+    """``media.held_dead_after_s`` of its sidecar: the longest time that a living call may be silent."""
     kernel_table: int = NO_KERNEL_TABLE
     """Table of rtpengine's kernel module, 0 and up; -1: packets are forwarded in user space."""
     redis: str = ""
     """``host:port/database`` where calls are kept to outlive the process; a database of its own for every node."""
+    recording_dir: str = ""
+    """Where calls are captured that are recorded, ``media.captures.spool_dir`` of its sidecar; empty: none is."""
+    keys: str = ""
+    """Where it tells of keys that callers press, ``media.voice.keys_listen`` of its sidecar; empty: nowhere."""
     log_level: int = 5
     """As of syslog: 4 warnings, 5 notices, 6 and 7 tell of every call."""
 
@@ -56,6 +60,8 @@ def render(options: RtpengineOptions) -> list[str]:
         "--log-stderr",
         f"--log-level={options.log_level}",
         f"--listen-ng={options.control}",
+        # For the sidecar: a list of all calls does not fit one datagram.
+        f"--listen-tcp-ng={options.control}",
         f"--interface={options.interface}",
         f"--port-min={options.port_min}",
         f"--port-max={options.port_max}",
@@ -63,8 +69,9 @@ def render(options: RtpengineOptions) -> list[str]:
         f"--tos={RTP_TOS}",
         # RTP goes to the address in the SDP and nowhere else, whoever else sends some.
         "--endpoint-learning=off",
-        f"--timeout={DEAD_MEDIA_S}",
-        f"--silent-timeout={SILENT_MEDIA_S}",
+        # Whether a call's media are dead is the sidecar's to tell.
+        f"--timeout={options.held_dead_after_s + LAST_RESORT_S}",
+        f"--silent-timeout={options.held_dead_after_s + LAST_RESORT_S}",
         f"--offer-timeout={UNANSWERED_S}",
         # A call that ended gives its ports back at once.
         "--delete-delay=0",
@@ -72,6 +79,8 @@ def render(options: RtpengineOptions) -> list[str]:
         "--dtls-cert-cipher=prime256v1",
         *_kernel(options.kernel_table),
         *_redis(options.redis),
+        *_recording(options.recording_dir),
+        *([f"--dtmf-log-dest={options.keys}"] if options.keys else []),
     ]
 
 
@@ -94,3 +103,10 @@ def _redis(target: str) -> list[str]:
         "--redis-allowed-errors=0",
         "--redis-disable-time=10",
     ]
+
+
+def _recording(directory: str) -> list[str]:
+    if not directory:
+        return []
+    # Packets as they come, with their times; IP without a link layer.
+    return [f"--recording-dir={directory}", "--recording-method=pcap", "--recording-format=raw"]

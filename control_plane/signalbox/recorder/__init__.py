@@ -1,0 +1,1 @@
+"""The recorder: brings what media nodes have captured into the object store, as audio."""

@@ -13,7 +13,7 @@ from signalbox.api.types.v1 import types_pb2
 from signalbox.errors import PermissionRefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Set
+    from collections.abc import Mapping, Set
 
 OPERATOR = types_pb2.ROLE_OPERATOR
 ADMINISTRATOR = types_pb2.ROLE_TENANT_ADMINISTRATOR
@@ -34,6 +34,10 @@ class Principal:
     """The tenant that it belongs to; "" for the operator."""
     name: str = ""
     """For the log."""
+    actor: str = "anonymous"
+    """For the audit log: what kind of credential, and whose."""
+    peer: str = ""
+    """Where the request comes from, as grpc says it."""
 
     @property
     def is_operator(self) -> bool:
@@ -52,99 +56,108 @@ class Rule:
     """True: an empty tenant stands for what the operator shares, and every tenant may read it."""
 
 
-_operator = Rule({OPERATOR})
+OPERATOR_ONLY = Rule({OPERATOR})
 
 
-def _reads(tenant: str = "tenant", *, shared: bool = False) -> Rule:
+def reads(tenant: str = "tenant", *, shared: bool = False) -> Rule:
+    """A method that reads. See Rule."""
     return Rule({OPERATOR, ADMINISTRATOR, READER}, tenant, shared)
 
 
-def _writes(tenant: str = "tenant") -> Rule:
+def writes(tenant: str = "tenant") -> Rule:
+    """A method that writes. See Rule."""
     return Rule({OPERATOR, ADMINISTRATOR}, tenant)
 
 
 TABLE: dict[str, Rule] = {
-    "CreateTenant": _operator,
-    "GetTenant": _reads("id"),
-    "ListTenants": _operator,
-    "UpdateTenant": _operator,
-    "DeleteTenant": _operator,
-    "CreateTrunk": _operator,
-    "GetTrunk": _operator,
-    "ListTrunks": _operator,
-    "UpdateTrunk": _operator,
-    "DeleteTrunk": _operator,
-    "CreateTrunkGroup": _operator,
-    "GetTrunkGroup": _operator,
-    "ListTrunkGroups": _operator,
-    "UpdateTrunkGroup": _operator,
-    "DeleteTrunkGroup": _operator,
-    "CreateLine": _writes("line.tenant"),
-    "GetLine": _reads(),
-    "ListLines": _reads(),
-    "UpdateLine": _writes("line.tenant"),
-    "DeleteLine": _writes(),
-    "CreateLineGroup": _writes("line_group.tenant"),
-    "GetLineGroup": _reads(),
-    "ListLineGroups": _reads(),
-    "UpdateLineGroup": _writes("line_group.tenant"),
-    "DeleteLineGroup": _writes(),
+    "CreateTenant": OPERATOR_ONLY,
+    "GetTenant": reads("id"),
+    "ListTenants": OPERATOR_ONLY,
+    "UpdateTenant": OPERATOR_ONLY,
+    "DeleteTenant": OPERATOR_ONLY,
+    "CreateTrunk": OPERATOR_ONLY,
+    "GetTrunk": OPERATOR_ONLY,
+    "ListTrunks": OPERATOR_ONLY,
+    "UpdateTrunk": OPERATOR_ONLY,
+    "DeleteTrunk": OPERATOR_ONLY,
+    "ListTrunkHealth": OPERATOR_ONLY,
+    "CreateTrunkGroup": OPERATOR_ONLY,
+    "GetTrunkGroup": OPERATOR_ONLY,
+    "ListTrunkGroups": OPERATOR_ONLY,
+    "UpdateTrunkGroup": OPERATOR_ONLY,
+    "DeleteTrunkGroup": OPERATOR_ONLY,
+    "CreateLine": writes("line.tenant"),
+    "GetLine": reads(),
+    "ListLines": reads(),
+    "UpdateLine": writes("line.tenant"),
+    "DeleteLine": writes(),
+    "CreateLineGroup": writes("line_group.tenant"),
+    "GetLineGroup": reads(),
+    "ListLineGroups": reads(),
+    "UpdateLineGroup": writes("line_group.tenant"),
+    "DeleteLineGroup": writes(),
     # Which tenant has which number, whether it takes calls and how many is the operator's to say.
-    "CreateNumber": _operator,
-    "GetNumber": _reads(NUMBER),
-    "ListNumbers": _reads(),
-    "UpdateNumber": _writes(NUMBER),
-    "DeleteNumber": _operator,
-    "CreateCalendar": _writes("calendar.tenant"),
-    "GetCalendar": _reads(shared=True),
-    "ListCalendars": _reads(shared=True),
-    "UpdateCalendar": _writes("calendar.tenant"),
-    "DeleteCalendar": _writes(),
-    "CreateSchedule": _writes("schedule.tenant"),
-    "GetSchedule": _reads(),
-    "ListSchedules": _reads(),
-    "UpdateSchedule": _writes("schedule.tenant"),
-    "DeleteSchedule": _writes(),
-    "ActivateSchedule": _writes(),
-    "RollbackSchedule": _writes(),
-    "CreateRegionGroup": _writes("region_group.tenant"),
-    "GetRegionGroup": _reads(shared=True),
-    "ListRegionGroups": _reads(shared=True),
-    "UpdateRegionGroup": _writes("region_group.tenant"),
-    "DeleteRegionGroup": _writes(),
-    "CreateScreeningList": _writes("screening_list.tenant"),
-    "GetScreeningList": _reads(shared=True),
-    "ListScreeningLists": _reads(shared=True),
-    "UpdateScreeningList": _writes("screening_list.tenant"),
-    "DeleteScreeningList": _writes(),
-    "AddScreeningEntries": _writes(),
-    "RemoveScreeningEntries": _writes(),
-    "ListScreeningEntries": _reads(shared=True),
-    "CreateFlow": _writes("flow.tenant"),
-    "GetFlow": _reads(),
-    "ListFlows": _reads(),
-    "UpdateFlow": _writes("flow.tenant"),
-    "DeleteFlow": _writes(),
-    "ActivateFlow": _writes(),
-    "RollbackFlow": _writes(),
-    "CreatePrompt": _writes("prompt.tenant"),
-    "GetPrompt": _reads(),
-    "ListPrompts": _reads(),
-    "UpdatePrompt": _writes("prompt.tenant"),
-    "DeletePrompt": _writes(),
-    "CreateApiKey": _writes("api_key.tenant"),
-    "GetApiKey": _writes(),
-    "ListApiKeys": _writes(),
-    "DeleteApiKey": _writes(),
-    "Apply": _writes(WITHIN),
-    "Watch": _reads(WITHIN),
-    "Explain": _reads(WITHIN),
+    "CreateNumber": OPERATOR_ONLY,
+    "GetNumber": reads(NUMBER),
+    "ListNumbers": reads(),
+    "UpdateNumber": writes(NUMBER),
+    "DeleteNumber": OPERATOR_ONLY,
+    "CreateCalendar": writes("calendar.tenant"),
+    "GetCalendar": reads(shared=True),
+    "ListCalendars": reads(shared=True),
+    "UpdateCalendar": writes("calendar.tenant"),
+    "DeleteCalendar": writes(),
+    "CreateSchedule": writes("schedule.tenant"),
+    "GetSchedule": reads(),
+    "ListSchedules": reads(),
+    "UpdateSchedule": writes("schedule.tenant"),
+    "DeleteSchedule": writes(),
+    "ActivateSchedule": writes(),
+    "RollbackSchedule": writes(),
+    "CreateRegionGroup": writes("region_group.tenant"),
+    "GetRegionGroup": reads(shared=True),
+    "ListRegionGroups": reads(shared=True),
+    "UpdateRegionGroup": writes("region_group.tenant"),
+    "DeleteRegionGroup": writes(),
+    "CreateScreeningList": writes("screening_list.tenant"),
+    "GetScreeningList": reads(shared=True),
+    "ListScreeningLists": reads(shared=True),
+    "UpdateScreeningList": writes("screening_list.tenant"),
+    "DeleteScreeningList": writes(),
+    "AddScreeningEntries": writes(),
+    "RemoveScreeningEntries": writes(),
+    "ListScreeningEntries": reads(shared=True),
+    "CreateFlow": writes("flow.tenant"),
+    "GetFlow": reads(),
+    "ListFlows": reads(),
+    "UpdateFlow": writes("flow.tenant"),
+    "DeleteFlow": writes(),
+    "ActivateFlow": writes(),
+    "RollbackFlow": writes(),
+    "CreatePrompt": writes("prompt.tenant"),
+    "GetPrompt": reads(),
+    "ListPrompts": reads(),
+    "UpdatePrompt": writes("prompt.tenant"),
+    "DeletePrompt": writes(),
+    "CreateApiKey": writes("api_key.tenant"),
+    "GetApiKey": writes(),
+    "ListApiKeys": writes(),
+    "DeleteApiKey": writes(),
+    "Apply": writes(WITHIN),
+    "Watch": reads(WITHIN),
+    "Explain": reads(WITHIN),
+}
+
+BULK: dict[str, Rule] = {
+    # Each row as CreateNumber, UpdateNumber, CreateLine and UpdateLine would be.
+    "ImportNumbers": writes(WITHIN),
+    "ExportNumbers": reads(),
 }
 
 
-def check(principal: Principal, method: str, request: Any) -> None:
-    """Raise PermissionRefusedError unless the caller may make this request."""
-    rule = TABLE[method]
+def check(principal: Principal, method: str, request: Any, table: Mapping[str, Rule] = TABLE) -> None:
+    """Raise PermissionRefusedError unless the caller may make this request; ``table`` is that of its service."""
+    rule = table[method]
     if principal.role not in rule.roles:
         raise PermissionRefusedError(method)
     if principal.is_operator or rule.tenant in (NUMBER, WITHIN):

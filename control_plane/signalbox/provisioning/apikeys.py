@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from signalbox.api.provisioning.v1 import provisioning_pb2 as pb
 from signalbox.api.types.v1 import types_pb2
+from signalbox.domain.flow_check import Kind
 from signalbox.errors import FieldViolation
-from signalbox.provisioning import validate
+from signalbox.provisioning import flow_references, validate
 from signalbox.provisioning.collection import Owned
 from signalbox.store import codec, keys
 
@@ -32,7 +33,7 @@ _PARTS = 4
 
 
 class ApiKeys(Owned[types_pb2.ApiKey]):
-    """All API keys, of tenants and of the operator (tenant "")."""
+    """All API keys, of tenants and of the operator (tenant ""). One that signs requests of a flow cannot be deleted."""
 
     resource = "api_key"
     message = types_pb2.ApiKey
@@ -55,10 +56,21 @@ class ApiKeys(Owned[types_pb2.ApiKey]):
         """The key of an entry, without its secret's hash."""
         return _told(super().read(entry))
 
+    async def _user(self, rule: types_pb2.ApiKey) -> str:
+        if not rule.tenant:
+            return ""
+        return await flow_references.user(self._store, Kind.API_KEY, rule.tenant, rule.id, self._clock())
+
     def _violations(self, rule: types_pb2.ApiKey) -> Iterable[FieldViolation]:
         yield from validate.api_key(rule)
-        if rule.HasField("expire_time") and rule.expire_time.ToNanoseconds() <= self._clock().timestamp() * 1e9:
-            yield FieldViolation("api_key.expire_time", "must be in the future")
+        if rule.HasField("expire_time"):
+            try:
+                past = codec.seconds(rule.expire_time) <= self._clock().timestamp()
+            except ValueError:
+                yield FieldViolation("api_key.expire_time", "is no time")
+            else:
+                if past:
+                    yield FieldViolation("api_key.expire_time", "must be in the future")
 
 
 async def bearer(store: Reader, secret: str, now: datetime) -> types_pb2.ApiKey | None:
@@ -76,7 +88,7 @@ async def bearer(store: Reader, secret: str, now: datetime) -> types_pb2.ApiKey 
     key = codec.decode(types_pb2.ApiKey, entry)
     # Constant in time, whatever the first difference is.
     good = hmac.compare_digest(key.secret_hash, _hash(secret))
-    expired = key.HasField("expire_time") and key.expire_time.ToNanoseconds() <= now.timestamp() * 1e9
+    expired = key.HasField("expire_time") and codec.seconds(key.expire_time) <= now.timestamp()
     return key if good and not expired else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from signalbox.provisioning.versioned import Versioned
 from signalbox.store import codec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from signalbox.provisioning.access import Principal
     from signalbox.provisioning.collection import Clock
@@ -39,7 +40,8 @@ class _Item:
 class Apply:
     """Puts in the order of the kinds, so that an object finds what it refers to; then deletes in the reverse order.
 
-    Within a kind the order is the request's.
+    Whether objects go together is asked at the end: what counts is what all of them come to, so an address may move
+    from one trunk to another, or two trunks change theirs, in whatever order they stand in the request.
     """
 
     def __init__(self, writes: Writes, clock: Clock) -> None:
@@ -57,6 +59,10 @@ class Apply:
                 done[item.path] = await self._put(draft, principal, item)
             for item in sorted(delete, key=_rank, reverse=True):
                 await self._delete(draft, principal, item)
+            for item in put:
+                with _placed(item):
+                    objects = item.kind.within(draft, self._clock, principal)
+                    await objects.check_references(done[item.path])
             return pb.ApplyResponse(put=[pb.Object(**{item.kind.resource: done[item.path]}) for item in put])
 
         return await self._writes.run(principal, "Apply", request, pb.ApplyResponse, work)
@@ -64,18 +70,17 @@ class Apply:
     async def _put(self, draft: Draft, principal: Principal, item: _Item) -> Any:
         objects = item.kind.within(draft, self._clock, principal)
         _admit(principal, "Update", item)
-        try:
+        with _placed(item):
             objects.check(item.object)
             try:
                 await objects.get(item.kind.identified(item.object))
             except NotFoundError:
                 _admit(principal, "Create", item)
             stored = await objects.put(item.object)
-            if isinstance(objects, Versioned) and stored.HasField("draft"):
-                activate = getattr(pb, f"Activate{item.kind.name}Request")
+        if isinstance(objects, Versioned) and stored.HasField("draft"):
+            activate = getattr(pb, f"Activate{item.kind.name}Request")
+            with _placed(item, f".{item.kind.resource}"):
                 stored = await objects.activate(activate(tenant=stored.tenant, id=stored.id))
-        except InvalidFieldError as error:
-            raise _at(item, error) from error
         return stored
 
     async def _delete(self, draft: Draft, principal: Principal, item: _Item) -> None:
@@ -83,10 +88,8 @@ class Apply:
         identity = {field: getattr(item.object, field) for field in item.kind.identity}
         access.check(principal, method, getattr(pb, f"{method}Request")(**identity))
         objects = item.kind.within(draft, self._clock, principal)
-        try:
+        with _placed(item, f".{item.kind.resource}"):
             await objects.delete(item.kind.identified(item.object), item.object.etag)
-        except InvalidFieldError as error:
-            raise _at(item, error, f".{item.kind.resource}") from error
 
 
 def _items(objects: Iterable[pb.Object], where: str) -> Sequence[_Item]:
@@ -124,8 +127,12 @@ def _rank(item: _Item) -> int:
     return _ORDER[item.kind.name]
 
 
-def _at(item: _Item, error: InvalidFieldError, within: str = "") -> InvalidFieldError:
-    """The error with the paths of its fields below the object's."""
-    return InvalidFieldError(
-        *(FieldViolation(f"{item.path}{within}.{one.field}", one.reason) for one in error.violations)
-    )
+@contextmanager
+def _placed(item: _Item, within: str = "") -> Iterator[None]:
+    """Put the paths of fields in errors below the object's."""
+    try:
+        yield
+    except InvalidFieldError as error:
+        at = f"{item.path}{within}"
+        violations = (FieldViolation(f"{at}.{one.field}", one.reason) for one in error.violations)
+        raise InvalidFieldError(*violations) from error

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from signalbox.api.types.v1 import schedules_pb2
 from signalbox.provisioning import validate_schedules
-from signalbox.provisioning.collection import Owned
+from signalbox.provisioning.collection import Shared
 from signalbox.provisioning.schedules import calendars_of
 from signalbox.store import codec, keys
 
@@ -16,27 +16,22 @@ if TYPE_CHECKING:
     from signalbox.errors import FieldViolation
 
 
-class Calendars(Owned[schedules_pb2.Calendar]):
+class Calendars(Shared[schedules_pb2.Calendar]):
     """All calendars. One that a schedule uses cannot be deleted."""
 
     resource = "calendar"
     message = schedules_pb2.Calendar
-    shared = True
 
     def _violations(self, rule: schedules_pb2.Calendar) -> Iterable[FieldViolation]:
         return validate_schedules.calendar(rule)
 
-    async def _user(self, rule: schedules_pb2.Calendar) -> str:
-        """The operator's is used by tenants that have none of this id of their own."""
-        prefix = keys.schedule_index(rule.tenant) if rule.tenant else keys.SCHEDULE_INDEX
-        for entry in (await self._store.list(prefix)).entries:
-            if rule.id not in entry.value.decode().split():
+    async def _user_of(self, tenant: str, id: str) -> str:
+        for entry in (await self._store.list(keys.schedule_index(tenant))).entries:
+            if f"{self.resource}:{id}" not in entry.value.decode().split():
                 continue
-            tenant, schedule = keys.owner(entry.key), keys.last_part(entry.key)
-            if not rule.tenant and await self._store.get(keys.calendar(tenant, rule.id)) is not None:
-                continue
+            schedule = keys.last_part(entry.key)
             # The index names what was used when it was written: some of it may be superseded by now.
             stored = await self._store.get(keys.schedule(tenant, schedule))
-            if stored and rule.id in calendars_of(codec.decode(schedules_pb2.Schedule, stored), self._clock()):
+            if stored and id in calendars_of(codec.decode(schedules_pb2.Schedule, stored), self._clock()):
                 return f"schedule {tenant}/{schedule}"
         return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import ClassVar, Generic, TypeVar
 
@@ -17,12 +18,12 @@ from signalbox.errors import (
     InUseError,
     NotFoundError,
 )
-from signalbox.provisioning import updatemask, validate
+from signalbox.provisioning import references, updatemask, validate
 from signalbox.provisioning.writer import Plan, PlanWriter, Reader
 from signalbox.store import codec, keys
 from signalbox.store.base import Compare, Delete, Entry, Put
 
-M = TypeVar("M", bound=codec.Rule | types_pb2.ApiKey)
+M = TypeVar("M", bound=codec.Rule | codec.Stock | types_pb2.ApiKey)
 OwnedM = TypeVar(
     "OwnedM",
     bound=types_pb2.Line
@@ -103,6 +104,20 @@ class Collection(ABC, Generic[M]):
         """Index entries that are written and deleted with it."""
         return ()
 
+    async def _indexed(self, rule: M, *, deleted: bool = False) -> list[Put | Delete]:
+        """The writes of its index entries, and of what is counted of them."""
+        writes: list[Put | Delete] = []
+        for put in self._index(rule):
+            entry = await self._store.get(put.key)
+            before, after = entry.value if entry else b"", b"" if deleted else put.value
+            writes.append(Delete(put.key) if deleted else put)
+            writes += await references.counted(self._store, keys.owner(put.key), before, after)
+        return writes
+
+    async def _rewritten(self, rule: M) -> list[Put | Delete]:
+        """The writes of a changed object."""
+        return [self._put(rule), *await self._indexed(rule)]
+
     async def _stored_fence(self, identity: M) -> str:
         """The fence of a stored object of which the identity is known."""
         return self._fence(identity)
@@ -114,6 +129,9 @@ class Collection(ABC, Generic[M]):
 
     async def create(self, given: M) -> M:
         """Store a new object. Output-only fields of ``given`` are ignored (AIP-203)."""
+        return await self._create(given, self._check_references)
+
+    async def _create(self, given: M, check: Callable[[M], Awaitable[None]]) -> M:
         validate.require(self._violations(given))
         rule = updatemask.without_output_only(given)
 
@@ -121,16 +139,19 @@ class Collection(ABC, Generic[M]):
             if await self._store.get(self._key(rule)) is not None:
                 raise AlreadyExistsError(self.resource, self.name(rule))
             await self._check_owner(rule)
-            await self._check_references(rule)
+            await check(rule)
             now = self._clock()
             rule.create_time.FromDatetime(now)
             rule.update_time.FromDatetime(now)
-            return Plan(rule, [Compare(self._key(rule), 0)], [self._put(rule), *self._index(rule)])
+            return Plan(rule, [Compare(self._key(rule), 0)], await self._rewritten(rule))
 
         return await self._write("rule_created", self._fence(rule), plan)
 
     async def update(self, given: M, mask: FieldMask) -> M:
         """Change the masked fields. With an etag only if it is the stored one; without a change nothing is written."""
+        return await self._update(given, mask, self._check_references)
+
+    async def _update(self, given: M, mask: FieldMask, check: Callable[[M], Awaitable[None]]) -> M:
         validate.require(self._identity(given, f"{self.resource}."))
         fence = await self._stored_fence(given)
         fixed = self.immutable | self.operators if self._viewer else self.immutable
@@ -139,11 +160,11 @@ class Collection(ABC, Generic[M]):
             entry, stored = await self._stored(given, fence, given.etag)
             rule = updatemask.apply(stored, given, mask, fixed, self.resource)
             validate.require(self._violations(rule))
-            await self._check_references(rule)
+            await check(rule)
             if rule == stored:
                 return Plan(stored)
             rule.update_time.FromDatetime(max(self._clock(), stored.update_time.ToDatetime(tzinfo=UTC)))
-            return Plan(rule, [Compare(entry.key, entry.revision)], [self._put(rule), *self._index(rule)])
+            return Plan(rule, [Compare(entry.key, entry.revision)], await self._rewritten(rule))
 
         return await self._write("rule_updated", fence, plan)
 
@@ -152,11 +173,28 @@ class Collection(ABC, Generic[M]):
         validate.require(self._violations(given))
 
     async def put(self, given: M) -> M:
-        """Create the object, or replace it as a whole if it exists. With an etag it must exist, and have this one."""
+        """Create the object, or replace it as a whole if it exists. With an etag it must exist, and have this one.
+
+        What it refers to is for the caller to check with :meth:`check_references`, once the rest of its step is
+        written too.
+        """
         self.check(given)
+
+        async def unchecked(rule: M) -> None:
+            pass
+
         if not given.etag and await self._store.get(self._key(given)) is None:
-            return await self.create(given)
-        return await self.update(given, FieldMask())
+            return await self._create(given, unchecked)
+        return await self._update(given, FieldMask(), unchecked)
+
+    async def check_references(self, rule: M) -> None:
+        """Raise InvalidFieldError if a written object does not go with the others, as all of them are now."""
+
+        async def plan() -> Plan[M]:
+            await self._check_references(rule)
+            return Plan(rule)
+
+        await self._writer.write(self._fence(rule), plan)
 
     async def delete(self, identity: M, etag: str) -> None:
         """Delete the object; with an etag only if it is the stored one."""
@@ -166,8 +204,8 @@ class Collection(ABC, Generic[M]):
         async def plan() -> Plan[M]:
             entry, rule = await self._stored(identity, fence, etag)
             await self._check_unused(rule)
-            keys = [self._key(rule), *(put.key for put in self._index(rule))]
-            return Plan(rule, [Compare(entry.key, entry.revision)], [Delete(key) for key in keys])
+            writes = [Delete(entry.key), *await self._indexed(rule, deleted=True)]
+            return Plan(rule, [Compare(entry.key, entry.revision)], writes)
 
         await self._write("rule_deleted", fence, plan)
 
@@ -250,3 +288,22 @@ class Owned(Collection[OwnedM]):
 
     async def _check_owner(self, rule: OwnedM) -> None:
         await self.check_parent(rule.tenant)
+
+
+class Shared(Owned[OwnedM]):
+    """Objects of tenants and of the operator, whose serve every tenant that has none of the same id."""
+
+    shared = True
+
+    @abstractmethod
+    async def _user_of(self, tenant: str, id: str) -> str:
+        """What of a tenant refers to an object of this id, e.g. "flow acme/main"; "" if nothing does."""
+
+    async def _user(self, rule: OwnedM) -> str:
+        if rule.tenant:
+            return await self._user_of(rule.tenant, rule.id)
+        async with aclosing(references.relying(self._store, self.resource, rule.id)) as tenants:
+            async for tenant in tenants:
+                if user := await self._user_of(tenant, rule.id):
+                    return user
+        return ""

@@ -9,7 +9,9 @@ certificate.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from signalbox.errors import CredentialsRefusedError
 from signalbox.provisioning import apikeys
@@ -42,6 +44,9 @@ class Authenticator:
 
     async def principal(self, context: grpc.aio.ServicerContext[Any, Any]) -> Principal:
         """Who makes this call. Raises CredentialsRefusedError."""
+        return replace(await self._found(context), peer=peer(context))
+
+    async def _found(self, context: grpc.aio.ServicerContext[Any, Any]) -> Principal:
         for name, value in context.invocation_metadata() or ():
             if name == "authorization":
                 return await self._bearer(value if isinstance(value, str) else value.decode(errors="replace"))
@@ -58,7 +63,13 @@ class Authenticator:
         key = await apikeys.bearer(self._store, secret.strip(), self._clock()) if kind.lower() == "bearer" else None
         if key is None:
             raise CredentialsRefusedError("the API key is not good")
-        return Principal(key.role, key.tenant, f"api-key {key.tenant or 'operator'}/{key.id}")
+        name = f"api-key {key.tenant or 'operator'}/{key.id}"
+        return Principal(key.role, key.tenant, name, name)
+
+
+def peer(context: grpc.aio.ServicerContext[Any, Any]) -> str:
+    """Where a call comes from: "ipv4:192.0.2.7:40112"."""
+    return unquote(str(context.peer() or ""))
 
 
 def of_certificate(properties: Mapping[str, Iterable[bytes]]) -> Principal:
@@ -67,8 +78,8 @@ def of_certificate(properties: Mapping[str, Iterable[bytes]]) -> Principal:
     told = [name.removeprefix(SCHEME) for name in names if name.startswith(SCHEME)]
     common = next((name.decode(errors="replace") for name in properties.get(_COMMON_NAME, ())), "")
     if told in ([], ["operator"]):
-        return Principal(OPERATOR, name=common)
+        return Principal(OPERATOR, name=common, actor=f"certificate {common}")
     match = _NAMED.fullmatch(told[0]) if len(told) == 1 else None
     if match is None:
         raise CredentialsRefusedError("the certificate does not say clearly whose it is")
-    return Principal(_ROLES[match["role"]], match["tenant"], common)
+    return Principal(_ROLES[match["role"]], match["tenant"], common, f"certificate {common}")

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Self, TypeVar
 import structlog
 
 from signalbox.errors import FieldViolation, InvalidFieldError
-from signalbox.provisioning.writer import Plan, Turns, repeat
+from signalbox.provisioning.audit import changes, outbox
+from signalbox.provisioning.writer import Plan, repeat
 from signalbox.store.base import (
-    MAX_COMMIT_BYTES,
     MAX_OPERATIONS,
+    CommitTooLargeError,
     Compare,
     CompareFailedError,
     Delete,
@@ -28,11 +29,13 @@ from signalbox.store.base import (
     Put,
 )
 from signalbox.store.keys import OPERATOR, is_shared, tenant_fence
+from signalbox.store.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from types import TracebackType
 
+    from signalbox.api.types.v1.audit_pb2 import AuditChange
     from signalbox.store.base import Store
 
 logger = structlog.get_logger(__name__)
@@ -42,6 +45,13 @@ PENDING = 2**63 - 1
 """Revision of what is written but not yet committed."""
 
 T = TypeVar("T")
+
+
+class StepTooLargeError(InvalidFieldError):
+    """What a request comes to is more than one commit holds."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(FieldViolation("request", reason))
 
 
 class Draft:
@@ -56,6 +66,8 @@ class Draft:
         self._compares: dict[str, int] = {}
         self._shared: dict[str, int] = {}
         self._events: list[tuple[str, dict[str, str]]] = []
+        self._read: dict[str, Entry | None] = {}
+        self._told: list[AuditChange] = []
 
     async def __aenter__(self) -> Self:
         return self
@@ -74,6 +86,7 @@ class Draft:
         unwritten = [key for key in keys if key not in self._writes]
         stored = dict(zip(unwritten, await self._store.get_many(unwritten), strict=True)) if unwritten else {}
         for key, entry in stored.items():
+            self._read.setdefault(key, entry)
             if entry is not None and is_shared(key):
                 self._shared.setdefault(key, entry.revision)
         return [stored[key] if key in stored else self._written(key) for key in keys]
@@ -100,6 +113,7 @@ class Draft:
             self.add([unchanged], [])
             return made.result, 0
         self.add([unchanged, *made.compares], [Put(fence, b""), *made.writes])
+        self._told += made.changes
         return made.result, PENDING
 
     def log(self, event: str, revision: int, **facts: str) -> None:
@@ -122,6 +136,7 @@ class Draft:
         """Forget all that was to be written."""
         self._writes.clear()
         self._events.clear()
+        self._told.clear()
 
     @property
     def changes(self) -> bool:
@@ -131,26 +146,45 @@ class Draft:
     async def commit(self) -> int:
         """Write all of it; returns the new revision.
 
-        Raises CompareFailedError if what it relies on has changed, InvalidFieldError if it is more than one step can
-        hold, and what the store raises.
+        Raises CompareFailedError if what it relies on has changed, StepTooLargeError, and what the store raises.
         """
         writes, compares = dict(self._writes), {**self._shared, **self._compares}
         if self._shared:
             writes[SHARED_FENCE] = Put(SHARED_FENCE, b"")
-        self._check_size(compares, writes)
-        revision = await self._store.commit([Compare(*item) for item in compares.items()], list(writes.values()))
+        made = await self._made(writes, compares)
+        try:
+            revision = await self._commit(compares, writes, made, outbox.ENTRY_BYTES_MAX)
+        except CommitTooLargeError as error:
+            if not 0 < len(made) <= outbox.FEW_CHANGES:
+                raise StepTooLargeError(str(error)) from error
+            try:
+                revision = await self._commit(compares, writes, made, outbox.SHORT_ENTRY_BYTES_MAX)
+            except CommitTooLargeError as still:
+                raise StepTooLargeError(str(still)) from still
         for event, facts in self._events:
             logger.info(event, revision=revision, **facts)
         return revision
 
-    def _check_size(self, compares: dict[str, int], writes: dict[str, Put | Delete]) -> None:
-        if max(len(compares), len(writes)) > MAX_OPERATIONS:
-            reason = f"comes to {max(len(compares), len(writes))} keys, at most {MAX_OPERATIONS} go in one step"
-            raise InvalidFieldError(FieldViolation("request", reason))
-        size = sum(len(write.value) for write in writes.values() if isinstance(write, Put))
-        if size > MAX_COMMIT_BYTES:
-            reason = f"comes to {size} bytes, at most {MAX_COMMIT_BYTES} go in one step"
-            raise InvalidFieldError(FieldViolation("request", reason))
+    async def _commit(
+        self, compares: dict[str, int], writes: dict[str, Put | Delete], made: Sequence[AuditChange], room: int
+    ) -> int:
+        """Write it with its entry for the audit log, of so many bytes at most: both are committed, or neither."""
+        entries = [outbox.origin().entry(made, room)] if made else []
+        return await self._store.commit([Compare(*item) for item in compares.items()], [*writes.values(), *entries])
+
+    async def _made(self, writes: dict[str, Put | Delete], compares: dict[str, int]) -> Sequence[AuditChange]:
+        """What the audit log is to tell of; what objects were before becomes a part of the comparison."""
+        objects = [key for key in writes if changes.is_object(key)]
+        unread = [key for key in objects if key not in self._read]
+        for begin in range(0, len(unread), MAX_OPERATIONS):
+            some = unread[begin : begin + MAX_OPERATIONS]
+            self._read |= zip(some, await self._store.get_many(some), strict=True)
+        for key in objects:
+            entry = self._read[key]
+            revision = entry.revision if entry else 0
+            if compares.setdefault(key, revision) != revision:
+                raise CompareFailedError(f"{key} was read twice and has changed between")
+        return [*self._told, *changes.of_writes(writes.values(), self._read)]
 
     def _written(self, key: str) -> Entry | None:
         write = self._writes[key]

@@ -28,7 +28,7 @@ class Explainer:
 
         To be called within the event loop. Raises ConfigurationError if a file cannot be read.
         """
-        self._channels = [_channel(replica, tls) for replica in replicas]
+        self._channels = [rpc.channel(replica, tls) for replica in replicas]
 
     async def explain(self, principal: Principal, request: routing_pb2.ExplainRequest) -> routing_pb2.ExplainResponse:
         """What the routing service answers.
@@ -58,14 +58,3 @@ class Explainer:
                     raise
                 raise PassedOnError(error.code(), passed) from error
         raise RoutingUnavailableError("no routing service answers")
-
-
-def _channel(replica: str, tls: ClientTlsSettings) -> grpc.aio.Channel:
-    name = replica.removeprefix("dns:")
-    target = f"dns:///{name}" if name != replica else replica
-    options = [("grpc.lb_policy_name", "round_robin")]
-    if not tls.enabled:
-        return grpc.aio.insecure_channel(target, options=options)
-    if tls.server_name is not None:
-        options.append(("grpc.ssl_target_name_override", tls.server_name))
-    return grpc.aio.secure_channel(target, rpc.channel_credentials(tls), options=options)

@@ -41,6 +41,7 @@ _TOKEN = re.compile(
     r"""\s*(?:(?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')"""
     r"""|(?P<operator><=|>=|!=|=|<|>|:)|(?P<sign>[()])|(?P<minus>-(?=[(\w]))|(?P<word>[^\s"'()<>=!:]+))"""
 )
+_DIGITS = re.compile("[0-9]{1,20}")
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
     "!=": operator.ne,
@@ -171,14 +172,15 @@ class _Parser:
             if field.cpp_type == FieldDescriptor.CPPTYPE_STRING and field.type != FieldDescriptor.TYPE_BYTES:
                 return text
             if field.cpp_type in _INTEGERS:
-                return int(text)
+                return int(text) if _DIGITS.fullmatch(text) else self._fail(f'a value of "{field.name}"')
             if field.message_type and field.message_type.full_name == _TIMESTAMP:
                 moment = datetime.fromisoformat(text)
                 return round(moment.timestamp() * 1_000_000) * 1_000 if moment.tzinfo else self._fail("a time zone")
             if field.message_type and field.message_type.full_name == _DURATION and text.endswith("s"):
                 return round(float(text[:-1]) * 1_000_000_000)
         except (KeyError, ValueError, OverflowError):
-            return self._fail(f'a value of "{field.name}"')
+            names = f": one of {', '.join(field.enum_type.values_by_name)}" if field.enum_type else ""
+            return self._fail(f'a value of "{field.name}"{names}')
         return self._fail(f'a value that "{field.name}" can be compared with')
 
     def _kind(self) -> str:

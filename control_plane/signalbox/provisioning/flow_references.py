@@ -30,6 +30,7 @@ _KEYS = {
     Kind.SCREENING_LIST: keys.screening_list,
     Kind.REGION_GROUP: keys.region_group,
     Kind.PROMPT: keys.prompt,
+    Kind.API_KEY: keys.api_key,
 }
 _SHARED = frozenset({Kind.SCREENING_LIST, Kind.REGION_GROUP})
 """Kinds of which the operator's are used by tenants that have none of the id of their own."""
@@ -58,27 +59,24 @@ def index(flow: flows_pb2.Flow, now: datetime) -> str:
 
 
 async def user(store: Reader, kind: Kind, tenant: str, id: str, now: datetime) -> str:
-    """The first flow that uses an object of a tenant, or of the operator (""), e.g. "flow acme/main"; "" if none does.
+    """The first flow of a tenant that uses an object of this id, e.g. "flow acme/main"; "" if none does.
 
     The index names some that used it when they were written: each of these is read.
     """
-    prefix = keys.flow_index(tenant) if tenant else keys.FLOW_INDEX
     word = _word(kind, id)
-    for entry in (await store.list(prefix)).entries:
+    for entry in (await store.list(keys.flow_index(tenant))).entries:
         if word not in entry.value.decode().split():
             continue
-        owner, name = keys.owner(entry.key), keys.last_part(entry.key)
-        if not tenant and await store.get(_KEYS[kind](owner, id)) is not None:
-            continue
-        stored = await store.get(keys.flow(owner, name))
+        name = keys.last_part(entry.key)
+        stored = await store.get(keys.flow(tenant, name))
         if stored is not None and (kind, id) in _uses(codec.decode(flows_pb2.Flow, stored), now):
-            return f"flow {owner}/{name}"
+            return f"flow {tenant}/{name}"
     return ""
 
 
 def _uses(flow: flows_pb2.Flow, now: datetime) -> Iterator[tuple[Kind, str]]:
     """Kind and id of all that a flow uses. Raises DamagedValueError for what only a newer release knows."""
-    first = needed_from([one.activate_time.ToNanoseconds() / 1e9 for one in flow.revisions], now.timestamp())
+    first = needed_from([codec.seconds(one.activate_time) for one in flow.revisions], now.timestamp())
     for revision in flow.revisions[first:]:
         try:
             graph = flowgraph.graph(revision.graph)
@@ -90,7 +88,7 @@ def _uses(flow: flows_pb2.Flow, now: datetime) -> Iterator[tuple[Kind, str]]:
 
 def _periods(schedule: schedules_pb2.Schedule, now: datetime) -> set[str]:
     """Names of periods that a schedule has or will have."""
-    first = needed_from([one.activate_time.ToNanoseconds() / 1e9 for one in schedule.revisions], now.timestamp())
+    first = needed_from([codec.seconds(one.activate_time) for one in schedule.revisions], now.timestamp())
     return {period.name for revision in schedule.revisions[first:] for period in revision.rules.periods}
 
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from signalbox.provisioning.apikeys import ApiKeys
 from signalbox.provisioning.calendars import Calendars
 from signalbox.provisioning.flows import Flows
+from signalbox.provisioning.inventory.agreement import AgreeingNumbers
 from signalbox.provisioning.line_groups import LineGroups
 from signalbox.provisioning.lines import Lines
-from signalbox.provisioning.numbers import Numbers
 from signalbox.provisioning.prompts import Prompts
 from signalbox.provisioning.region_groups import RegionGroups
 from signalbox.provisioning.schedules import Schedules
@@ -88,7 +88,7 @@ PROVISIONED = (
     Kind(Prompts, Owner.TENANT),
     Kind(Schedules, Owner.TENANT),
     Kind(Flows, Owner.TENANT),
-    Kind(Numbers, Owner.NUMBERED),
+    Kind(AgreeingNumbers, Owner.NUMBERED),
 )
 """What can be applied and watched. An object refers only to kinds that stand before its own."""
 

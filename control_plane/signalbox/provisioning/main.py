@@ -9,23 +9,39 @@ from typing import TYPE_CHECKING
 import grpc
 import structlog
 
-from signalbox import process, rpc
+from signalbox import process, rpc, secretfile
 from signalbox.errors import ConfigurationError, StoreUnavailableError
 from signalbox.metrics import SideDoor
 from signalbox.provisioning.access import OPERATOR, Principal
+from signalbox.provisioning.audit.keeper import Keeper
+from signalbox.provisioning.audit.outbox import Outbox
+from signalbox.provisioning.audit.service import AuditService, Others
+from signalbox.provisioning.bulk import COMMIT_OPERATIONS, BulkService
 from signalbox.provisioning.collection import utc_now
 from signalbox.provisioning.credentials import Authenticator
 from signalbox.provisioning.explain import Explainer
-from signalbox.provisioning.service import SERVICE, ProvisioningService
+from signalbox.provisioning.inventory.attachments import DAY_S
+from signalbox.provisioning.inventory.documents import DocumentService
+from signalbox.provisioning.inventory.service import InventoryService
+from signalbox.provisioning.promptaudio.service import PromptService
+from signalbox.provisioning.recordings.captures import Captures
+from signalbox.provisioning.recordings.database import Database
+from signalbox.provisioning.recordings.service import RecordingService
+from signalbox.provisioning.service import ProvisioningService
+from signalbox.speech.espeak import synthesize
 from signalbox.store import keys
+from signalbox.store.envelope import MasterKeys, Vault
 from signalbox.store.etcd import EtcdStore
+from signalbox.store.etcd_maintenance import Maintenance, Quota
+from signalbox.store.objectstore import ObjectStore
+from signalbox.store.paged import PagedStore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from signalbox.process import Supervisor
     from signalbox.settings import ProvisioningSettings, Settings
-    from signalbox.store.base import Store
+    from signalbox.store.base import SeekingStore, Store
 
 logger = structlog.get_logger(__name__)
 
@@ -76,11 +92,23 @@ def serve(settings: Settings) -> None:
     async def main(supervisor: Supervisor) -> None:
         check_transport(settings.provisioning)
         explainer = Explainer(settings.provisioning.routing, settings.provisioning.routing_tls)
-        store = EtcdStore.open(settings.etcd)
+        objects = ObjectStore.open(settings.objects)
+        masters = MasterKeys.read(settings.objects.master_key_file)
+        etcd = EtcdStore.open(settings.etcd)
+        vault = Vault.over(objects, etcd, masters)
+        others = Others(settings.provisioning.audit)
+        maintenance = Maintenance(settings.etcd)
+        bulk = settings.provisioning.bulk
+        quota = Quota(maintenance, bulk.store_quota_mb * 1024**2, bulk.store_full_percent / 100)
+        database = Database(settings.database)
         try:
-            await _serve(settings.provisioning, store, explainer, supervisor)
+            await database.start()
+            await _serve(settings.provisioning, etcd, objects, vault, database, explainer, others, quota, supervisor)
         finally:
-            await store.close()
+            await database.close()
+            await maintenance.close()
+            await etcd.close()
+            await others.close()
             await explainer.close()
 
     process.run(settings, "provisioning", main)
@@ -101,13 +129,47 @@ def check_transport(settings: ProvisioningSettings) -> None:
         )
 
 
-async def _serve(settings: ProvisioningSettings, store: Store, explainer: Explainer, supervisor: Supervisor) -> None:
+def _password_key(settings: ProvisioningSettings) -> bytes | None:
+    """What passwords in flows are sealed with. Raises ConfigurationError if there is no such file."""
+    file = settings.password_key_file
+    return None if file is None else secretfile.read(file, "provisioning.password_key_file")
+
+
+async def _serve(
+    settings: ProvisioningSettings,
+    etcd: SeekingStore,
+    objects: ObjectStore,
+    vault: Vault,
+    database: Database,
+    explainer: Explainer,
+    others: Others,
+    quota: Quota,
+    supervisor: Supervisor,
+) -> None:
+    store = PagedStore(etcd, most=COMMIT_OPERATIONS)
     server = grpc.aio.server(options=rpc.server_options(reuse_port=False))
     anonymous = Principal(OPERATOR) if settings.insecure else None
     authenticator = Authenticator(store, utc_now, anonymous=anonymous)
-    service = ProvisioningService(store, authenticator, explainer.explain)
-    service.add_to(server)
-    health = await rpc.add_health_and_reflection(server, [SERVICE])
+    documents = DocumentService(store, vault, authenticator, settings.documents)
+    inventory = InventoryService(store, authenticator, retention_s=settings.documents.retention_days * DAY_S)
+    prompts = PromptService(store, objects, synthesize, authenticator)
+    captures = Captures(store, settings.captures_tls)
+    recordings = RecordingService(store, vault, database.catalog, captures, authenticator)
+    outbox = Outbox(settings.audit.outbox_max_mb)
+    keeper = Keeper(etcd, settings.audit, outbox)
+    services = [
+        ProvisioningService(store, authenticator, explainer.explain, password_key=_password_key(settings)),
+        inventory,
+        documents,
+        prompts,
+        recordings,
+        BulkService(store, authenticator, settings.bulk, quota),
+        AuditService(keeper, others, authenticator),
+    ]
+    for service in services:
+        service.outbox = outbox
+        service.add_to(server)
+    health = await rpc.add_health_and_reflection(server, [service.name for service in services])
     port = rpc.bind(server, settings.listen, settings.tls)
     if settings.keys_listen:
         # Of one port all clients must show a certificate, or none is asked for one.
@@ -120,9 +182,20 @@ async def _serve(settings: ProvisioningSettings, store: Store, explainer: Explai
     logger.info("serving", port=port, metrics_port=door.port)
     supervisor.spawn("heartbeat", door.heartbeat())
     supervisor.spawn("store_probe", probe.run())
+    supervisor.spawn("inventory_index", inventory.index.run())
+    supervisor.spawn("inventory_sweeper", inventory.sweeper.run())
+    supervisor.spawn("document_disposal", documents.disposal.run())
+    supervisor.spawn("prompt_objects", prompts.objects.run())
+    supervisor.spawn("prompt_speaking", prompts.speaking.run())
+    supervisor.spawn("database", database.run())
+    supervisor.spawn("recording_disposal", recordings.disposal.run())
+    keeping = supervisor.spawn("audit_keeper", keeper.run())
     await supervisor.stopping.wait()
     logger.info("draining")
     await health.stop()
-    service.draining = True
+    for service in services:
+        service.draining = True
     await server.stop(DRAIN_S)
+    keeping.cancel()
+    await keeper.close()
     await door.stop()

@@ -8,7 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from signalbox.api.types.v1 import types_pb2
-from signalbox.errors import FieldViolation, NotFoundError
+from signalbox.errors import FieldViolation, HiddenError, NotFoundError
 from signalbox.provisioning import references, validate
 from signalbox.provisioning.collection import Collection
 from signalbox.store import keys
@@ -50,7 +50,7 @@ class Numbers(Collection[types_pb2.Number]):
         """A number of another tenant is to a tenant as one that does not exist."""
         entry = await super()._entry(identity)
         if self._viewer and self._decode(entry).tenant != self._viewer:
-            raise NotFoundError(self.resource, self.name(identity))
+            raise HiddenError(self.resource, self.name(identity))
         return entry
 
     def name(self, rule: types_pb2.Number) -> str:
@@ -69,28 +69,33 @@ class Numbers(Collection[types_pb2.Number]):
         return validate.number(rule)
 
     def _index(self, rule: types_pb2.Number) -> Sequence[Put]:
-        named = [("line", id) for stage in rule.stages for id in stage.lines]
-        named += [("flow", rule.flow), ("flow", rule.over_limit_flow)]
-        named += [("screening_list", id) for id in (*rule.screening.blacklists, *rule.screening.whitelists)]
-        return [Put(keys.number_of(rule.tenant, rule.number), references.index(named))]
+        return [Put(keys.number_of(rule.tenant, rule.number), indexed(rule))]
 
     async def _check_owner(self, rule: types_pb2.Number) -> None:
         if await self._store.get(keys.tenant(rule.tenant)) is None:
             raise NotFoundError("tenant", rule.tenant)
 
     async def _check_references(self, rule: types_pb2.Number) -> None:
-        named = list(_references(rule))
-        wanted = list(dict.fromkeys(key for _, _, places in named for key in places))
+        wanting = list(named(rule))
+        wanted = list(dict.fromkeys(key for _, _, places in wanting for key in places))
         entries = await self._store.get_many(wanted)
         there = {key for key, entry in zip(wanted, entries, strict=True) if entry is not None}
         validate.require(
             FieldViolation(path, f"tenant {rule.tenant} has no {what}")
-            for path, what, places in named
+            for path, what, places in wanting
             if there.isdisjoint(places)
         )
 
 
-def _references(rule: types_pb2.Number) -> Iterator[tuple[str, str, Sequence[str]]]:
+def indexed(rule: types_pb2.Number) -> bytes:
+    """A number's entry in the index of its tenant."""
+    words = [("line", id) for stage in rule.stages for id in stage.lines]
+    words += [("flow", rule.flow), ("flow", rule.over_limit_flow)]
+    words += [("screening_list", id) for id in (*rule.screening.blacklists, *rule.screening.whitelists)]
+    return references.index(words)
+
+
+def named(rule: types_pb2.Number) -> Iterator[tuple[str, str, Sequence[str]]]:
     """Every field that names another object: its path, what it names, and the keys of which one must exist."""
     for i, stage in enumerate(rule.stages):
         for j, id in enumerate(stage.lines):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from signalbox.api.types.v1 import schedules_pb2
 from signalbox.domain.flow_check import Kind
 from signalbox.errors import FieldViolation
-from signalbox.provisioning import flow_references, validate_schedules
+from signalbox.provisioning import flow_references, references, validate_schedules
 from signalbox.provisioning.versioned import Versioned, contents_in_use
 from signalbox.store import keys
 from signalbox.store.base import Put
@@ -47,8 +47,8 @@ class Schedules(Versioned[schedules_pb2.Schedule]):
         return [FieldViolation(f"{path}.calendar", reason)]
 
     def _index(self, rule: schedules_pb2.Schedule) -> Sequence[Put]:
-        ids = " ".join(sorted(calendars_of(rule, self._clock())))
-        return [Put(keys.schedule_index(rule.tenant, rule.id), ids.encode())]
+        named = [("calendar", id) for id in calendars_of(rule, self._clock())]
+        return [Put(keys.schedule_index(rule.tenant, rule.id), references.index(named))]
 
     async def _user(self, rule: schedules_pb2.Schedule) -> str:
         return await flow_references.user(self._store, Kind.SCHEDULE, rule.tenant, rule.id, self._clock())

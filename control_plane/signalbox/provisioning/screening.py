@@ -8,7 +8,7 @@ from signalbox.api.types.v1 import screening_pb2
 from signalbox.domain.flow_check import Kind
 from signalbox.domain.screening import REMOVED
 from signalbox.provisioning import flow_references, references, validate, validate_screening
-from signalbox.provisioning.collection import Owned
+from signalbox.provisioning.collection import Shared
 from signalbox.provisioning.writer import Plan
 from signalbox.store import keys
 from signalbox.store.base import Compare, Delete
@@ -19,12 +19,11 @@ if TYPE_CHECKING:
     from signalbox.errors import FieldViolation
 
 
-class ScreeningLists(Owned[screening_pb2.ScreeningList]):
+class ScreeningLists(Shared[screening_pb2.ScreeningList]):
     """All lists, of tenants and of the operator (tenant ""). One that a number or flow uses cannot be deleted."""
 
     resource = "screening_list"
     message = screening_pb2.ScreeningList
-    shared = True
 
     async def delete(self, identity: screening_pb2.ScreeningList, etag: str) -> None:
         """Delete the list with its entries; with an etag only if it is the stored one."""
@@ -50,9 +49,6 @@ class ScreeningLists(Owned[screening_pb2.ScreeningList]):
     def _violations(self, rule: screening_pb2.ScreeningList) -> Iterable[FieldViolation]:
         return validate_screening.screening_list(rule)
 
-    async def _user(self, rule: screening_pb2.ScreeningList) -> str:
-        if rule.tenant:
-            user = await references.number_with(self._store, self.resource, rule.tenant, rule.id)
-        else:
-            user = await references.number_with_shared(self._store, self.resource, rule.id, keys.screening_list)
-        return user or await flow_references.user(self._store, Kind.SCREENING_LIST, rule.tenant, rule.id, self._clock())
+    async def _user_of(self, tenant: str, id: str) -> str:
+        number = await references.number_with(self._store, self.resource, tenant, id)
+        return number or await flow_references.user(self._store, Kind.SCREENING_LIST, tenant, id, self._clock())

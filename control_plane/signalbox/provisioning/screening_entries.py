@@ -20,6 +20,8 @@ from signalbox.api.types.v1 import screening_pb2
 from signalbox.domain.screening import ADDED, EMPTY, PAGES, REMOVED, Page, page_of
 from signalbox.errors import FieldViolation, InvalidFieldError, NotFoundError, WriteContentionError
 from signalbox.provisioning import pagetoken, validate, validate_screening
+from signalbox.provisioning.audit import changes
+from signalbox.provisioning.listing import page_size
 from signalbox.provisioning.writer import Plan, Writer
 from signalbox.store import codec, keys
 from signalbox.store.base import MAX_COMMIT_BYTES, Compare, Delete, Put
@@ -46,6 +48,7 @@ FOLD_STEPS_MAX = 200
 RESERVE_BYTES = 100_000
 """Room in a commit for what a request writes besides the pages of changes."""
 PAGE_SIZE_DEFAULT = 1_000
+PAGE_SIZE_MAX = 10_000
 
 
 _TOO_FAST = "others change the list faster than it can be written; nothing was written"
@@ -97,14 +100,10 @@ class ScreeningEntries:
 
     async def list(self, request: pb.ListScreeningEntriesRequest) -> pb.ListScreeningEntriesResponse:
         """One page of a list's entries: by the pages that they are kept in, and as text within these."""
-        violations = [*_name(request.tenant, request.list)]
-        if request.page_size > validate_screening.ENTRIES_PAGE_MAX:
-            reason = f"must be 0 to {validate_screening.ENTRIES_PAGE_MAX}"
-            violations.append(FieldViolation("page_size", reason))
-        validate.require(violations)
+        validate.require(_name(request.tenant, request.list))
         parent = f"{request.tenant}/{request.list}"
         after = pagetoken.decode("ListScreeningEntries", parent, request.page_token)
-        size = request.page_size or PAGE_SIZE_DEFAULT
+        size = page_size(request.page_size, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX)
         found: list[str] = []
         begun = page_of(after) if after else None
         first, pages = begun or 0, 4
@@ -148,7 +147,8 @@ class ScreeningEntries:
             writes = [state.put(ADDED, added), state.put(REMOVED, removed)]
             if sum(len(write.value) for write in writes if isinstance(write, Put)) > MAX_COMMIT_BYTES - RESERVE_BYTES:
                 raise WriteContentionError(_TOO_FAST)
-            return Plan(len(different), [state.unchanged()], writes)
+            told = changes.entries(tenant, id, different, adding=adding)
+            return Plan(len(different), [state.unchanged()], writes, [told])
 
         changed, revision = await writer.write(keys.screening_fence(tenant, id), plan)
         if revision:
@@ -159,14 +159,14 @@ class ScreeningEntries:
     async def _make_room(self, tenant: str, id: str, count: int) -> None:
         """Fold the pages of changes if there would be too much in them."""
         state = await self._read(tenant, id, ())
-        changes = len(state.added) + len(state.removed)
-        if not changes or changes + count <= max(CHANGES_MAX, CHANGES_OF_REQUEST * count):
+        pending = len(state.added) + len(state.removed)
+        if not pending or pending + count <= max(CHANGES_MAX, CHANGES_OF_REQUEST * count):
             return
         writer = Writer(self._store)
         for _ in range(FOLD_STEPS_MAX):
             done, _ = await writer.write(keys.screening_fence(tenant, id), lambda: self._fold(tenant, id))
             if done:
-                logger.info("screening_list_folded", tenant=tenant, list=id, changes=changes)
+                logger.info("screening_list_folded", tenant=tenant, list=id, changes=pending)
                 return
         raise WriteContentionError(_TOO_FAST)
 

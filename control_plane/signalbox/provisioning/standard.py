@@ -10,7 +10,7 @@ from signalbox.api.provisioning.v1 import provisioning_pb2 as pb
 from signalbox.provisioning import listing, validate
 from signalbox.provisioning.draft import Draft
 from signalbox.provisioning.kinds import Owner
-from signalbox.provisioning.writer import Turns
+from signalbox.store.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -9,7 +9,7 @@ import ipaddress
 import re
 import unicodedata
 import zoneinfo
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from signalbox.api.types.v1 import types_pb2
@@ -18,6 +18,7 @@ from signalbox.errors import FieldViolation, InvalidFieldError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence, Sized
 
+    from google.protobuf.descriptor import Descriptor
     from google.protobuf.duration_pb2 import Duration
     from google.protobuf.message import Message
 
@@ -29,19 +30,24 @@ PLAN_LINES_MAX = 16
 """Lines in all stages together: a proxy can ring no more in one call (kamailio/README.md, Limits)."""
 RING_TIME_MIN_MS = 1_000
 RING_TIME_MAX_MS = 180_000
-PAGE_SIZE_MAX = 1_000
 TARGETS_MAX = 8
 PREFIXES_MAX = 1_000
 MEMBERS_MAX = 16
 WEIGHT_MAX = 1_000
 SCREENING_LISTS_MAX = 16
+CHECK_INTERVAL_MIN_S = 5
+CHECK_INTERVAL_MAX_S = 3600
+CHECK_RUN_MAX = 10
 CALL_DURATION_MIN_S = 10
 CALL_DURATION_MAX_S = 24 * 3600
+DAY_S = 24 * 3600
+RETENTION_MAX_DAYS = 36_500
 
 _ID = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _NUMBER = re.compile(r"[0-9]{3,15}")
 _PREFIX = re.compile(r"[0-9]{0,15}")
 _TELEPHONE = re.compile(r"\+?[0-9]{3,20}")
+_AGENT = re.compile(r"[0-9]{1,8}")
 _USER = re.compile(r"[A-Za-z0-9\-_.!~*'()&=+$,]{1,64}")
 
 _ID_RULE = "must be 1 to 63 of a-z, 0-9 and '-', beginning with a letter"
@@ -84,6 +90,16 @@ def tenant(message: types_pb2.Tenant) -> Iterator[FieldViolation]:
     yield from identifier(message.id, "tenant.id")
     yield from display_name(message.display_name, "tenant.display_name")
     yield from time_zone(message.time_zone, "tenant.time_zone")
+    if message.HasField("recording"):
+        yield from _recording(message.recording, "tenant.recording")
+
+
+def _recording(message: types_pb2.RecordingPolicy, path: str) -> Iterator[FieldViolation]:
+    yield from enums(message, path)
+    if message.HasField("retention"):
+        days, rest = divmod(message.retention.seconds, DAY_S)
+        if rest or message.retention.nanos or not 1 <= days <= RETENTION_MAX_DAYS:
+            yield FieldViolation(f"{path}.retention", f"must be 1 to {RETENTION_MAX_DAYS} whole days")
 
 
 def trunk(message: types_pb2.Trunk) -> Iterator[FieldViolation]:
@@ -101,6 +117,18 @@ def trunk(message: types_pb2.Trunk) -> Iterator[FieldViolation]:
         yield from host(target.host, f"{path}.host")
         yield from port(target.port, f"{path}.port")
         yield from enums(target, path)
+    if message.HasField("health_check"):
+        yield from _health_check(message.health_check, "trunk.health_check")
+
+
+def _health_check(message: types_pb2.HealthCheck, path: str) -> Iterator[FieldViolation]:
+    if message.HasField("interval"):
+        given = message.interval
+        if given.nanos or not CHECK_INTERVAL_MIN_S <= given.seconds <= CHECK_INTERVAL_MAX_S:
+            yield FieldViolation(f"{path}.interval", "must be 5 s to 1 h in whole seconds")
+    for name in ("failures", "successes"):
+        if getattr(message, name) > CHECK_RUN_MAX:
+            yield FieldViolation(f"{path}.{name}", f"must be 0 to {CHECK_RUN_MAX}")
 
 
 def _sources(message: types_pb2.Trunk) -> Iterator[FieldViolation]:
@@ -154,6 +182,8 @@ def line(message: types_pb2.Line) -> Iterator[FieldViolation]:
             yield FieldViolation("line.user", "must be a telephone number where there is no host")
         if message.port:
             yield FieldViolation("line.port", "must be 0 where there is no host")
+    if message.agent_number and not _AGENT.fullmatch(message.agent_number):
+        yield FieldViolation("line.agent_number", "must be 1 to 8 digits")
     yield from enums(message, "line")
 
 
@@ -166,6 +196,8 @@ def number(message: types_pb2.Number) -> Iterator[FieldViolation]:
         yield from identifier(message.flow, "number.flow")
         if message.stages:
             yield FieldViolation("number.stages", "must be empty where there is a flow")
+    elif not message.stages:
+        yield FieldViolation("number.stages", "is required, unless there is a flow")
     else:
         yield from count(message.stages, STAGES_MAX, "number.stages")
     for position, stage in enumerate(message.stages):
@@ -203,12 +235,6 @@ def _lists(ids: Sequence[str], path: str) -> Iterator[FieldViolation]:
     for position, id in enumerate(ids):
         yield from identifier(id, f"{path}[{position}]")
     yield from different(ids, path, "list")
-
-
-def page_size(size: int) -> Iterator[FieldViolation]:
-    """The page size of a list request."""
-    if size > PAGE_SIZE_MAX:
-        yield FieldViolation("page_size", f"must be 0 to {PAGE_SIZE_MAX}")
 
 
 def source_network(text: str) -> Network:
@@ -250,9 +276,16 @@ def count(items: Sized, most: int, path: str) -> Iterator[FieldViolation]:
 
 def enums(rule: Message, at: str) -> Iterator[FieldViolation]:
     """Enumerated fields take any number in proto3: refuse those without a meaning."""
-    for field in rule.DESCRIPTOR.fields:
-        if field.enum_type is not None and getattr(rule, field.name) not in field.enum_type.values_by_number:
-            yield FieldViolation(f"{at}.{field.name}", f"has no value {getattr(rule, field.name)}")
+    for name, values in _enumerated(rule.DESCRIPTOR):
+        value = getattr(rule, name)
+        if value not in values:
+            yield FieldViolation(f"{at}.{name}", f"has no value {value}")
+
+
+@cache
+def _enumerated(kind: Descriptor) -> Sequence[tuple[str, frozenset[int]]]:
+    """The enumerated fields of a message with the numbers that mean something: to ask its description takes long."""
+    return [(one.name, frozenset(one.enum_type.values_by_number)) for one in kind.fields if one.enum_type is not None]
 
 
 def duration(value: Duration, least_ms: int, most_ms: int, path: str) -> Iterator[FieldViolation]:

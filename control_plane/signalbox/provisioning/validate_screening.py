@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 ENTRIES_MAX = 10_000
 """Entries in one request."""
-ENTRIES_PAGE_MAX = 10_000
 """Entries in one page of an answer."""
 PREFIX_MAX = MAX_CALLER_DIGITS - 1
 VIOLATIONS_MAX = 100

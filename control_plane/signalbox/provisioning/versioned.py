@@ -20,6 +20,7 @@ from abc import abstractmethod
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+import structlog
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from signalbox.api.types.v1 import flows_pb2, schedules_pb2
@@ -28,6 +29,7 @@ from signalbox.errors import FieldViolation, InvalidFieldError, NotFoundError
 from signalbox.provisioning import validate
 from signalbox.provisioning.collection import Owned
 from signalbox.provisioning.writer import Plan
+from signalbox.store import codec
 from signalbox.store.base import Compare
 
 if TYPE_CHECKING:
@@ -38,10 +40,14 @@ if TYPE_CHECKING:
 
     from signalbox.api.provisioning.v1 import provisioning_pb2 as pb
 
+logger = structlog.get_logger(__name__)
+
 REVISIONS_KEPT = 20
-"""Newest revisions that are kept, besides those in force or to come, for rollbacks and for calls that go on."""
+"""Newest revisions that are kept for rollbacks, besides those in force or to come, and those that calls go on with."""
+CALLS_GO_ON_S = validate.CALL_DURATION_MAX_S + 3600
+"""A superseded revision is kept for so long: a call goes on with the one it began with, and may ring for an hour."""
 REVISIONS_KEPT_BYTES = 512 * 1024
-"""Fewer are kept if they are larger than this together: an object is written in one commit."""
+"""Of both fewer are kept if they are larger than this together: an object is written in one commit."""
 CONTENT_BYTES_MAX = 64 * 1024
 """Largest draft."""
 TO_COME_MAX = 10
@@ -152,14 +158,21 @@ class Versioned(Owned[V]):
     def _append(self, rule: V, content: Any, now: datetime, begin: Timestamp, number: int) -> None:
         revision = rule.revisions.add(number=number, activate_time=begin, create_time=_timestamp(now))
         getattr(revision, self.content).CopyFrom(content)
-        needed = revisions.needed_from(_times(rule), now.timestamp())
+        times = _times(rule)
+        needed = revisions.needed_from(times, now.timestamp())
+        used = revisions.needed_from(times, now.timestamp() - CALLS_GO_ON_S)
         first, room = len(rule.revisions), REVISIONS_KEPT_BYTES
-        while first > max(0, len(rule.revisions) - REVISIONS_KEPT):
+        while first > min(used, max(0, len(rule.revisions) - REVISIONS_KEPT)):
             room -= rule.revisions[first - 1].ByteSize()
             if room < 0:
                 break
             first -= 1
-        del rule.revisions[: min(first, needed)]
+        first = min(first, needed)
+        if first > used:
+            # A change of the rules must not have to wait for calls of yesterday.
+            newest = rule.revisions[first - 1].number
+            logger.warning("revisions_given_up", object=f"{self.resource} {self.name(rule)}", up_to_revision=newest)
+        del rule.revisions[:first]
 
     def _now(self, rule: V) -> datetime:
         """The present, but not before a revision that has just been activated."""
@@ -192,7 +205,7 @@ class Versioned(Owned[V]):
             if rule == stored:
                 return Plan(stored)
             rule.update_time.FromDatetime(max(self._clock(), stored.update_time.ToDatetime(tzinfo=UTC)))
-            return Plan(rule, [Compare(entry.key, entry.revision)], [self._put(rule), *self._index(rule)])
+            return Plan(rule, [Compare(entry.key, entry.revision)], await self._rewritten(rule))
 
         return await self._write(event, fence, plan)
 
@@ -222,7 +235,7 @@ def _to_come(rule: schedules_pb2.Schedule | flows_pb2.Flow, now: datetime) -> in
 
 
 def _times(rule: schedules_pb2.Schedule | flows_pb2.Flow) -> list[float]:
-    return [_nanoseconds(revision) / 10**9 for revision in rule.revisions]
+    return [codec.seconds(revision.activate_time) for revision in rule.revisions]
 
 
 def _nanoseconds(revision: schedules_pb2.ScheduleRevision | flows_pb2.FlowRevision) -> int:

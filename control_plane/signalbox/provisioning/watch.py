@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from signalbox.api.provisioning.v1 import provisioning_pb2 as pb
-from signalbox.errors import PermissionRefusedError, ResyncRequiredError
+from signalbox.errors import FieldViolation, InvalidFieldError, PermissionRefusedError, ResyncRequiredError
 from signalbox.provisioning import access, kinds, pagetoken, validate
 from signalbox.store import codec, keys
 from signalbox.store.base import CompactedError
@@ -42,6 +42,8 @@ class Watch:
                 raise PermissionRefusedError("Watch")
         scope = f"{principal.tenant}\0{request.tenant}"
         after = pagetoken.decode("Watch", scope, request.cursor, "cursor")
+        if after and not (after.isascii() and after.isdecimal()):
+            raise InvalidFieldError(FieldViolation("cursor", "was not given by a response to this request"))
         revision = int(after) if after else await self._store.revision()
         yield pb.WatchResponse(cursor=pagetoken.encode("Watch", scope, str(revision)))
         try:

@@ -19,20 +19,19 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
-import weakref
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import structlog
 
-from signalbox.errors import StoreUnavailableError, WriteContentionError
+from signalbox.errors import WriteContentionError
 from signalbox.store.base import Compare, CompareFailedError, Delete, Put
+from signalbox.store.turns import Turns
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
+    from signalbox.api.types.v1.audit_pb2 import AuditChange
     from signalbox.store.base import Entry, Listing, Store
 
 logger = structlog.get_logger(__name__)
@@ -46,11 +45,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Plan(Generic[T]):
-    """What a write comes to: its result, the objects it relies on, and what is written (nothing: no change)."""
+    """What a write comes to: its result, the objects it relies on, and what is written (nothing: no change).
+
+    ``changes``: what the audit log cannot tell from the writes, because their keys hold parts of objects.
+    """
 
     result: T
     compares: Sequence[Compare] = ()
     writes: Sequence[Put | Delete] = ()
+    changes: Sequence[AuditChange] = ()
 
 
 class Reader(Protocol):
@@ -72,41 +75,6 @@ class PlanWriter(Protocol):
     def log(self, event: str, revision: int, **facts: str) -> None:
         """Tell the log of a write, once it is committed."""
         ...
-
-
-class _Turn:
-    """The queue of this process at one fence."""
-
-    def __init__(self) -> None:
-        self.lock = asyncio.Lock()
-        self.failed_at = float("-inf")
-
-
-class Turns:
-    """The queues of this process at all fences."""
-
-    def __init__(self) -> None:
-        self._turns: weakref.WeakValueDictionary[str, _Turn] = weakref.WeakValueDictionary()
-
-    @asynccontextmanager
-    async def at(self, fence: str) -> AsyncGenerator[None, None]:
-        """Wait for our turn at a fence and keep it.
-
-        Raises StoreUnavailableError when the store failed the writer before us while we waited: not each of a queue
-        may take the whole time limit.
-        """
-        turn = self._turns.get(fence)
-        if turn is None:
-            turn = self._turns[fence] = _Turn()
-        began = time.monotonic()
-        async with turn.lock:
-            if turn.failed_at >= began:
-                raise StoreUnavailableError("the store failed the write before this one")
-            try:
-                yield
-            except StoreUnavailableError:
-                turn.failed_at = time.monotonic()
-                raise
 
 
 class Writer:

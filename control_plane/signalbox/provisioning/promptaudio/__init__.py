@@ -1,0 +1,1 @@
+"""What callers hear of prompts: files that are uploaded, texts that are spoken."""

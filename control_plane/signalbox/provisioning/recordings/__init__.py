@@ -1,0 +1,1 @@
+"""Recordings of calls: finding, fetching, holding and deleting them, and pausing those that are being made."""

@@ -24,9 +24,10 @@ from signalbox.errors import InvalidFieldError
 from signalbox.files import write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from signalbox.domain.objects import HealthCheck, Target
     from signalbox.edge.control import Control
     from signalbox.edge.nodes import MediaNodes
 
@@ -67,6 +68,9 @@ class Applier:
         self._refused_since: float | None = None
         self._older_since: float | None = None
         self._report: Callable[[str, str], None] = lambda version, reason: None
+        self._check: Callable[[Mapping[Target, HealthCheck]], None] = lambda checks: None
+        self._lives = 0
+        self._life_marked = False
         self._time = asyncio.get_running_loop().time
         self.proxy_up = False
 
@@ -79,6 +83,11 @@ class Applier:
     def wanted_version(self) -> str:
         """Version of the last snapshot received; the tables that the proxy starts with are written from it."""
         return self._wanted.version if self._wanted is not None else ""
+
+    @property
+    def proxy_life(self) -> int:
+        """Which life of the proxy this is, as we saw it, from 1; 0: it does not run."""
+        return self._lives if self.proxy_up else 0
 
     @property
     def in_step(self) -> bool:
@@ -97,6 +106,10 @@ class Applier:
     def on_report(self, report: Callable[[str, str], None]) -> None:
         """Set who is told a version and why it was refused; an empty reason: it was applied."""
         self._report = report
+
+    def on_checks(self, check: Callable[[Mapping[Target, HealthCheck]], None]) -> None:
+        """Set who is told which targets are to be asked whether they live, for every snapshot that is taken over."""
+        self._check = check
 
     def submit(self, snapshot: WatchEdgeResponse) -> bool:
         """Take a snapshot over. One that is invalid is refused, and what we had stays.
@@ -138,6 +151,8 @@ class Applier:
             return
         except (OSError, DecodeError, InvalidFieldError) as error:
             logger.error("saved_snapshot_unreadable", file=str(self._saved), reason=str(error))
+        else:
+            self._check(self._wanted.checks)
 
     async def run(self) -> None:
         """Long-lived coroutine."""
@@ -158,6 +173,7 @@ class Applier:
         except InvalidFieldError as error:
             self._tell(snapshot.version, str(error))
             return
+        self._check(self._wanted.checks)
         self._reported = None
         try:
             await asyncio.to_thread(write_atomically, self._saved, snapshot.SerializeToString())
@@ -209,8 +225,14 @@ class Applier:
             mark = ""  # no such key
         except (KeyError, TypeError) as error:
             raise ProxyUnreachableError("htable.get: unknown answer") from error
-        if not self.proxy_up:
-            logger.info("proxy_up", mark=mark)
+        # The mark is in the proxy's memory: one that has it is the one of before, though it did not answer for a while.
+        new = not self._lives or (not mark and (self._life_marked or not self.proxy_up))
+        if new:
+            self._lives += 1
+            self._life_marked = False
+        self._life_marked |= bool(mark)
+        if new or not self.proxy_up:
+            logger.info("proxy_up", mark=mark, life=self._lives)
         self.proxy_up = True
         if mark != self._marked:
             self._forget()
@@ -236,6 +258,7 @@ class Applier:
         if self._media.serviceable and self._marked != wanted.version:
             await self._control.call("htable.sets", "cfg", "version", wanted.version)
             self._marked = wanted.version
+            self._life_marked = True
         if not self._media.pending:
             logger.info("snapshot_applied", version=wanted.version)
             self._tell(wanted.version, "")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from signalbox.api.types.v1.types_pb2 import DRAINING, INVALID_FIELD, RULES_NOT_LOADED, STORE_UNAVAILABLE, ErrorReason
-from signalbox.edge.question import MalformedError, Question, UnreadableError, parse, shows_service_number
+from signalbox.edge.question import MalformedError, Question, UnreadableError, parse
 from signalbox.edge.reply import (
     MAX_TOGETHER,
     DecisionCache,
@@ -76,6 +76,7 @@ class Asker:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._time = self._loop.time
+        self._edge = settings.id
         self._hedge_s = settings.hedge_after_ms / 1000
         self._timeout_s = settings.decide_timeout_ms / 1000
         self._limit = settings.queue_limit
@@ -139,6 +140,7 @@ class Asker:
             self._stats.unreadable += 1
             return None
         self._next_id = question.id = self._next_id + 1
+        question.request.edge = self._edge
         return question
 
     def _ask(self, batch: list[Question]) -> None:
@@ -208,7 +210,7 @@ class Asker:
         for question in overdue:
             first = question.first
             if first is None:
-                known = self._last_good.find(question.request, now)
+                known = self._last_good.find(question, now)
                 if known is not None:
                     self._use_again(question, known)
                 continue
@@ -263,7 +265,7 @@ class Asker:
         self._close(question)
         stats.routed += 1
         stats.observe(waited)
-        self._last_good.keep(question.request, rendered, now)
+        self._last_good.keep(question, rendered, now)
         if rendered.anchored:
             media = reply.media
             self._deliver(question, rendered, *self._nodes.fit(media.node, media.spare))
@@ -328,7 +330,7 @@ class Asker:
 
     def _give_up(self, question: Question, now: float) -> None:
         """Nobody answered: the last good decision, else 503."""
-        known = self._last_good.find(question.request, now)
+        known = self._last_good.find(question, now)
         if known is not None:
             self._use_again(question, known)
             return
@@ -357,7 +359,7 @@ class Asker:
 
     def _deliver(self, question: Question, rendered: Rendered, node: int, spare: int) -> None:
         """Send the decision with others, soon; or alone and at once if the proxy will wait for rtpengine."""
-        decision = answer(question.index, question.label, rendered.text(node, spare, shows_service_number(question)))
+        decision = answer(question.index, question.label, rendered.text(node, spare, question.anonymous))
         if rendered.anchored:
             self._send(self._message([decision]))
         else:

@@ -7,12 +7,9 @@ Route, so it checks, relays and repeats them as it does those of the parties, at
 from __future__ import annotations
 
 import asyncio
-import re
-import secrets
-import socket
 from typing import TYPE_CHECKING
 
-from signalbox import address
+from signalbox.edge.sipsocket import SipSocket
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,11 +21,13 @@ REPEAT_S = (1.0, 2.0, 4.0, 8.0, 18.0)
 
 REASONS = {
     "max_duration": 'Q.850;cause=31;text="Maximum Call Duration"',
+    "media_timeout": 'Q.850;cause=31;text="Media Timeout"',
     "operator": 'Q.850;cause=31;text="Ended by the Operator"',
 }
 """Values of the Reason header (RFC 3326) by why a call is ended."""
 
-_BRANCH = re.compile(rb"^v(?:ia)?\s*:[^\r\n]*?;branch=([^;,\s]+)", re.IGNORECASE | re.MULTILINE)
+OTHER_REASON = 'Q.850;cause=31;text="Ended by Signalbox"'
+"""The call was marked by an edge that knows a reason that we don't: one of a newer version."""
 
 
 def requests(dialog: Dialog, why: str) -> tuple[str, str]:
@@ -59,65 +58,40 @@ def _bye(target: str, routes: Sequence[str], parties: tuple[str, str], call: tup
         f"To: {parties[1]}",
         f"Call-ID: {call_id}",
         f"CSeq: {cseq} BYE",
-        f"Reason: {REASONS[why]}",
+        f"Reason: {REASONS.get(why, OTHER_REASON)}",
         "Max-Forwards: 70",
         "Content-Length: 0",
     ]
     return "\r\n".join(lines) + "\r\n"
 
 
-class ByeSender(asyncio.DatagramProtocol):
+class ByeSender(SipSocket):
     """Sends requests to our proxy over loopback, with the token that tells it who they are of."""
 
     def __init__(self, proxy: tuple[str, int], token: str) -> None:
-        self._proxy = proxy
+        super().__init__(proxy)
         self._token = token
         self._waiting: dict[bytes, asyncio.Future[int]] = {}
-        self._transport: asyncio.DatagramTransport | None = None
-        self._via = ""
-
-    async def open(self) -> None:
-        """Bind a free port of the loopback address. Raises OSError."""
-        family, host = (socket.AF_INET6, "::1") if ":" in self._proxy[0] else (socket.AF_INET, "127.0.0.1")
-        loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=(host, 0), family=family)
-        self._transport = transport
-        self._via = address.join(*transport.get_extra_info("sockname")[:2])
-
-    def close(self) -> None:
-        """Close the socket; who waits for a reply gets none."""
-        if self._transport is not None:
-            self._transport.close()
 
     async def send(self, request: str) -> int:
         """Send a request of :func:`requests`; the final status code, 0 if none came."""
-        assert self._transport is not None
-        branch = f"z9hG4bK{secrets.token_hex(12)}"
+        via, branch = self.via()
         line, _, headers = request.partition("\r\n")
-        ours = f"Via: SIP/2.0/UDP {self._via};branch={branch}\r\nX-Signalbox-End: {self._token}\r\n"
-        message = f"{line}\r\n{ours}{headers}\r\n".encode()
+        message = f"{line}\r\n{via}\r\nX-Signalbox-End: {self._token}\r\n{headers}\r\n".encode()
         reply: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._waiting[branch.encode()] = reply
+        self._waiting[branch] = reply
         try:
             for pause_s in REPEAT_S:
-                self._transport.sendto(message, self._proxy)
+                self.transmit(message)
                 done, _ = await asyncio.wait([reply], timeout=pause_s)
                 if done:
                     return reply.result()
             return 0
         finally:
-            del self._waiting[branch.encode()]
+            del self._waiting[branch]
 
-    def datagram_received(self, data: bytes, address: object) -> None:
-        """Part of asyncio's protocol."""
-        branch = _BRANCH.search(data)
-        reply = self._waiting.get(branch[1]) if branch is not None else None
-        code = data[8:11]
-        if (
-            reply is not None
-            and not reply.done()
-            and data.startswith(b"SIP/2.0 ")
-            and code.isdigit()
-            and code >= b"200"
-        ):
-            reply.set_result(int(code))
+    def replied(self, branch: bytes, code: int) -> None:
+        """Part of SipSocket."""
+        reply = self._waiting.get(branch)
+        if reply is not None and not reply.done():
+            reply.set_result(code)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from signalbox.edge.control import ProxyRefusedError, ProxyUnreachableError
-from signalbox.edge.journal import Chunk, Journal
+from signalbox.journal import Chunk, Journal
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -70,6 +70,7 @@ def render(settings: EdgeSettings, *, token: str, cluster_key: str, static_desti
         "FLAG_RINGING": 2,
         "FLAG_LATE_OFFER": 3,
         "FLAG_HIDDEN": 4,
+        "FLAG_RECORDED": 5,
     }
     if kamailio.flood_requests:
         names["FLOOD_LIMIT"] = kamailio.flood_requests

@@ -2,7 +2,8 @@
 
 Kept under trunk and number as dialled: what a number means, and whether a trunk may reach it, is the routing service's
 to say for each trunk. Only decisions that hold for every caller are kept. A call that was forwarded more often than the
-one the decision was made for does not get it: the loop guard looks at forwards.
+one the decision was made for does not get it: the loop guard looks at forwards. A call of a worker to a line gets none:
+its leg alone says where it goes.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from signalbox.api.routing.v1.routing_pb2 import DecideRequest
+    from signalbox.edge.question import Question
     from signalbox.edge.reply import Rendered
 
 LIMIT = 100_000
@@ -34,19 +35,20 @@ class LastGood:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def keep(self, request: DecideRequest, rendered: Rendered, now: float) -> None:
+    def keep(self, question: Question, rendered: Rendered, now: float) -> None:
         """Remember a decision, if it may be used again; if not, forget the one before."""
-        key = request.trunk, request.called
-        self._kept.pop(key, None)
+        if question.request.leg:
+            return
+        self._kept.pop(question.target, None)
         if not rendered.reusable or not self._limit:
             return
         if len(self._kept) >= self._limit:
             del self._kept[next(iter(self._kept))]
-        self._kept[key] = _Kept(rendered, now, request.diversions)
+        self._kept[question.target] = _Kept(rendered, now, question.request.diversions)
 
-    def find(self, request: DecideRequest, now: float) -> Rendered | None:
+    def find(self, question: Question, now: float) -> Rendered | None:
         """The decision to use for this call, marked as used again; None if there is none or it is too old."""
-        kept = self._kept.get((request.trunk, request.called))
-        if kept is None or now - kept.time > self._max_age_s or request.diversions > kept.diversions:
+        kept = None if question.request.leg else self._kept.get(question.target)
+        if kept is None or now - kept.time > self._max_age_s or question.request.diversions > kept.diversions:
             return None
         return kept.rendered.last_good()

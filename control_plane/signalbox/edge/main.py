@@ -11,6 +11,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 
 from signalbox import address, process, redis_client
 from signalbox.api.routing.v1.routing_pb2 import Edge
+from signalbox.bookmark import Bookmark
 from signalbox.edge import secrets
 from signalbox.edge.applier import Applier
 from signalbox.edge.asker import Asker
@@ -21,18 +22,23 @@ from signalbox.edge.dialogs import Dialogs
 from signalbox.edge.door import Door
 from signalbox.edge.ender import Ender
 from signalbox.edge.follower import Follower
-from signalbox.edge.journal import Journal
 from signalbox.edge.lastgood import LastGood
 from signalbox.edge.listener import Listener
 from signalbox.edge.nodes import MediaNodes
+from signalbox.edge.options import OptionsSender
+from signalbox.edge.orders import Orders
 from signalbox.edge.pool import Pool
+from signalbox.edge.proxycounts import ProxyCounts
 from signalbox.edge.replica import State
 from signalbox.edge.reply import ReplyWriter
 from signalbox.edge.reporter import Reporter
 from signalbox.edge.stats import EdgeCollector, Stats
+from signalbox.edge.targets import Targets
 from signalbox.edge.watch import EdgeWatch
 from signalbox.errors import ConfigurationError
+from signalbox.journal import Journal
 from signalbox.metrics import SideDoor
+from signalbox.promises import Promises
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -46,6 +52,10 @@ GC_THRESHOLDS = (50_000, 20, 100)
 """Hardly anything here is cyclic: collections are rare, and none looks at what was there at the start."""
 
 REPORT_S = 1.0
+
+MOST_DEAD_NAMED = 100
+"""Dead targets with a metric of their own; there may be thousands."""
+
 _REPORTED = ("last_good", "unavailable", "shed", "malformed", "unusable", "errors", "unreadable", "send_failed")
 
 
@@ -79,22 +89,26 @@ class Sidecar:
         self.control = Control(kamailio.runtime_dir)
         self.applier = Applier(kamailio.runtime_dir, settings.state_dir, self.control, self.nodes)
         self.beat = Beat(self.control, lambda: self.pool.healthy and self.applier.serviceable)
+        self.counts = ProxyCounts(self.control)
         advertised = kamailio.advertise or kamailio.listen[0]
-        self.watch = EdgeWatch(Edge(id=settings.id, advertised_addresses=[advertised]), self.pool, self.applier)
+        proxy = address.split(kamailio.listen[0])
+        self.options = OptionsSender(proxy, token, advertised)
+        self.targets = Targets(self.options, lambda: self.applier.proxy_life)
+        self.applier.on_checks(self.targets.want)
+        edge = Edge(id=settings.id, advertised_addresses=[advertised])
+        self.watch = EdgeWatch(edge, self.pool, self.applier, self.targets)
         self.journal = Journal(settings.state_dir / "journal", settings.journal_max_mb * 1024 * 1024)
         self.follower = Follower(kamailio.event_dir, self.journal, self.control)
-        self.reporter = Reporter(
-            self.journal, settings.state_dir / "journal", settings.state_dir / "reported", self.pool
-        )
-        self.byes = ByeSender(address.split(kamailio.listen[0]), token)
-        self.ender = Ender(
-            Dialogs(redis_client.connect(redis), redis.prefix),
-            self.journal,
-            settings.state_dir,
-            self.byes,
-            lambda: self.applier.proxy_up,
-        )
-        self.door = Door(kamailio.runtime_dir, self.ender)
+        self.reported = Bookmark(self.journal, settings.state_dir / "reported")
+        self.reporter = Reporter(self.reported, self.pool)
+        self.promised = Bookmark(self.journal, settings.state_dir / "promised")
+        self.promises = Promises(self.promised, settings.id, settings.recorders, settings.recorders_tls)
+        self.byes = ByeSender(proxy, token)
+        self.dialogs_known = Bookmark(self.journal, settings.state_dir / "dialogs.position")
+        dialogs = Dialogs(redis_client.connect(redis), redis.prefix)
+        self.ender = Ender(dialogs, self.dialogs_known, self.byes, lambda: self.applier.proxy_up)
+        self.orders = Orders(settings.state_dir / "orders", settings.id, self.pool)
+        self.door = Door(kamailio.runtime_dir, self.ender, self.orders)
         self._registry = registry
         self._collector = EdgeCollector(self.stats, self._gauges)
         self._door = SideDoor(settings.metrics.listen, self.readiness, registry)
@@ -103,9 +117,11 @@ class Sidecar:
         """Start everything, wait for the stop, drain."""
         try:
             await asyncio.to_thread(self.journal.open)
-            await asyncio.to_thread(self.reporter.open)
+            await asyncio.to_thread(self.reported.open)
+            await asyncio.to_thread(self.promised.open)
             await asyncio.to_thread(self.follower.recover)
-            await asyncio.to_thread(self.ender.load)
+            await asyncio.to_thread(self.dialogs_known.open)
+            await asyncio.to_thread(self.orders.recover)
         except OSError as error:
             raise ConfigurationError(f"edge.state_dir: {error}") from error
         self.applier.load()
@@ -113,14 +129,19 @@ class Sidecar:
         self.listener.open(self.asker.take)
         await self._door.start()
         await self.byes.open()
+        await self.options.open()
         await self.door.open()
         supervisor.spawn("heartbeat", self._door.heartbeat())
         supervisor.spawn("replicas", self.pool.run(self.asker))
         supervisor.spawn("applier", self.applier.run())
         supervisor.spawn("beat", self.beat.run())
+        supervisor.spawn("counts", self.counts.run())
         supervisor.spawn("watch", self.watch.run())
+        supervisor.spawn("targets", self.targets.run())
         supervisor.spawn("follower", self.follower.run())
         supervisor.spawn("reporter", self.reporter.run())
+        supervisor.spawn("promises", self.promises.run())
+        supervisor.spawn("orders", self.orders.run())
         supervisor.spawn("dialogs", self.ender.follow())
         supervisor.spawn("endings", self.ender.watch())
         supervisor.spawn("report", self._report())
@@ -135,6 +156,7 @@ class Sidecar:
         await supervisor.cancel()
         await self.ender.close()
         self.listener.close()
+        self.options.close()
         self.control.close()
         await asyncio.to_thread(self._close_journal)
         await self._door.stop()
@@ -185,10 +207,25 @@ class Sidecar:
         yield "in_step", "1 if the proxy has the last snapshot in full.", self.applier.in_step, {}
         yield "journal_sequence", "Sequence of the last event taken over.", self.journal.sequence, {}
         yield "journal_acknowledged", "Sequence up to which events were shipped.", self.journal.acknowledged, {}
-        yield "journal_reported", "Sequence up to which calls were reported to routing.", self.reporter.sequence, {}
+        yield "journal_reported", "Sequence up to which calls were reported to routing.", self.reported.sequence, {}
+        yield "reports_given_up", "Reports that routing refuses for good, since the start.", self.reporter.given_up, {}
+        yield "promises_behind", "Events whose promises no recorder has taken yet.", self.promises.behind, {}
+        yield (
+            "promises_told",
+            "Promises of recordings that a recorder has taken, since the start.",
+            self.promises.told,
+            {},
+        )
+        yield "promises_given_up", "Promises that recorders refuse, since the start.", self.promises.given_up, {}
         yield "journal_bytes", "Size of the event journal.", self.journal.disk_bytes, {}
         yield "dialogs_behind", "Events not yet taken over into what is known of dialogs.", self.ender.behind, {}
         yield "calls_ended", "Calls that this edge ended by BYE to both sides, since the start.", self.ender.ended, {}
+        yield "calls_given_up", "Calls that could not be ended in an hour, since the start.", self.ender.given_up, {}
+        for order_state, orders in self.orders.counts().items():
+            text = "Orders of operators that are on the disk and not in the audit log."
+            yield "orders", text, orders, {"state": order_state}
+        for name, value in self.counts.known.items():
+            yield "proxy_count", "Counters of the proxy, since its start.", value, {"name": name}
         yield "journal_lost", "Events given up for lack of disk since the start.", self.journal.lost, {}
         yield (
             "journal_behind_bytes",
@@ -198,6 +235,13 @@ class Sidecar:
         )
         version = self.applier.version
         yield "snapshot_info", "Version of the snapshot that the proxy has.", 1, {"version": version}
+        states = list(self.targets.states())
+        dead = [str(target) for target, alive in states if not alive]
+        yield "targets_watched", "Targets of trunks that are asked whether they live.", len(states), {}
+        yield "targets_dead", "Targets of trunks that are dead as this proxy sees it.", len(dead), {}
+        for target in sorted(dead)[:MOST_DEAD_NAMED]:
+            text = f"1 for each dead target of trunks, {MOST_DEAD_NAMED} at most."
+            yield "target_dead", text, 1, {"target": target}
         for replica in self.pool.replicas:
             for state in State:
                 labels = {"replica": replica.name, "state": state.value}

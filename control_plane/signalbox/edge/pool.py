@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING
 import grpc
 import structlog
 
-from signalbox import address
+from signalbox import address, rpc
 from signalbox.edge.replica import LATE_LIMIT, Receiver, Replica, State
-from signalbox.errors import ConfigurationError
 from signalbox.rpc import KEEPALIVE_MS, KEEPALIVE_TIMEOUT_MS, MAX_MESSAGE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
-    from signalbox.settings import ClientTlsSettings, EdgeSettings
+    from signalbox.settings import EdgeSettings
 
 logger = structlog.get_logger(__name__)
 
@@ -44,7 +42,8 @@ class Pool:
 
     def __init__(self, settings: EdgeSettings) -> None:
         self._settings = settings
-        self._credentials = _credentials(settings.routing_tls)
+        tls = settings.routing_tls
+        self._credentials = rpc.channel_credentials(tls) if tls.enabled else None
         self._entries = [_parse_entry(entry) for entry in settings.routing]
         self._replicas: dict[str, Replica] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -194,16 +193,3 @@ def _parse_entry(entry: str) -> tuple[str, int, bool]:
     """``host:port`` or ``dns:name:port`` as (host, port, follow all addresses)."""
     rest = entry.removeprefix("dns:")
     return *address.split(rest), rest != entry
-
-
-def _credentials(tls: ClientTlsSettings) -> grpc.ChannelCredentials | None:
-    if not tls.enabled:
-        return None
-
-    def pem(file: Path | None) -> bytes | None:
-        try:
-            return file.read_bytes() if file else None
-        except OSError as error:
-            raise ConfigurationError(f"edge.routing_tls: {error}") from error
-
-    return grpc.ssl_channel_credentials(pem(tls.ca_file), pem(tls.key_file), pem(tls.cert_file))

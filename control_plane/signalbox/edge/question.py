@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import binascii
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from signalbox.api.routing.v1.routing_pb2 import DecideRequest
@@ -21,8 +22,10 @@ MAX_TRUNK = 63
 MAX_USER = 64
 MAX_SOURCE = 45
 MAX_DIVERSIONS = 1000
+MAX_LEG = 1024
 _MAX_UINT32 = 0xFFFFFFFF
 
+_LEG = re.compile(rf"[A-Za-z0-9_-]{{0,{MAX_LEG}}}")
 _decode_base64 = binascii.a2b_base64
 _loads = json.loads
 
@@ -49,15 +52,20 @@ class Question:
     """An open question: the suspended transaction, what is asked, and who was asked.
 
     ``asked_at`` is in seconds of the event loop's clock. ``first`` and ``second`` are the replicas whose answer is
-    awaited; ``attempts`` counts how often it was put to any.
+    awaited; ``attempts`` counts how often it was put to any. ``target`` is the trunk and what was dialled there.
+    ``anonymous``: no line may be told who calls.
     """
 
-    __slots__ = ("asked_at", "attempts", "first", "id", "index", "label", "open", "request", "second")
+    __slots__ = (
+        "anonymous", "asked_at", "attempts", "first", "id", "index", "label", "open", "request", "second", "target",
+    )  # fmt: skip
 
     def __init__(self, index: int, label: int, request: DecideRequest) -> None:
         self.index = index
         self.label = label
         self.request = request
+        self.target = request.trunk, request.called
+        self.anonymous = _is_service_number(request.calling) or _is_service_number(request.asserted)
         self.id = 0
         self.asked_at = 0.0
         self.first: Replica | None = None
@@ -88,6 +96,7 @@ def parse(datagram: bytes) -> Question:
             source_address=_plain(fields[field := "src"], MAX_SOURCE),
             diversions=_count(fields[field := "dv"]),
         )
+        request.leg = _leg(fields.get(field := "lg", ""))
         if not request.called:
             field = "to"
             raise ValueError
@@ -96,14 +105,9 @@ def parse(datagram: bytes) -> Question:
     return Question(index, label, request)
 
 
-def shows_service_number(question: Question) -> bool:
-    """True if From or P-Asserted-Identity gives a service number: it takes calls and is never shown as a caller's."""
-    request = question.request
-    return any(
-        numbering.caller(user, "").kind is numbering.CallerKind.SERVICE
-        for user in (request.calling, request.asserted)
-        if user
-    )
+def _is_service_number(user: str) -> bool:
+    """A service number takes calls and is never shown as a caller's."""
+    return user != "" and numbering.caller(user, "").kind is numbering.CallerKind.SERVICE
 
 
 def _user(encoded: str) -> str:
@@ -127,6 +131,13 @@ def _call_id(fields: dict[str, Any]) -> str:
 def _plain(text: Any, limit: int) -> str:
     """A value that the proxy made itself."""
     if type(text) is not str or not 0 < len(text) <= limit or not (text.isascii() and text.isprintable()):
+        raise ValueError
+    return text
+
+
+def _leg(text: Any) -> str:
+    """What a worker with voice has from the routing service; empty if it is no worker that calls."""
+    if type(text) is not str or not _LEG.fullmatch(text):
         raise ValueError
     return text
 

@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING
 
 from google.protobuf import text_format
 
-from signalbox.api.types.v1.types_pb2 import MEDIA_MODE_ANCHOR, MEDIA_MODE_BYPASS, MEDIA_MODE_UNSPECIFIED
+from signalbox.api.types.v1.types_pb2 import (
+    MEDIA_MODE_ANCHOR,
+    MEDIA_MODE_BYPASS,
+    MEDIA_MODE_RECORD,
+    MEDIA_MODE_UNSPECIFIED,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +40,12 @@ MAX_UNUSABLE = 1_500
 
 _CURSOR = re.compile(r"[A-Za-z0-9_-]+")
 _WORDS = re.compile(r"[a-z0-9_]{1,64} [a-z0-9-]{0,63} [0-9]{0,15}")
-_MEDIA = {MEDIA_MODE_UNSPECIFIED: "anchor", MEDIA_MODE_ANCHOR: "anchor", MEDIA_MODE_BYPASS: "bypass"}
+_MEDIA = {
+    MEDIA_MODE_UNSPECIFIED: "anchor",
+    MEDIA_MODE_ANCHOR: "anchor",
+    MEDIA_MODE_BYPASS: "bypass",
+    MEDIA_MODE_RECORD: "record",
+}
 
 CACHED_DECISIONS = 20_000
 """Rendered decisions kept; one of two stages takes about 2 KiB."""
@@ -132,7 +142,7 @@ def render(decision: Decision) -> Rendered:
         "v": 1, "do": "dial", "by": "routing", "why": decision.why, "tn": decision.tenant, "nu": decision.number,
         "md": mode, "n1": 0, "n2": 0, "an": 0, "mx": decision.dial.max_duration_s, "st": plan,
     }  # fmt: skip
-    return Rendered(fields, anchored=mode == "anchor", reusable=known)
+    return Rendered(fields, anchored=mode != "bypass", reusable=known)
 
 
 def _rejection(
@@ -156,10 +166,10 @@ def _stage(stage: Stage, position: int, count: int) -> str:
         if not (target == 0 or position < target <= count or 400 <= target <= 699):
             raise UnusableDecisionError(f"stage {position} leads to {target}")
     head = f"{stage.ring_time_ms} {stage.on_busy} {stage.on_no_answer} {stage.on_failed}"
-    return "|".join([head, *map(_branch, stage.branches)])
+    return "|".join([head, *(_branch(branch, stage.record) for branch in stage.branches)])
 
 
-def _branch(branch: Branch) -> str:
+def _branch(branch: Branch, recorded: bool) -> str:
     values: Sequence[str] = (branch.line, branch.uri, branch.destination)
     for value in values:
         if not 0 < len(value) <= MAX_TEXT or not _is_plain(value) or " " in value or "|" in value:
@@ -167,7 +177,8 @@ def _branch(branch: Branch) -> str:
     cursor = branch.cursor
     if cursor and not (len(cursor) <= MAX_CURSOR and _CURSOR.fullmatch(cursor)):
         raise UnusableDecisionError(f"cursor of line {branch.line!r}")
-    return " ".join([*values, "i" if branch.remove_identity else "-", *([cursor] if cursor else [])])
+    flags = ("i" if branch.remove_identity else "") + ("r" if recorded else "")
+    return " ".join([*values, flags or "-", *([cursor] if cursor else [])])
 
 
 def _is_plain(text: str) -> bool:

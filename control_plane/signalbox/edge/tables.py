@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from signalbox import address
+from signalbox.api.types.v1 import types_pb2
+from signalbox.domain.objects import HealthCheck, Target, Transport
 from signalbox.edge.kamailio_config import TABLES
 from signalbox.errors import FieldViolation, InvalidFieldError
 from signalbox.files import write_atomically
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
 
 GROUP_TRUNKS = 1
 GROUP_DISABLED = 2
+GROUP_VOICE = 3
+VOICE = "_voice"
+"""Id of the trunk whose addresses are those of the workers with voice; no other id begins so."""
+
 MAX_NODE = 65_535
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _CONTROL = re.compile(r"udp6?:(?:\[[0-9a-f:.]+\]|[0-9.]+):[0-9]{1,5}")
@@ -55,6 +61,8 @@ class Contents:
     files: Mapping[str, str]
     nodes: tuple[Node, ...]
     bans: Mapping[str, float]
+    checks: Mapping[Target, HealthCheck]
+    """Targets of trunks that are to be asked whether they live."""
 
 
 def contents(snapshot: WatchEdgeResponse) -> Contents:
@@ -75,7 +83,7 @@ def contents(snapshot: WatchEdgeResponse) -> Contents:
         except ValueError as error:
             raise _invalid(f"bans[{number}].address", str(error)) from error
         bans[str(source)] = ban.expire_time.ToMilliseconds() / 1000
-    return Contents(snapshot.version, snapshot.revision, files, nodes, bans)
+    return Contents(snapshot.version, snapshot.revision, files, nodes, bans, _checks(snapshot))
 
 
 def with_gone(found: Contents, gone: Iterable[Node]) -> Contents:
@@ -127,15 +135,42 @@ def _node_table(nodes: Iterable[Node]) -> str:
 def _addresses(snapshot: WatchEdgeResponse) -> Iterable[tuple[object, ...]]:
     """Rows of ``address``: group, address, mask, any port, tag."""
     for number, trunk in enumerate(snapshot.trunks):
-        if not _ID.fullmatch(trunk.id):
+        if trunk.id != VOICE and not _ID.fullmatch(trunk.id):
             raise _invalid(f"trunks[{number}].id", "not an identifier")
-        group = GROUP_DISABLED if trunk.disabled else GROUP_TRUNKS
+        group = GROUP_VOICE if trunk.id == VOICE else GROUP_DISABLED if trunk.disabled else GROUP_TRUNKS
         for position, text in enumerate(trunk.source_addresses):
             try:
                 network = ipaddress.ip_network(text)
             except ValueError as error:
                 raise _invalid(f"trunks[{number}].source_addresses[{position}]", str(error)) from error
             yield group, network.network_address, network.prefixlen, 0, trunk.id
+
+
+def _checks(snapshot: WatchEdgeResponse) -> dict[Target, HealthCheck]:
+    """A target that several trunks have is asked as often, and believed as soon, as one of them wants it."""
+    found: dict[Target, HealthCheck] = {}
+    for number, trunk in enumerate(snapshot.trunks):
+        wanted = trunk.health_check
+        check = HealthCheck(wanted.interval.seconds, wanted.failures, wanted.successes)
+        if trunk.targets and min(check.interval_s, check.failures, check.successes) < 1:
+            raise _invalid(f"trunks[{number}].health_check", "a value is missing")
+        for position, one in enumerate(trunk.targets):
+            field = f"trunks[{number}].targets[{position}]"
+            try:
+                ipaddress.ip_address(one.host)
+            except ValueError as error:
+                raise _invalid(f"{field}.host", str(error)) from error
+            if not 1 <= one.port <= 65_535:
+                raise _invalid(f"{field}.port", "not 1 to 65535")
+            tcp = one.transport == types_pb2.SIP_TRANSPORT_TCP
+            target = Target(one.host, one.port, Transport.TCP if tcp else Transport.UDP)
+            other = found.get(target, check)
+            found[target] = HealthCheck(
+                min(check.interval_s, other.interval_s),
+                min(check.failures, other.failures),
+                min(check.successes, other.successes),
+            )
+    return found
 
 
 def _hosts(snapshot: WatchEdgeResponse) -> list[str]:

@@ -18,11 +18,13 @@ from signalbox.api.routing.v1.routing_pb2 import (
     WatchEdgeResponse,
 )
 from signalbox.api.routing.v1.routing_pb2_grpc import RoutingServiceStub
+from signalbox.cancellation import cancelled
 
 if TYPE_CHECKING:
     from signalbox.edge.applier import Applier
     from signalbox.edge.pool import Pool
     from signalbox.edge.replica import Replica
+    from signalbox.edge.targets import Targets
 
 logger = structlog.get_logger(__name__)
 
@@ -41,12 +43,16 @@ class _MoveError(Exception):
 class EdgeWatch:
     """:meth:`run` is the long-lived coroutine."""
 
-    def __init__(self, edge: Edge, pool: Pool, applier: Applier) -> None:
+    def __init__(self, edge: Edge, pool: Pool, applier: Applier, targets: Targets) -> None:
         self._hello = WatchEdgeRequest(hello=EdgeHello(edge=edge))
         self._pool = pool
         self._applier = applier
-        self._reports: asyncio.Queue[WatchEdgeRequest] = asyncio.Queue()
+        self._targets = targets
+        # None stands for the targets as they are when it is their turn; it is in there once at most.
+        self._reports: asyncio.Queue[WatchEdgeRequest | None] = asyncio.Queue()
+        self._targets_due = False
         applier.on_report(self._report)
+        targets.on_change(self._report_targets)
         self.watched = ""
 
     async def run(self) -> None:
@@ -68,6 +74,8 @@ class EdgeWatch:
         call: _WatchCall = RoutingServiceStub(replica.channel).WatchEdge()
         self._reports = asyncio.Queue()
         self._reports.put_nowait(self._hello)
+        self._targets_due = False
+        self._report_targets()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._write(call), name="watch reports")
             tasks.create_task(self._read(call, replica), name="watch snapshots")
@@ -88,7 +96,11 @@ class EdgeWatch:
     async def _write(self, call: _WatchCall) -> None:
         try:
             while True:
-                await call.write(await self._reports.get())
+                report = await self._reports.get()
+                if report is None:
+                    self._targets_due = False
+                    report = WatchEdgeRequest(targets=self._targets.seen())
+                await call.write(report)
         except asyncio.CancelledError as error:
             raise _told_apart(error) from error
 
@@ -99,8 +111,12 @@ class EdgeWatch:
         else:
             self._reports.put_nowait(WatchEdgeRequest(ack=SnapshotAck(version=version)))
 
+    def _report_targets(self) -> None:
+        if not self._targets_due:
+            self._targets_due = True
+            self._reports.put_nowait(None)
+
 
 def _told_apart(error: asyncio.CancelledError) -> BaseException:
-    """grpc.aio raises CancelledError too when a channel is closed under a call: that is no cancellation of ours."""
-    task = asyncio.current_task()
-    return error if task is not None and task.cancelling() else _MoveError("channel closed")
+    """Our own cancellation as it is."""
+    return error if cancelled() else _MoveError("channel closed")

@@ -1,15 +1,17 @@
 """The hot path: questions in, answers out, from memory.
 
 All questions of a message are run until they need something counted; that is settled for all of them together, and
-they are run to their ends. Questions that need nothing counted are answered without awaiting anything. A decision's
-message is made once and copied into every answer.
+they are run to their ends. Questions that need nothing counted are answered without awaiting anything. The message of a
+decision that is remembered is made once and copied into every answer; of any other decision, that of its dial.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import time
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,8 +23,10 @@ from signalbox.domain.claims import uncounted
 from signalbox.domain.decided import Decision, Dial, Reject
 from signalbox.domain.decision import decide, known
 from signalbox.domain.objects import MediaMode
+from signalbox.domain.reaching import reach
 from signalbox.errors import FieldViolation, InvalidFieldError, RulesNotLoadedError
-from signalbox.routing.messages import decision_message
+from signalbox.routing.messages import DialMessage, dial_message, write_decision
+from signalbox.routing.unrecordable import Unrecordable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,47 +38,47 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger(__name__)
 
+_BYPASS, _RECORD = MediaMode.BYPASS, MediaMode.RECORD
+
 MAX_CALL_ID = 128
 MAX_TEXT = 64
 MAX_QUESTIONS = 1024
-PREPARED_LIMIT = 50_000
-"""Most messages that are kept ready; all are dropped when it is passed."""
-SHARED_LIMIT = 4_096
-"""As much for decisions that are worked out anew for each call: a random order hardly ever comes again."""
+PREPARED_LIMIT = 16_384
+"""Most messages of remembered decisions that are kept ready; the oldest goes when it is passed."""
+DIALS_LIMIT = 4_096
+"""As much for the dials of other decisions: a random order hardly ever comes again."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _FIELDS = ("call_id", "trunk", "called", "calling", "asserted", "source_address")
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A decision and what is sent for it."""
-
-    decision: Decision
-    message: routing_pb2.Decision
-    why: str
-    anchored: bool
-    rejected: bool
-
-
 @dataclass(slots=True)
 class Waiting:
-    """A question whose decision waits for a claim to be settled. ``expires``: monotonic seconds; 0: never."""
+    """A question whose decision waits for a claim to be settled. ``expires``: monotonic seconds."""
 
     deciding: Deciding
     claim: Claim
     question: routing_pb2.Question
-    answer: routing_pb2.Answer
     expires: float
 
 
 @dataclass(slots=True)
 class Round:
-    """The answers to one message of questions: complete when nothing is ``waiting``. ``claims`` have been settled."""
+    """The answers to a message of questions, or to several: complete when nothing is ``waiting``.
+
+    ``claims`` have been settled. ``started``: when each message came, monotonic seconds.
+    """
 
     response: routing_pb2.DecideStreamResponse
     waiting: list[Waiting]
     claims: list[Claim]
+    started: list[float]
+
+    def join(self, later: Round) -> None:
+        """Take over the questions and answers of a later message, of which nothing has been settled yet."""
+        self.response.answers.extend(later.response.answers)
+        self.waiting += later.waiting
+        self.started += later.started
 
 
 class Answerer:
@@ -93,17 +97,17 @@ class Answerer:
         self._max_diversions = setup.max_diversions
         self._counting = counters is not None
         self._counters = counters
-        self._prepared: dict[int, Prepared] = {}
-        self._shared: dict[object, Prepared] = {}
+        self._prepared: OrderedDict[int, tuple[Decision, routing_pb2.Decision]] = OrderedDict()
+        self._dials: OrderedDict[tuple[int, int, int], DialMessage] = OrderedDict()
+        self.unrecordable = Unrecordable(book, stats)
 
     def begin(self, request: routing_pb2.DecideStreamRequest) -> Round:
-        """Answer one message of questions as far as nothing has to be counted for it.
+        """Answer one message of questions, at one instant, as far as nothing has to be counted for it.
 
         A question past its deadline, counted from now, has no answer.
         """
-        started = time.monotonic()
+        started, now = time.monotonic(), time.time()
         response = routing_pb2.DecideStreamResponse(rule_revision=self._revision())
-        answers = response.answers
         questions = request.questions
         waiting: list[Waiting] = []
         self._stats.batch.observe(len(questions))
@@ -111,36 +115,50 @@ class Answerer:
             deadline_ms = question.deadline_ms
             if deadline_ms and (time.monotonic() - started) * 1000 > deadline_ms:
                 self._stats.expired += 1
-                continue
-            answer = answers.add(id=question.id)
-            if position >= MAX_QUESTIONS:
-                self._refuse(question.request, answer, types_pb2.INVALID_FIELD, f"questions: more than {MAX_QUESTIONS}")
-            elif (asked := self._answer_one(question.request, answer)) is not None:
-                expires = started + deadline_ms / 1000 if deadline_ms else 0.0
-                waiting.append(Waiting(*asked, question, answer, expires))
-        return Round(response, waiting, [])
+            elif position >= MAX_QUESTIONS:
+                reason = f"questions: more than {MAX_QUESTIONS}"
+                self._refuse(question, response, types_pb2.INVALID_FIELD, reason)
+            elif (asked := self._answer_alone(question, response, now)) is not None:
+                expires = started + deadline_ms / 1000 if deadline_ms else math.inf
+                waiting.append(Waiting(*asked, question, expires))
+        return Round(response, waiting, [], [started])
 
     async def settle(self, round: Round) -> None:
-        """Complete the answers: all claims of the round go together, and once more for calls that claim again."""
+        """Complete the answers: all claims of the round go together, and once more for calls that claim again.
+
+        A question that nobody waits for any more by then has no answer, and what it claimed is given back.
+        """
         while round.waiting:
             waiting, round.waiting = round.waiting, []
             claims = [one.claim for one in waiting]
             round.claims += claims
             assert self._counters is not None, "without counters nothing waits"
             settled = await self._counters.settle(claims)
-            refused: list[Claim] = []
+            now = time.monotonic()
+            vain: list[Claim] = []
             for one, claimed in zip(waiting, settled, strict=True):
-                found = _advance(one.deciding, claimed)
-                if isinstance(found, Decision):
-                    if isinstance(found.action, Reject) and claimed.over < 0:
-                        refused.append(one.claim)
-                    self._complete(one.question.request, one.answer, self._share(found))
+                try:
+                    found = _advance(one.deciding, claimed)
+                except Exception:
+                    self._fail(one.question, round.response)
+                    vain.append(one.claim)
+                    continue
+                if now > one.expires:
+                    self._stats.expired += 1
+                    vain.append(one.claim)
+                elif isinstance(found, Decision):
+                    answer = round.response.answers.add(id=one.question.id)
+                    if not self._complete(one.question.request, answer, found) and claimed.over < 0:
+                        # Refused all the same, for want of a free line or of a node that records.
+                        vain.append(one.claim)
                 else:
                     one.claim = found
                     round.waiting.append(one)
-            # A call that is refused all the same, for want of a free line, has taken nothing.
-            self._return(round, refused)
-            self._expire(round, waiting)
+            if vain:
+                # Once: another replica may have taken the same for the call by the next time.
+                self.give_back(vain)
+                gone = set(map(id, vain))
+                round.claims = [claim for claim in round.claims if id(claim) not in gone]
 
     def give_back(self, claims: Sequence[Claim]) -> None:
         """Nobody waits for what was claimed any more."""
@@ -150,23 +168,24 @@ class Answerer:
     async def answer_unary(self, request: routing_pb2.DecideRequest) -> routing_pb2.DecideResponse:
         """The answer to a single question. Raises InvalidFieldError, RulesNotLoadedError."""
         self.require(check(request))
-        found = self._known(request) or self._decide(request)
+        found = self._known(request) or self._decide(request, time.time())
         claims: list[Claim] = []
+        granted = False
         try:
-            while not isinstance(found, Prepared):
+            while not isinstance(found, Decision):
                 deciding, claim = found
                 claims.append(claim)
                 assert self._counters is not None, "without counters nothing waits"
                 (claimed,) = await self._counters.settle([claim])
+                granted = claimed.over < 0
                 after = _advance(deciding, claimed)
-                if isinstance(after, Decision) and isinstance(after.action, Reject) and claimed.over < 0:
-                    self.give_back(claims[-1:])
-                found = self._share(after) if isinstance(after, Decision) else (deciding, after)
+                found = after if isinstance(after, Decision) else (deciding, after)
         except asyncio.CancelledError:
             self.give_back(claims)
             raise
         response = routing_pb2.DecideResponse(rule_revision=self._revision())
-        self._complete(request, response, found)
+        if not self._complete(request, response, found) and granted:
+            self.give_back(claims[-1:])
         return response
 
     def require(self, violation: FieldViolation | None) -> None:
@@ -176,129 +195,129 @@ class Answerer:
         if not self._book.loaded:
             raise RulesNotLoadedError("no rules have been loaded yet")
 
+    def _answer_alone(
+        self, question: routing_pb2.Question, response: routing_pb2.DecideStreamResponse, now: float
+    ) -> tuple[Deciding, Claim] | None:
+        """As _answer_one; a rule that nobody can obey is no reason to leave others without answers."""
+        answered = len(response.answers)
+        try:
+            return self._answer_one(question, response, now)
+        except Exception:
+            del response.answers[answered:]
+            self._fail(question, response)
+            return None
+
+    def _fail(self, question: routing_pb2.Question, response: routing_pb2.DecideStreamResponse) -> None:
+        """A decision could not be made; called where the reason is being handled."""
+        request = question.request
+        logger.exception("decision_failed", call_id=request.call_id[:MAX_CALL_ID], called=request.called[:MAX_TEXT])
+        self._refuse(question, response, types_pb2.INTERNAL, "")
+
     def _answer_one(
-        self, request: routing_pb2.DecideRequest, answer: routing_pb2.Answer
+        self, question: routing_pb2.Question, response: routing_pb2.DecideStreamResponse, now: float
     ) -> tuple[Deciding, Claim] | None:
         """Answer a question at once, or say what it waits for."""
+        request = question.request
         if violation := check(request):
-            self._refuse(request, answer, types_pb2.INVALID_FIELD, f"{violation.field}: {violation.reason}")
+            self._refuse(question, response, types_pb2.INVALID_FIELD, f"{violation.field}: {violation.reason}")
             return None
         if not self._book.loaded:
-            self._refuse(request, answer, types_pb2.RULES_NOT_LOADED, "")
+            self._refuse(question, response, types_pb2.RULES_NOT_LOADED, "")
             return None
-        prepared = self._known(request)
-        if prepared is None:
-            found = self._decide(request)
-            if not isinstance(found, Prepared):
-                return found
-            prepared = found
-        self._complete(request, answer, prepared)
+        found = self._known(request) or self._decide(request, now)
+        if not isinstance(found, Decision):
+            return found
+        self._complete(request, response.answers.add(id=question.id), found)
         return None
 
-    def _known(self, request: routing_pb2.DecideRequest) -> Prepared | None:
-        """What is sent for a decision that is remembered, if nothing is counted that could be in its way."""
-        counting = self._counting
-        remembered = known(self._book.rules, request, self._max_diversions, counting=counting)
-        if remembered is None:
+    def _known(self, request: routing_pb2.DecideRequest) -> Decision | None:
+        """A decision that is remembered, if nothing is counted that could be in its way."""
+        if request.leg:
             return None
-        if not counting:
+        remembered = known(self._book.rules, request, self._max_diversions, counting=self._counting)
+        if remembered is not None and not self._counting:
             self._stats.uncounted += 1
-        return self._prepared.get(id(remembered)) or self._prepare(remembered)
+        return remembered
 
     def _complete(
         self,
         request: routing_pb2.DecideRequest,
         answer: routing_pb2.Answer | routing_pb2.DecideResponse,
-        prepared: Prepared,
-    ) -> None:
-        self._stats.decisions[prepared.why] += 1
-        answer.decision.CopyFrom(prepared.message)
-        if prepared.anchored:
-            media = answer.media
-            assignment = self._book.media.assign(request.call_id)
+        decision: Decision,
+    ) -> bool:
+        """Write an answer; False: it is a refusal. What media nodes have to do with it is of this moment."""
+        action = decision.action
+        if isinstance(action, Dial) and action.media is _RECORD and not self._book.media.records:
+            decision = self.unrecordable.decision(decision, request.call_id)
+            action = decision.action
+        self._stats.decisions[decision.why] += 1
+        prepared = self._prepared.get(id(decision))
+        if prepared is not None:
+            answer.decision.CopyFrom(prepared[1])
+        else:
+            write_decision(decision, self._dial(action) if isinstance(action, Dial) else None, answer.decision)
+            if decision.caller_independent:
+                self._prepare(decision, answer.decision)
+        if isinstance(action, Reject):
+            logger.debug("call_rejected", call_id=request.call_id, why=decision.why.value, tenant=decision.tenant)
+            return False
+        if action.media is not _BYPASS:
+            nodes, media = self._book.media, answer.media
+            assign = nodes.assign_recording if action.media is _RECORD else nodes.assign
+            assignment = assign(request.call_id)
             media.node = assignment.node
             media.spare = assignment.spare
-        elif prepared.rejected:
-            _log_rejected(request, prepared)
+        return True
 
-    def _decide(self, request: routing_pb2.DecideRequest) -> Prepared | tuple[Deciding, Claim]:
+    def _decide(self, request: routing_pb2.DecideRequest, now: float) -> Decision | tuple[Deciding, Claim]:
         """A decision, or one that waits for a claim."""
-        deciding = decide(self._book.rules, request, time.time(), self._setup)
+        if request.leg:
+            dead = self._setup.dead.get(request.edge, frozenset())
+            return reach(self._book.rules, request, self._setup.cursor_key, now, dead)
+        deciding = decide(self._book.rules, request, now, self._setup)
         found = _advance(deciding, None)
         if self._counters is None:
             while not isinstance(found, Decision):
                 self._stats.uncounted += 1
                 found = _advance(deciding, uncounted(found))
-        return self._share(found) if isinstance(found, Decision) else (deciding, found)
+        return found if isinstance(found, Decision) else (deciding, found)
 
-    def _prepare(self, decision: Decision) -> Prepared:
-        """What is prepared holds its decision, so an id cannot come to stand for another one."""
-        if len(self._prepared) >= PREPARED_LIMIT:
-            self._prepared.clear()
-        prepared = self._prepared[id(decision)] = _prepared(decision)
-        return prepared
+    def _prepare(self, decision: Decision, message: routing_pb2.Decision) -> None:
+        """Keep the message of a decision if that is remembered, with it: so its id cannot come to stand for another."""
+        if self._book.rules.remembers(decision):
+            if len(self._prepared) >= PREPARED_LIMIT:
+                self._prepared.popitem(last=False)
+            kept = routing_pb2.Decision()
+            kept.CopyFrom(message)
+            self._prepared[id(decision)] = decision, kept
 
-    def _share(self, decision: Decision) -> Prepared:
-        """What is sent for a decision, made once for equal ones.
+    def _dial(self, dial: Dial) -> DialMessage:
+        """A dial's message, made once for equal ones.
 
         Stages are told apart by identity, for equal plans mostly have the identical ones; what is kept holds them, so
         an id cannot come to stand for others.
         """
-        action = decision.action
-        key: object = decision
-        if isinstance(action, Dial):
-            if any(stage.cursor for stage in action.stages):
-                return _prepared(decision)
-            key = (
-                id(action.stages), action.media, action.max_duration_s,
-                decision.why, decision.tenant, decision.number, decision.caller_independent,
-            )  # fmt: skip
-        prepared = self._shared.get(key)
-        if prepared is None:
-            if len(self._shared) >= SHARED_LIMIT:
-                self._shared.clear()
-            prepared = self._shared[key] = _prepared(decision)
-        return prepared
-
-    def _expire(self, round: Round, settled: Sequence[Waiting]) -> None:
-        """Take answers out that nobody waits for any more, and give back what they claimed."""
-        now = time.monotonic()
-        late = {id(one.answer): one for one in settled if one.expires and now > one.expires}
-        if not late:
-            return
-        self._stats.expired += len(late)
-        self._return(round, [one.claim for one in late.values()])
-        round.waiting = [one for one in round.waiting if id(one.answer) not in late]
-        gone = {one.question.id for one in late.values()}
-        for position in range(len(round.response.answers) - 1, -1, -1):
-            if round.response.answers[position].id in gone:
-                del round.response.answers[position]
-
-    def _return(self, round: Round, claims: Sequence[Claim]) -> None:
-        """Give claims of a round back, once: another replica may have taken the same for the call by the next time."""
-        if claims:
-            self.give_back(claims)
-            gone = set(map(id, claims))
-            round.claims = [claim for claim in round.claims if id(claim) not in gone]
+        key = (id(dial.stages), id(dial.media), dial.max_duration_s)
+        found = self._dials.get(key)
+        if found is None:
+            found = dial_message(dial)
+            if not any(stage.cursor for stage in dial.stages):
+                if len(self._dials) >= DIALS_LIMIT:
+                    self._dials.popitem(last=False)
+                self._dials[key] = found
+        return found
 
     def _refuse(
         self,
-        request: routing_pb2.DecideRequest,
-        answer: routing_pb2.Answer,
+        question: routing_pb2.Question,
+        response: routing_pb2.DecideStreamResponse,
         error: types_pb2.ErrorReason.ValueType,
         message: str,
     ) -> None:
-        reason = types_pb2.ErrorReason.Name(error)
+        reason, call_id = types_pb2.ErrorReason.Name(error), question.request.call_id[:MAX_CALL_ID]
         self._stats.refused[reason] += 1
-        logger.debug("question_refused", call_id=request.call_id[:MAX_CALL_ID], reason=reason, message=message)
-        answer.error = error
-        answer.error_message = message
-
-
-def _prepared(decision: Decision) -> Prepared:
-    action = decision.action
-    anchored = isinstance(action, Dial) and action.media is MediaMode.ANCHOR
-    return Prepared(decision, decision_message(decision), decision.why.value, anchored, isinstance(action, Reject))
+        logger.debug("question_refused", call_id=call_id, reason=reason, message=message)
+        response.answers.add(id=question.id, error=error, error_message=message)
 
 
 def _advance(deciding: Deciding, claimed: Claimed | None) -> Claim | Decision:
@@ -310,21 +329,18 @@ def _advance(deciding: Deciding, claimed: Claimed | None) -> Claim | Decision:
         return decision
 
 
-def _log_rejected(request: routing_pb2.DecideRequest, prepared: Prepared) -> None:
-    decision = prepared.decision
-    logger.debug("call_rejected", call_id=request.call_id, why=prepared.why, tenant=decision.tenant)
-
-
 def check(request: routing_pb2.DecideRequest, *, required: bool = True) -> FieldViolation | None:
     """What is wrong with a request, if anything. ``required=False`` lets call id and trunk be empty."""
     call_id, trunk, called, calling = request.call_id, request.trunk, request.called, request.calling
     asserted, source = request.asserted, request.source_address
+    texts = f"{call_id}{trunk}{called}{calling}{asserted}{source}"
     if (
         len(call_id) <= MAX_CALL_ID
-        and 0 < len(called) <= MAX_TEXT
+        and called
         and ((call_id and trunk) or not required)
-        and max(len(trunk), len(calling), len(asserted), len(source)) <= MAX_TEXT
-        and not _CONTROL.search(f"{call_id}{trunk}{called}{calling}{asserted}{source}")
+        and max(len(trunk), len(called), len(calling), len(asserted), len(source)) <= MAX_TEXT
+        # What is printable has none, and that is quickly seen.
+        and (texts.isprintable() or not _CONTROL.search(texts))
     ):
         return None
     return _violation(request, required)

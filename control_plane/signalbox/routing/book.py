@@ -7,26 +7,31 @@ A value that cannot be used is passed over, loudly: what was known under its key
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 
+from signalbox.address import split
 from signalbox.api.routing.v1 import routing_pb2
-from signalbox.api.types.v1 import flows_pb2, schedules_pb2, screening_pb2, types_pb2
-from signalbox.domain.flow import Flow, LineGroup
+from signalbox.api.types.v1 import screening_pb2
+from signalbox.domain import media, voice
 from signalbox.domain.media import MediaTable
-from signalbox.domain.objects import Line
-from signalbox.domain.regions import RegionGroup
+from signalbox.domain.objects import Trunk
 from signalbox.domain.rules import Rules
-from signalbox.domain.schedules import Calendar, Schedule
-from signalbox.routing import convert, convert_flows, convert_regions, convert_schedules, convert_screening
+from signalbox.domain.screening import Page
+from signalbox.routing import convert
+from signalbox.routing.stored import OWNED, read_rule
 from signalbox.store import codec, keys
+from signalbox.store.livenodes import LiveNodes
 from signalbox.store.mirror import SLICE
+from signalbox.store.page import LAST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from signalbox.domain.rules import Item, Owned
+    from signalbox.domain.directory import Directory
+    from signalbox.domain.objects import Target
+    from signalbox.routing.stored import Rule
     from signalbox.store.base import Change, Entry, Listing
 
 logger = structlog.get_logger(__name__)
@@ -35,26 +40,47 @@ logger = structlog.get_logger(__name__)
 class Book:
     """Rules and live nodes in memory. ``on_edge_change`` is called after every change that the edges must hear of."""
 
-    def __init__(self, on_edge_change: Callable[[], None]) -> None:
+    def __init__(self, on_edge_change: Callable[[], None], directory: Directory | None = None) -> None:
+        """``directory``: where what tenants own is kept, whatever rules are in force; by default with the rules."""
         self._on_edge_change = on_edge_change
+        self._directory = directory
         self._rules_known = self._live_known = False
-        self.rules = Rules()
-        self.media_nodes: dict[str, routing_pb2.MediaNode] = {}
+        self.rules = Rules(directory)
+        self._live_media: LiveNodes[routing_pb2.MediaNode] = LiveNodes("media", media.takes_calls)
+        self._live_voice: LiveNodes[routing_pb2.VoiceWorker] = LiveNodes("voice", voice.takes_calls)
+        self.voice = voice.Pool()
+        """The workers with voice; this one object for ever."""
         self.edges: dict[str, routing_pb2.Edge] = {}
+        self.dead: dict[str, frozenset[Target]] = {}
+        """The targets that are dead to each edge; this one object for ever."""
         self.media = MediaTable()
         self.damaged: dict[str, str] = {}
+
+    @property
+    def media_nodes(self) -> Mapping[str, routing_pb2.MediaNode]:
+        """The media nodes that there are, by id (see LiveNodes)."""
+        return self._live_media.nodes
+
+    @property
+    def voice_addresses(self) -> list[str]:
+        """Where workers with voice call lines from, in a fixed order: those too that drain, or have just vanished."""
+        return sorted({split(worker.sip_address)[0] for worker in self._live_voice.known})
 
     @property
     def loaded(self) -> bool:
         """True once rules and live nodes are known, from whatever source."""
         return self._rules_known and self._live_known
 
-    async def reset_rules(self, listing: Listing) -> None:
-        """Replace all rules, once the new ones are complete; calls are decided by the old ones until then."""
+    async def reset_rules(self, listing: Listing, damaged: Mapping[str, str] | None = None) -> None:
+        """Replace all rules, once the new ones are complete; calls are decided by the old ones until then.
+
+        ``damaged``: what is known already not to be usable of what the listing has not got.
+        """
         self._forget_damage(keys.RULES)
-        rules = Rules()
+        self.damaged |= damaged or {}
+        rules = Rules(self._directory)
         for position, entry in enumerate(listing.entries, 1):
-            self._take(entry, lambda message: _put_rule(rules, message))
+            self._take(entry, lambda entry: _put_rule(rules, entry, read_rule(entry)))
             if position % SLICE == 0:
                 await asyncio.sleep(0)
         before, self.rules, self._rules_known = self.rules, rules, True
@@ -62,70 +88,110 @@ class Book:
         while before.shrink(SLICE):  # noqa: ASYNC110, only lets others have their turn
             await asyncio.sleep(0)
 
-    def change_rules(self, changes: Sequence[Change]) -> None:
-        """Put and delete some rules; the next decision obeys."""
+    def change_rules(self, changes: Sequence[Change], read: Mapping[str, Rule] | None = None) -> None:
+        """Put and delete some rules; the next decision obeys. ``read``: what has been read of them already, by key."""
+        read = read or {}
+
+        def put(entry: Entry) -> bool:
+            return _put_rule(self.rules, entry, read[entry.key] if entry.key in read else read_rule(entry))
+
         seen = False
         for change in changes:
             if change.entry is None:
                 self.damaged.pop(change.key, None)
                 seen |= _delete_rule(self.rules, change.key)
             else:
-                seen |= self._take(change.entry, lambda message: _put_rule(self.rules, message))
+                seen |= self._take(change.entry, put)
         if seen:
             self._on_edge_change()
 
     def reset_live(self, listing: Listing) -> None:
-        """Replace all media nodes and proxies."""
+        """Replace all media nodes and proxies, and what these see of targets."""
         self._forget_damage(keys.LIVE)
-        self.media_nodes, self.edges = {}, {}
+        self.edges = {}
+        self.dead.clear()
+        nodes: list[routing_pb2.MediaNode] = []
+        workers: list[routing_pb2.VoiceWorker] = []
         for entry in listing.entries:
-            self._take(entry, self._put_live)
+            self._take(entry, lambda entry: self._put_live(entry, nodes.append, workers.append))
+        self._live_media.reset(nodes)
+        self._live_voice.reset(workers)
         self._live_known = True
         self._follow_live(True)
 
     def change_live(self, changes: Sequence[Change]) -> None:
-        """Put and delete some media nodes and proxies."""
+        """Put and delete some media nodes and proxies, and what these see of targets."""
         seen = False
+        before = self._to_edges()
         for change in changes:
             if change.entry is None:
                 self.damaged.pop(change.key, None)
                 seen |= self._delete_live(change.key)
             else:
-                seen |= self._take(change.entry, self._put_live)
-        self._follow_live(seen)
+                seen |= self._take(change.entry, self._put_live_now)
+        self._follow_live(seen or before != self._to_edges())
 
-    def _put_live(self, message: codec.Object | None) -> bool:
-        """True if the edges see a difference: they are not told of a node's live calls."""
-        match message:
+    def _put_live_now(self, entry: Entry) -> bool:
+        return self._put_live(entry, self._live_media.put, self._live_voice.put)
+
+    def _put_live(
+        self,
+        entry: Entry,
+        put_media: Callable[[routing_pb2.MediaNode], None],
+        put_voice: Callable[[routing_pb2.VoiceWorker], None],
+    ) -> bool:
+        """True if the edges see a difference that is not one of media nodes."""
+        match message := codec.decode_any(entry):
             case routing_pb2.MediaNode():
-                node = convert.media_node(message)
-                before, self.media_nodes[node.id] = self.media_nodes.get(node.id), node
-                return before is None or _without_calls(before) != _without_calls(node)
+                put_media(convert.media_node(message))
+            case routing_pb2.VoiceWorker():
+                put_voice(convert.voice_worker(message))
             case routing_pb2.Edge():
                 edge = convert.edge(message)
                 last, self.edges[edge.id] = self.edges.get(edge.id), edge
                 return edge != last
+            case routing_pb2.EdgeTargets():
+                self.dead[message.edge] = convert.dead_targets(message)
         return False
 
     def _delete_live(self, key: str) -> bool:
         id = keys.last_part(key)
         if key.startswith(keys.LIVE_MEDIA):
-            return self.media_nodes.pop(id, None) is not None
+            self._live_media.delete(id)
+            return False
+        if key.startswith(keys.LIVE_VOICE):
+            self._live_voice.delete(id)
+            return False
         if key.startswith(keys.LIVE_EDGES):
             return self.edges.pop(id, None) is not None
+        if key.startswith(keys.LIVE_TARGETS):
+            self.dead.pop(id, None)
         return False
 
     def _follow_live(self, seen_by_edges: bool) -> None:
         nodes = self.media_nodes.values()
         if not self.media.fits(nodes):
             self.media = MediaTable(nodes)
+        self.voice.set(
+            (voice.as_line(one.id, *split(one.sip_address)), one.calls / one.capacity)
+            for one in self._live_voice.nodes.values()
+            if voice.takes_calls(one)
+        )
         if seen_by_edges:
             self._on_edge_change()
 
-    def _take(self, entry: Entry, put: Callable[[codec.Object | None], bool]) -> bool:
+    def _to_edges(self) -> tuple[object, ...]:
+        """What edges are told of nodes and workers: nothing of their live calls and recording."""
+        nodes = {
+            (node.id, node.number, node.control_address, node.capacity, node.healthy, node.draining)
+            for node in self.media_nodes.values()
+        }
+        return nodes, self.voice_addresses
+
+    def _take(self, entry: Entry, put: Callable[[Entry], bool]) -> bool:
         """Put an entry's object; what is damaged is noted instead."""
         try:
-            seen = put(codec.decode_any(entry))
+            seen = put(entry)
         except codec.DamagedValueError as error:
             self.damaged[entry.key] = str(error)
             logger.error("stored_value_damaged", key=entry.key, revision=entry.revision, reason=str(error))
@@ -137,20 +203,28 @@ class Book:
         self.damaged = {key: reason for key, reason in self.damaged.items() if not key.startswith(prefix)}
 
 
-def _put_rule(rules: Rules, message: codec.Object | None) -> bool:
-    """True if the edges see a difference. A kind of object that decides nothing is passed over."""
-    if isinstance(message, screening_pb2.ScreeningList | screening_pb2.ScreeningPage):
-        convert_screening.put(rules.lists, message)
-        return False
-    made = _CONVERTERS.get(type(message))
-    if made is not None:
-        rules.put(made(message))
-    return isinstance(message, types_pb2.Trunk)
+def _put_rule(rules: Rules, entry: Entry, rule: Rule) -> bool:
+    """Put what an entry is. True if the edges see a difference."""
+    match rule:
+        case Page():
+            page = keys.screening_page_parts(entry.key)
+            assert page is not None
+            rules.put_screening_page(*page, rule)
+        case screening_pb2.ScreeningList():
+            rules.put_screening_list(rule.tenant, rule.id)
+        case None:
+            pass
+        case _:
+            rules.put(rule, entry.value)
+    return isinstance(rule, Trunk)
 
 
 def _delete_rule(rules: Rules, key: str) -> bool:
     id = keys.last_part(key)
-    for prefix, kind in _OWNED.items():
+    if id == LAST:
+        # A page, which was damaged.
+        return False
+    for prefix, kind in OWNED.items():
         if key.startswith(prefix):
             rules.delete(kind, keys.owner(key), id)
             return False
@@ -163,33 +237,8 @@ def _delete_rule(rules: Rules, key: str) -> bool:
     elif key.startswith(keys.TRUNKS):
         rules.delete_trunk(id)
         return True
-    else:
-        convert_screening.delete(rules.lists, key)
+    elif key.startswith(keys.SCREENING_LISTS):
+        rules.delete_screening_list(keys.owner(key), id)
+    elif (page := keys.screening_page_parts(key)) is not None and keys.screening_page(*page) == key:
+        rules.delete_screening_page(*page)
     return False
-
-
-_CONVERTERS: Mapping[type[codec.Object | None], Callable[[Any], Item]] = {
-    types_pb2.Number: convert.number,
-    types_pb2.Line: convert.line,
-    types_pb2.Trunk: convert.trunk,
-    types_pb2.TrunkGroup: convert.trunk_group,
-    types_pb2.Tenant: convert.tenant,
-    flows_pb2.LineGroup: convert_flows.line_group,
-    flows_pb2.Flow: convert_flows.flow,
-    schedules_pb2.Schedule: convert_schedules.schedule,
-    schedules_pb2.Calendar: convert_schedules.calendar,
-    screening_pb2.RegionGroup: convert_regions.region_group,
-}
-
-_OWNED: Mapping[str, type[Owned]] = {
-    keys.LINES: Line,
-    keys.LINE_GROUPS: LineGroup,
-    keys.FLOWS: Flow,
-    keys.SCHEDULES: Schedule,
-    keys.CALENDARS: Calendar,
-    keys.REGION_GROUPS: RegionGroup,
-}
-
-
-def _without_calls(node: routing_pb2.MediaNode) -> tuple[object, ...]:
-    return node.id, node.number, node.control_address, node.capacity, node.healthy, node.draining

@@ -20,7 +20,10 @@ from signalbox.domain.objects import (
     DEFAULT_SIP_PORT,
     DEFAULT_ZONE,
     NO_LIMITS,
+    NO_SCREENING,
+    NUMBER_LIMITS,
     DialStage,
+    HealthCheck,
     Limits,
     Line,
     MediaMode,
@@ -45,10 +48,15 @@ if TYPE_CHECKING:
 
 ID = re.compile(r"[a-z][a-z0-9-]{0,62}")
 MAX_ADDRESSES = 16
+MAX_DEAD = 10_000
+"""Targets that a proxy may call dead."""
+DEFAULT_CHECK = HealthCheck()
 
 _SIP_USER = re.compile(r"[A-Za-z0-9\-_.!~*'()&=+$,]{1,64}")
 _TELEPHONE = re.compile(r"\+?[0-9]{1,63}")
+_AGENT = re.compile(r"[0-9]{1,8}")
 _DIGITS = re.compile(r"[0-9]{3,15}")
+_MEDIA = {types_pb2.MEDIA_MODE_BYPASS: MediaMode.BYPASS, types_pb2.MEDIA_MODE_RECORD: MediaMode.RECORD}
 _FORMATS = {
     types_pb2.NUMBER_FORMAT_E164: NumberFormat.E164,
     types_pb2.NUMBER_FORMAT_INTERNATIONAL: NumberFormat.INTERNATIONAL,
@@ -61,7 +69,8 @@ def tenant(message: types_pb2.Tenant) -> Tenant:
         clock = zone(message.time_zone) if message.time_zone else DEFAULT_ZONE
     except ValueError as error:
         raise codec.DamagedValueError(codec.key_of(message), str(error)) from error
-    return Tenant(sys.intern(message.id), clock, _limits(message.limits))
+    refuses = message.recording.unrecordable == types_pb2.UNRECORDABLE_CALL_IS_REFUSED
+    return Tenant(sys.intern(message.id), clock, _limits(message.limits), refuses)
 
 
 def trunk(message: types_pb2.Trunk) -> Trunk:
@@ -76,9 +85,10 @@ def trunk(message: types_pb2.Trunk) -> Trunk:
         message.id,
         tuple(message.source_addresses),
         message.disabled,
-        tuple(Target(one.host, one.port or DEFAULT_SIP_PORT, _transport(one.transport)) for one in message.targets),
+        tuple(map(_target, message.targets)),
         _FORMATS.get(message.called_format, NumberFormat.NATIONAL),
         _limits(message.limits),
+        _health_check(message) if message.targets else None,
     )
 
 
@@ -96,6 +106,8 @@ def line(message: types_pb2.Line) -> Line:
     else:
         _expect(_TELEPHONE.fullmatch(message.user) is not None, message, f"user {message.user!r} without a host")
     _expect(message.port <= 65535, message, f"port {message.port}")
+    good = not message.agent_number or _AGENT.fullmatch(message.agent_number) is not None
+    _expect(good, message, f"agent_number {message.agent_number!r}")
     return Line(
         message.tenant,
         message.id,
@@ -105,6 +117,7 @@ def line(message: types_pb2.Line) -> Line:
         _transport(message.transport),
         message.identity_policy == types_pb2.IDENTITY_POLICY_REMOVE,
         message.concurrent_calls,
+        message.agent_number,
     )
 
 
@@ -120,10 +133,10 @@ def number(message: types_pb2.Number) -> Number:
         sys.intern(message.tenant),
         () if message.flow else tuple(_dial_stage(message, stage) for stage in message.stages),
         message.state == types_pb2.NUMBER_STATE_SUSPENDED,
-        MediaMode.BYPASS if message.media == types_pb2.MEDIA_MODE_BYPASS else MediaMode.ANCHOR,
+        _MEDIA.get(message.media, MediaMode.ANCHOR),
         sys.intern(message.flow),
-        convert_screening.rules(message.screening),
-        _limits(message.limits, DEFAULT_CALLS),
+        convert_screening.rules(message.screening) if message.HasField("screening") else NO_SCREENING,
+        _limits(message.limits, DEFAULT_CALLS) if message.HasField("limits") else NUMBER_LIMITS,
         sys.intern(message.over_limit_flow),
         duration_s,
     )
@@ -138,11 +151,24 @@ def media_node(message: routing_pb2.MediaNode) -> routing_pb2.MediaNode:
     return message
 
 
+def voice_worker(message: routing_pb2.VoiceWorker) -> routing_pb2.VoiceWorker:
+    """A worker with voice as it is registered."""
+    good = _accepts(endpoint, message.sip_address) and message.sip_address == message.sip_address.lower()
+    _expect(good, message, f"SIP address {message.sip_address!r}")
+    _expect(message.capacity > 0, message, "capacity 0")
+    return message
+
+
 def edge(message: routing_pb2.Edge) -> routing_pb2.Edge:
     """A proxy as it is registered."""
     violation = check_edge(message)
     _expect(violation is None, message, f"{violation.field}: {violation.reason}" if violation else "")
     return message
+
+
+def dead_targets(message: routing_pb2.EdgeTargets) -> frozenset[Target]:
+    """The targets that are dead to a proxy, as it told: :func:`check_targets` has seen them before they were stored."""
+    return frozenset(_target(one.target) for one in message.dead)
 
 
 def check_edge(edge: routing_pb2.Edge) -> FieldViolation | None:
@@ -155,6 +181,32 @@ def check_edge(edge: routing_pb2.Edge) -> FieldViolation | None:
         if not _accepts(endpoint, address):
             return FieldViolation(f"edge.advertised_addresses[{position}]", "must be address:port")
     return None
+
+
+def check_targets(targets: routing_pb2.EdgeTargets) -> FieldViolation | None:
+    """What is wrong with what a proxy says of targets, if anything."""
+    if len(targets.dead) > MAX_DEAD:
+        return FieldViolation("targets.dead", f"must be at most {MAX_DEAD}")
+    for position, one in enumerate(targets.dead):
+        if not _accepts(ipaddress.ip_address, one.target.host):
+            return FieldViolation(f"targets.dead[{position}].target.host", "must be an IPv4 or IPv6 address")
+    return None
+
+
+def _target(message: types_pb2.TrunkTarget) -> Target:
+    return Target(message.host, message.port or DEFAULT_SIP_PORT, _transport(message.transport))
+
+
+def _health_check(owner: types_pb2.Trunk) -> HealthCheck | None:
+    """How the targets of a trunk are asked; None: they are not."""
+    message = owner.health_check
+    if message.disabled:
+        return None
+    interval_s = message.interval.seconds if message.HasField("interval") else DEFAULT_CHECK.interval_s
+    _expect(5 <= interval_s <= 3_600, owner, f"check every {interval_s} s")
+    failures, successes = message.failures or DEFAULT_CHECK.failures, message.successes or DEFAULT_CHECK.successes
+    _expect(max(failures, successes) <= 10, owner, f"{failures} failures, {successes} successes")
+    return HealthCheck(interval_s, failures, successes)
 
 
 def _transport(given: types_pb2.SipTransport.ValueType) -> Transport:
@@ -180,13 +232,7 @@ def _dial_stage(owner: types_pb2.Number, stage: types_pb2.DialStage) -> DialStag
     ring_ms = stage.ring_time.ToMilliseconds() if stage.HasField("ring_time") else DEFAULT_RING_MS
     _expect(1_000 <= ring_ms <= 180_000, owner, f"ring time {ring_ms} ms")
     _expect(1 <= len(stage.lines) <= 8, owner, f"{len(stage.lines)} lines in a stage")
-    return _shared_stage(tuple(stage.lines), ring_ms)
-
-
-@lru_cache(maxsize=65_536)
-def _shared_stage(lines: tuple[str, ...], ring_ms: int) -> DialStage:
-    """Many numbers have equal stages: one object serves them all."""
-    return DialStage(tuple(map(sys.intern, lines)), ring_ms)
+    return DialStage(tuple(stage.lines), ring_ms)
 
 
 def _expect(holds: bool, message: codec.Object, why: str) -> None:

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import sys
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from signalbox.api.types.v1 import flows_pb2
 from signalbox.domain.flow import Flow, FlowGraph, FlowRevision, LineGroup
 from signalbox.domain.flow_check import structure
 from signalbox.store import codec, flowgraph
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def line_group(message: flows_pb2.LineGroup) -> LineGroup:
@@ -29,8 +33,19 @@ def line_group(message: flows_pb2.LineGroup) -> LineGroup:
 
 def flow(message: flows_pb2.Flow) -> Flow:
     """A flow as it is stored: its revisions, without the draft. Raises DamagedValueError."""
-    revisions = [_revision(message, one) for one in message.revisions]
-    revisions.sort(key=lambda one: (one.activate_time, one.number))
+    return _flow(message, lambda one: _revision(message, one))
+
+
+def known_flow(message: flows_pb2.Flow) -> Flow:
+    """A flow of which it is known that :func:`flow` takes it, as far as a call needs it."""
+    return _flow(
+        message,
+        lambda one: FlowRevision(one.number, codec.seconds(one.activate_time), flowgraph.known_graph(one.graph)),
+    )
+
+
+def _flow(message: flows_pb2.Flow, revision: Callable[[flows_pb2.FlowRevision], FlowRevision]) -> Flow:
+    revisions = sorted(map(revision, message.revisions), key=lambda one: (one.activate_time, one.number))
     return Flow(sys.intern(message.tenant), message.id, tuple(revisions))
 
 
@@ -39,7 +54,7 @@ def _revision(owner: flows_pb2.Flow, message: flows_pb2.FlowRevision) -> FlowRev
         graph = _graph(message.graph.SerializeToString(deterministic=True))
     except ValueError as error:
         raise codec.DamagedValueError(codec.key_of(owner), f"revision {message.number}: {error}") from error
-    return FlowRevision(message.number, message.activate_time.ToNanoseconds() / 1e9, graph)
+    return FlowRevision(message.number, codec.seconds(message.activate_time), graph)
 
 
 @lru_cache(maxsize=256)

@@ -51,7 +51,7 @@ def schedule(message: schedules_pb2.Schedule) -> Schedule:
         except ValueError as error:
             why = f"revision {revision.number}: {error}"
             raise codec.DamagedValueError(codec.key_of(message), why) from error
-        revisions.append((revision.activate_time.ToNanoseconds() / 10**9, rules))
+        revisions.append((codec.seconds(revision.activate_time), rules))
     return Schedule(sys.intern(message.tenant), sys.intern(message.id), tuple(revisions))
 
 

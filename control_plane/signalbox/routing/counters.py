@@ -12,24 +12,26 @@ import time
 from collections import OrderedDict
 from contextlib import suppress
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 from redis.exceptions import RedisError
 
-from signalbox import redis_client
-from signalbox.domain.claims import Claim, Claimed, uncounted
+from signalbox import dialogs_script, redis_client
+from signalbox.domain.claims import Claim, Claimed, Place, uncounted
 from signalbox.errors import StoreUnavailableError
 from signalbox.routing import counters_script as script
+from signalbox.routing import queues_script
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Coroutine, Iterable, Sequence
 
     from prometheus_client import Metric
 
-    from signalbox.routing.counters_script import Operation
+    from signalbox.domain.claims import Waiting
+    from signalbox.routing.counters_script import Encoded, Operation
     from signalbox.settings import CountersSettings, RedisSettings
 
 logger = structlog.get_logger(__name__)
@@ -44,7 +46,7 @@ OWED = 100_000
 """Most calls that are remembered to be counted afterwards, about 100 MB; the oldest are given up."""
 
 OWED_S = 300.0
-"""A call is remembered for so long: as long as redis knows that one has ended (UNKNOWN_ENDED_MS)."""
+"""A call is remembered for so long: as long as redis knows that one has ended (UNKNOWN_MS)."""
 
 
 class CountersUnavailableError(StoreUnavailableError):
@@ -52,7 +54,7 @@ class CountersUnavailableError(StoreUnavailableError):
 
 
 class RedisCounters(Collector):
-    """The counts of the whole cluster. Implements :class:`signalbox.domain.claims.Counters`.
+    """The counts of the whole cluster. Implements :class:`signalbox.domain.claims.Queues`.
 
     :meth:`run` is its long-lived coroutine; without it redis is not found again after an outage. Also a collector for a
     Prometheus registry. Raises ConfigurationError if the connection's settings are wrong.
@@ -62,12 +64,7 @@ class RedisCounters(Collector):
         self._redis = redis_client.connect(redis)
         self._timeout_s = redis.timeout_ms / 1000
         self._prefix = redis.prefix
-        self._leases = (
-            int(settings.setup_lease_s * 1000),
-            int(settings.call_lease_s * 1000),
-            int(settings.media_lease_s * 1000),
-            int(settings.sticky_days * 86400),
-        )
+        self._settings = script.settings(redis.prefix, settings)
         self._away = asyncio.Event()
         self._owed: OrderedDict[tuple[str, str], tuple[float, Claim, Claimed]] = OrderedDict()
         self._returning: set[asyncio.Task[None]] = set()
@@ -98,6 +95,17 @@ class RedisCounters(Collector):
                 return [script.claimed(line) for line in lines]
         return [self._go_on(claim) for claim in claims]
 
+    async def wait(self, waiting: Waiting) -> Place:
+        """Take or keep a place in a queue, or leave it: a queue whose places nobody knows is left by itself."""
+        if not self.available:
+            return Place()
+        try:
+            told = await self._each_batch(queues_script.SCRIPT, self._prefix, [queues_script.operation(waiting)])
+        except CountersUnavailableError as error:
+            self._lost(error)
+            return Place()
+        return queues_script.place(told[0])
+
     def give_back(self, claims: Sequence[Claim]) -> None:
         """Nobody waits for the answers of these any more: what nobody else got is free again, soon.
 
@@ -116,13 +124,16 @@ class RedisCounters(Collector):
 
         Telling twice counts once. Raises CountersUnavailableError: some may have been taken; tell all again.
         """
-        if not self.available:
-            raise CountersUnavailableError("redis is away")
-        try:
-            await self._run(operations)
-        except CountersUnavailableError as error:
-            self._lost(error)
-            raise
+        await self._tell(self._run(operations))
+
+    async def media_dead(self, calls: Sequence[tuple[str, int]]) -> None:
+        """Tell of calls, each with the number of the media node that says so, that no media came for too long. 0 stands
+        for any node of a call whose media are not the proxy's: a worker's call.
+
+        Any edge ends them. Telling twice counts once. Raises CountersUnavailableError, as :meth:`report`.
+        """
+        operations: list[Operation] = [["media_timeout", id, str(node)] for id, node in calls]
+        await self._tell(self._each_batch(dialogs_script.SCRIPT, self._prefix, operations))
 
     async def run(self) -> None:
         """Long-lived coroutine: while redis is away, try again and again; when it is back, count what was not."""
@@ -187,6 +198,17 @@ class RedisCounters(Collector):
                 self.given_up += 1
         return claimed
 
+    async def _tell(self, telling: Coroutine[object, object, object]) -> None:
+        """Raises CountersUnavailableError."""
+        if not self.available:
+            telling.close()
+            raise CountersUnavailableError("redis is away")
+        try:
+            await telling
+        except CountersUnavailableError as error:
+            self._lost(error)
+            raise
+
     def _lost(self, error: CountersUnavailableError) -> None:
         if self.available:
             self.outages += 1
@@ -230,20 +252,26 @@ class RedisCounters(Collector):
         except CountersUnavailableError as error:
             self._lost(error)
 
-    async def _run(self, operations: Sequence[Operation]) -> list[bytes]:
+    async def _run(self, operations: Sequence[Operation | Encoded]) -> list[bytes]:
         """One line for each operation. Raises CountersUnavailableError."""
-        lines: list[bytes] = []
+        texts: list[bytes] = await self._each_batch(script.SCRIPT, self._settings, operations)
+        return [line for text in texts for line in text.split(b"\n")]
+
+    async def _each_batch(
+        self, run: redis_client.Script, first: str, operations: Sequence[Operation | Encoded]
+    ) -> list[Any]:
+        """What each run of a script returns; ``first`` is its first argument. Raises CountersUnavailableError."""
+        returned = []
         try:
             for start in range(0, len(operations), BATCH):
                 async with asyncio.timeout(self._timeout_s):
                     batch = script.encoded(operations[start : start + BATCH])
-                    text: bytes = await script.SCRIPT.run(self._redis, self._prefix, batch, *self._leases)
-                lines += text.split(b"\n")
+                    returned.append(await run.run(self._redis, first, batch))
         except (RedisError, OSError, TimeoutError) as error:
             redis_client.obey_cancellation()
             raise CountersUnavailableError(_words(error)) from error
         redis_client.obey_cancellation()
-        return lines
+        return returned
 
 
 def _words(error: Exception) -> str:

@@ -12,13 +12,19 @@ from typing import TYPE_CHECKING
 import structlog
 
 from signalbox.api.routing.v1 import routing_pb2
+from signalbox.api.types.v1 import types_pb2
+from signalbox.domain.objects import Transport
+from signalbox.domain.reaching import TRUNK
 from signalbox.errors import SignalboxError
+from signalbox.routing import orders
 from signalbox.store import codec, keys
 from signalbox.store.base import Put
+from signalbox.store.lease import Registration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from signalbox.domain.objects import Target
     from signalbox.routing.book import Book
     from signalbox.store.base import Store
 
@@ -115,15 +121,30 @@ def content(book: Book) -> routing_pb2.WatchEdgeResponse:
     """All that an edge must know, in a fixed order, without version and revision.
 
     A node's live calls are left out: the choice of the node is the routing service's, and every call would be a change.
+    So is what has to do with recording and with voice, for the same reason.
     """
     response = routing_pb2.WatchEdgeResponse()
     for trunk in book.rules.trunks():
-        response.trunks.add(id=trunk.id, source_addresses=trunk.source_addresses, disabled=trunk.disabled)
+        told = response.trunks.add(id=trunk.id, source_addresses=trunk.source_addresses, disabled=trunk.disabled)
+        if trunk.health_check is not None and not trunk.disabled:
+            told.targets.extend(map(_target, trunk.targets))
+            told.health_check.interval.seconds = trunk.health_check.interval_s
+            told.health_check.failures = trunk.health_check.failures
+            told.health_check.successes = trunk.health_check.successes
+    if book.voice_addresses:
+        response.trunks.add(id=TRUNK, source_addresses=book.voice_addresses)
     response.peers.extend(book.edges[id] for id in sorted(book.edges))
     for node in sorted(book.media_nodes.values(), key=lambda node: node.number):
         response.media_nodes.add().CopyFrom(node)
-        response.media_nodes[-1].calls = 0
+        for field in ("calls", "records", "captures_address", "voice_address"):
+            response.media_nodes[-1].ClearField(field)
     return response
+
+
+def _target(target: Target) -> types_pb2.TrunkTarget:
+    tcp = target.transport is Transport.TCP
+    transport = types_pb2.SIP_TRANSPORT_TCP if tcp else types_pb2.SIP_TRANSPORT_UDP
+    return types_pb2.TrunkTarget(host=target.host, port=target.port, transport=transport)
 
 
 def version_of(response: routing_pb2.WatchEdgeResponse) -> str:
@@ -151,6 +172,14 @@ class EdgeRegistry:
                 await self._touch(edge)
             await asyncio.sleep(CHECK_INTERVAL_S)
 
+    def targets(self, edge: str) -> TargetKeeper:
+        """What keeps the word of a proxy that watches here in the store."""
+        return TargetKeeper(self._store, edge)
+
+    async def record(self, order: routing_pb2.RecordOrderRequest) -> None:
+        """Put what an operator ordered at a proxy into the audit log; see orders.py for what it raises."""
+        await orders.record(order, self._store)
+
     async def _touch(self, edge: routing_pb2.Edge) -> None:
         try:
             lease = await self._store.grant_lease(keys.EDGE_MEMORY_S)
@@ -160,3 +189,33 @@ class EdgeRegistry:
             return
         self._touched[edge.id] = time.monotonic()
         logger.info("edge_registered", edge=edge.id, addresses=list(edge.advertised_addresses))
+
+
+class TargetKeeper:
+    """Keeps in the store what one proxy sees of the targets of trunks, for as long as it watches here.
+
+    When it leaves, its word holds for keys.TARGETS_MEMORY_S more: until then it has told it to another replica.
+    """
+
+    def __init__(self, store: Store, edge: str) -> None:
+        self._store = store
+        self._edge = edge
+        self._told = asyncio.Event()
+        self._registration: Registration | None = None
+
+    def take(self, targets: routing_pb2.EdgeTargets) -> None:
+        """What the proxy sees now."""
+        targets.edge = self._edge
+        value = codec.encode(targets)
+        if self._registration is None:
+            key = keys.live_targets(self._edge)
+            self._registration = Registration(self._store, key, value, keys.TARGETS_MEMORY_S)
+            self._told.set()
+        else:
+            self._registration.update(value)
+
+    async def run(self) -> None:
+        """Long-lived coroutine."""
+        await self._told.wait()
+        assert self._registration is not None
+        await self._registration.run()

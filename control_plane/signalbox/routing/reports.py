@@ -23,6 +23,10 @@ class ReportSink(Protocol):
     async def report(self, operations: Sequence[Operation]) -> None:
         """Raises CountersUnavailableError."""
 
+    async def media_dead(self, calls: Sequence[tuple[str, int]]) -> None:
+        """Calls, and the media nodes that say so; 0: that of a call whose media a worker has. Raises
+        CountersUnavailableError."""
+
 
 async def take(request: routing_pb2.ReportCallsRequest, counters: ReportSink) -> None:
     """Count all reports of a request.
@@ -35,8 +39,10 @@ async def take(request: routing_pb2.ReportCallsRequest, counters: ReportSink) ->
         raise InvalidFieldError(FieldViolation("reports", f"more than {MAX_REPORTS}"))
     if violations := [*_violations(reports)]:
         raise InvalidFieldError(*violations)
-    if operations := [_operation(report) for report in reports if _says(report)]:
+    if operations := [_operation(report) for report in reports if _counts(report)]:
         await counters.report(operations)
+    if dead := [(one.call_id, one.media_timeout) for one in reports if one.media_timeout or one.flow_media_timeout]:
+        await counters.media_dead(dead)
 
 
 def _violations(reports: Sequence[routing_pb2.CallReport]) -> Iterator[FieldViolation]:
@@ -53,11 +59,12 @@ def _violations(reports: Sequence[routing_pb2.CallReport]) -> Iterator[FieldViol
             yield FieldViolation(f"{path}.answered", f"longer than {MAX_LINE} characters")
 
 
-def _says(report: routing_pb2.CallReport) -> bool:
+def _counts(report: routing_pb2.CallReport) -> bool:
     """A flag that is there and not set says nothing. A call that a worker answered has no line."""
     return report.HasField("answered") or report.ended or report.alive
 
 
 def _operation(report: routing_pb2.CallReport) -> Operation:
-    state = report.WhichOneof("state")
-    return [state, report.call_id, report.answered] if state == "answered" else [state, report.call_id]
+    if report.HasField("answered"):
+        return ["answered", report.call_id, report.answered]
+    return [report.WhichOneof("state"), report.call_id]

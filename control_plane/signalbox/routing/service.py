@@ -12,16 +12,17 @@ import structlog
 from signalbox import rpc
 from signalbox.api.routing.v1 import routing_pb2, routing_pb2_grpc
 from signalbox.errors import DrainingError, FieldViolation, InvalidFieldError
-from signalbox.routing import reports
-from signalbox.routing.convert import check_edge
+from signalbox.routing import access, reports
+from signalbox.routing.convert import check_edge, check_targets
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     import grpc
 
+    from signalbox.routing.access import Access
     from signalbox.routing.answers import Answerer, Round
-    from signalbox.routing.edges import EdgeFeed, EdgeRegistry, Watcher
+    from signalbox.routing.edges import EdgeFeed, EdgeRegistry, TargetKeeper, Watcher
     from signalbox.routing.guide import Guide
     from signalbox.routing.replica import Replica
     from signalbox.routing.reports import ReportSink
@@ -31,19 +32,25 @@ if TYPE_CHECKING:
     DecideContext = grpc.aio.ServicerContext[routing_pb2.DecideRequest, routing_pb2.DecideResponse]
     ReportContext = grpc.aio.ServicerContext[routing_pb2.ReportCallsRequest, routing_pb2.ReportCallsResponse]
     ExplainContext = grpc.aio.ServicerContext[routing_pb2.ExplainRequest, routing_pb2.ExplainResponse]
+    OrderContext = grpc.aio.ServicerContext[routing_pb2.RecordOrderRequest, routing_pb2.RecordOrderResponse]
     StreamContext = grpc.aio.ServicerContext[routing_pb2.DecideStreamRequest, routing_pb2.DecideStreamResponse]
     WatchContext = grpc.aio.ServicerContext[routing_pb2.WatchEdgeRequest, routing_pb2.WatchEdgeResponse]
 
 logger = structlog.get_logger(__name__)
 
 MAX_SETTLING = 64
-"""Most messages of one stream that wait for counts at the same time; then no more are read from it."""
+"""Most messages of one stream that wait for their turn to be counted; then no more are read from it."""
+SETTLED_TOGETHER = 128
+"""No more messages are added to so many questions that are counted together: :data:`counters.BATCH` go in one run."""
 
 NAME = routing_pb2.DESCRIPTOR.services_by_name["RoutingService"].full_name
 
 
 class RoutingService(routing_pb2_grpc.RoutingServiceServicer):
-    """Method names and messages are the protocol's; what they promise stands in routing.proto."""
+    """Method names and messages are the protocol's; what they promise stands in routing.proto.
+
+    Every method may end with PERMISSION_DENIED or UNAUTHENTICATED: who may call it stands in access.py.
+    """
 
     def __init__(
         self,
@@ -53,6 +60,7 @@ class RoutingService(routing_pb2_grpc.RoutingServiceServicer):
         feed: EdgeFeed,
         registry: EdgeRegistry,
         stats: Stats,
+        access: Access,
         sink: ReportSink | None = None,
     ) -> None:
         """``sink``: where reports of calls count; None: nowhere, because nothing is counted."""
@@ -62,6 +70,7 @@ class RoutingService(routing_pb2_grpc.RoutingServiceServicer):
         self._feed = feed
         self._registry = registry
         self._stats = stats
+        self._access = access
         self._sink = sink
         self._questions: dict[StreamContext, asyncio.Lock] = {}
         self._open = 0
@@ -90,6 +99,7 @@ class RoutingService(routing_pb2_grpc.RoutingServiceServicer):
     @rpc.serve_errors
     async def Decide(self, request: routing_pb2.DecideRequest, context: DecideContext) -> routing_pb2.DecideResponse:
         """INVALID_ARGUMENT; UNAVAILABLE before rules are loaded."""
+        self._access.check(context, "Decide")
         return await self._answerer.answer_unary(request)
 
     @rpc.serve_errors
@@ -97,6 +107,7 @@ class RoutingService(routing_pb2_grpc.RoutingServiceServicer):
         self, request: routing_pb2.ExplainRequest, context: ExplainContext
     ) -> routing_pb2.ExplainResponse:
         """INVALID_ARGUMENT; UNAVAILABLE before rules are loaded."""
+        self._access.check(context, "Explain")
         response = await self._guide.explain(request)
         response.rule_age.FromMilliseconds(int(self._replica.rule_age_s() * 1000))
         return response
@@ -106,6 +117,7 @@ class RoutingService(routing_pb2_grpc.RoutingServiceServicer):
         self, request: routing_pb2.ContinueRequest, context: ContinueContext
     ) -> routing_pb2.ContinueResponse:
         """INVALID_ARGUMENT (CURSOR_INVALID, INVALID_FIELD); UNAVAILABLE before rules are loaded."""
+        self._access.check(context, "Continue")
         return await self._guide.proceed(request)
 
     @rpc.serve_errors
@@ -113,9 +125,19 @@ class RoutingService(routing_pb2_grpc.RoutingServiceServicer):
         self, request: routing_pb2.ReportCallsRequest, context: ReportContext
     ) -> routing_pb2.ReportCallsResponse:
         """INVALID_ARGUMENT; UNAVAILABLE while nothing can be counted."""
+        await self._access.check_reports(self._access.check(context, "ReportCalls"), request)
         if self._sink is not None:
             await reports.take(request, self._sink)
         return routing_pb2.ReportCallsResponse()
+
+    @rpc.serve_errors
+    async def RecordOrder(
+        self, request: routing_pb2.RecordOrderRequest, context: OrderContext
+    ) -> routing_pb2.RecordOrderResponse:
+        """INVALID_ARGUMENT; UNAVAILABLE while the store cannot be written."""
+        access.check_self(self._access.check(context, "RecordOrder"), request.edge, "RecordOrder")
+        await self._registry.record(request)
+        return routing_pb2.RecordOrderResponse()
 
     # The stubs know only generators of responses; a coroutine that writes them is the other way that grpc.aio has.
     @rpc.serve_errors
@@ -123,21 +145,22 @@ class RoutingService(routing_pb2_grpc.RoutingServiceServicer):
         self, requests: AsyncIterator[routing_pb2.DecideStreamRequest], context: StreamContext
     ) -> None:
         """UNAVAILABLE (DRAINING) for a stream that begins while the replica stops."""
+        self._access.check(context, "DecideStream")
         with self._counted():
             lock = self._questions[context] = asyncio.Lock()
-            room = asyncio.Semaphore(MAX_SETTLING)
+            waiting: asyncio.Queue[Round] = asyncio.Queue(MAX_SETTLING)
             try:
-                # What waits for counts does not hold up what comes after it.
-                async with asyncio.TaskGroup() as settling:
+                # What waits for counts does not hold up what comes after it and needs none.
+                async with asyncio.TaskGroup() as tasks:
+                    settling = tasks.create_task(self._settle(context, lock, waiting))
                     async for request in requests:
-                        started = time.monotonic()
                         round = self._answerer.begin(request)
                         if round.waiting:
-                            await room.acquire()
-                            task = settling.create_task(self._settle(context, lock, round, started))
-                            task.add_done_callback(lambda _: room.release())
+                            await waiting.put(round)
                         else:
-                            await self._write(context, lock, round, started)
+                            await self._write(context, lock, round)
+                    await waiting.join()
+                    settling.cancel()
             finally:
                 del self._questions[context]
 
@@ -146,18 +169,24 @@ class RoutingService(routing_pb2_grpc.RoutingServiceServicer):
         self, requests: AsyncIterator[routing_pb2.WatchEdgeRequest], context: WatchContext
     ) -> None:
         """INVALID_ARGUMENT if the edge does not say who it is, first and once; UNAVAILABLE (DRAINING)."""
+        peer = self._access.check(context, "WatchEdge")
         with self._counted():
             edge = _hello(await anext(requests, None))
+            access.check_self(peer, edge.id, "WatchEdge")
             with self._feed.watcher(edge.id) as watcher:
                 logger.info("edge_watches", edge=edge.id, peer=context.peer())
-                reader = asyncio.create_task(self._read(watcher, requests))
-                keeper = asyncio.create_task(self._registry.keep(edge))
+                targets = self._registry.targets(edge.id)
+                tasks = [
+                    asyncio.create_task(self._read(watcher, targets, requests)),
+                    asyncio.create_task(self._registry.keep(edge)),
+                    asyncio.create_task(targets.run()),
+                ]
                 try:
-                    await self._send_snapshots(context, reader, keeper)
+                    await self._send_snapshots(context, *tasks)
                 finally:
-                    reader.cancel()
-                    keeper.cancel()
-                    await asyncio.gather(reader, keeper, return_exceptions=True)
+                    for task in tasks:
+                        task.cancel()
+                    await asyncio.gather(*tasks, return_exceptions=True)
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -173,20 +202,32 @@ class RoutingService(routing_pb2_grpc.RoutingServiceServicer):
             if not self._open:
                 self._none_open.set()
 
-    async def _settle(self, context: StreamContext, lock: asyncio.Lock, round: Round, started: float) -> None:
-        """Complete the answers of a message and send them; what was claimed for nothing is given back."""
-        try:
-            await self._answerer.settle(round)
-            await self._write(context, lock, round, started)
-        except BaseException:
-            self._answerer.give_back(round.claims)
-            raise
+    async def _settle(self, context: StreamContext, lock: asyncio.Lock, waiting: asyncio.Queue[Round]) -> None:
+        """Long-lived coroutine: complete the answers that wait for counts and send them.
 
-    async def _write(self, context: StreamContext, lock: asyncio.Lock, round: Round, started: float) -> None:
+        While some are being counted others come: these go together the next time, so that the more is asked the less
+        each question costs. What was claimed for nothing is given back.
+        """
+        while True:
+            round = await waiting.get()
+            while len(round.waiting) < SETTLED_TOGETHER and not waiting.empty():
+                round.join(waiting.get_nowait())
+            try:
+                await self._answerer.settle(round)
+                await self._write(context, lock, round)
+            except BaseException:
+                self._answerer.give_back(round.claims)
+                raise
+            for _ in round.started:
+                waiting.task_done()
+
+    async def _write(self, context: StreamContext, lock: asyncio.Lock, round: Round) -> None:
         round.response.draining = self.draining
         async with lock:
             await context.write(round.response)
-        self._stats.took_us.observe(int((time.monotonic() - started) * 1e6))
+        now = time.monotonic()
+        for started in round.started:
+            self._stats.took_us.observe(int((now - started) * 1e6))
 
     async def _tell_drain(self, stream: StreamContext, lock: asyncio.Lock) -> None:
         notice = routing_pb2.DecideStreamResponse(rule_revision=self._replica.rule_revision, draining=True)
@@ -215,9 +256,16 @@ class RoutingService(routing_pb2_grpc.RoutingServiceServicer):
         ended, _ = await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
         await ended.pop()
 
-    async def _read(self, watcher: Watcher, requests: AsyncIterator[routing_pb2.WatchEdgeRequest]) -> None:
+    async def _read(
+        self, watcher: Watcher, targets: TargetKeeper, requests: AsyncIterator[routing_pb2.WatchEdgeRequest]
+    ) -> None:
         async for request in requests:
-            self._note(watcher, request)
+            if request.WhichOneof("message") == "targets":
+                if violation := check_targets(request.targets):
+                    raise InvalidFieldError(violation)
+                targets.take(request.targets)
+            else:
+                self._note(watcher, request)
 
     def _note(self, watcher: Watcher, request: routing_pb2.WatchEdgeRequest) -> None:
         match request.WhichOneof("message"):
@@ -233,7 +281,7 @@ class RoutingService(routing_pb2_grpc.RoutingServiceServicer):
                     reason=request.nack.reason,
                 )
             case _:
-                raise InvalidFieldError(FieldViolation("message", "ack or nack is expected after the first message"))
+                raise InvalidFieldError(FieldViolation("message", "ack, nack or targets is expected after the first"))
 
 
 def _hello(request: routing_pb2.WatchEdgeRequest | None) -> routing_pb2.Edge:

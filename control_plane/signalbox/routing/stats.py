@@ -47,6 +47,7 @@ class Stats(Collector):
         self._gauges = gauges
         self.decisions: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
+        self.unrecordable: Counter[str] = Counter({"goes_on": 0, "refused": 0})
         self.expired = 0
         self.uncounted = 0
         self.snapshots_sent = 0
@@ -64,8 +65,16 @@ class Stats(Collector):
         )
         for reason, count in self.refused.items():
             refused.add_metric([reason], count)
+        unrecordable = CounterMetricFamily(
+            "signalbox_routing_unrecordable_calls",
+            "Calls to be recorded that came while no media node promised to, by what became of them.",
+            labels=["outcome"],
+        )
+        for outcome, count in self.unrecordable.items():
+            unrecordable.add_metric([outcome], count)
         yield decisions
         yield refused
+        yield unrecordable
         yield CounterMetricFamily(
             "signalbox_routing_questions_expired", "Questions past their deadline.", value=self.expired
         )
@@ -100,6 +109,11 @@ _GAUGES = {
     "rule_revision": "etcd revision of the rules in force.",
     "rule_age_seconds": "Time since the rules were last known to be current.",
     "numbers": "Service numbers in memory.",
+    "directory_map_revision": "etcd revision of the memory map of what tenants own; 0: it is not in use.",
+    "directory_unwritten": "Objects of tenants in memory that the memory map has not got yet.",
+    "directory_digest": "Digest of all pages of what tenants own: equal in replicas that have the same.",
+    "directory_repaired": "Pages that were not as etcd has them, and were repaired, since the start.",
+    "directory_differed": "Times the memory map had other pages than those that the watch told of, since the start.",
     "damaged_values": "Stored values that cannot be used.",
     "snapshot_age_seconds": "Time since the snapshot on disk was last known to be current.",
     "store_available": "1 if etcd answers.",

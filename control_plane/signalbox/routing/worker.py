@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import math
 import os
@@ -24,12 +25,14 @@ from signalbox.api.routing.v1 import routing_pb2_grpc
 from signalbox.domain.cursor import seal
 from signalbox.domain.decision import Setup
 from signalbox.domain.planner import Voice
-from signalbox.errors import ConfigurationError
+from signalbox.domain.voice import Pool
 from signalbox.metrics import SideDoor
 from signalbox.routing import region_table, service
+from signalbox.routing.access import Access
 from signalbox.routing.answers import Answerer
 from signalbox.routing.book import Book
 from signalbox.routing.counters import RedisCounters
+from signalbox.routing.directory import LiveDirectory
 from signalbox.routing.edges import EdgeFeed, EdgeRegistry
 from signalbox.routing.guide import Guide
 from signalbox.routing.replica import Replica
@@ -46,6 +49,10 @@ if TYPE_CHECKING:
     from signalbox.store.base import Store
 
 logger = structlog.get_logger(__name__)
+
+GC_THRESHOLDS = (2_000, 10, 1_000)
+"""What is remembered of decisions comes and goes by the hundred thousand, and none of it is cyclic: with the usual
+thresholds all of it would be gone through every second or so, for some tenths of a second without decisions."""
 
 HEALTH_INTERVAL_S = 0.1
 STOP_GRACE_S = 0.5
@@ -64,7 +71,7 @@ class Role:
 class Worker:
     """Serves from ``store``. Worker 0 writes the snapshot; worker n has its side door n ports further.
 
-    Without ``counters`` no limit is enforced.
+    Numbers and lines lie in pages in ``store``. Without ``counters`` no limit is enforced.
     """
 
     def __init__(
@@ -74,14 +81,20 @@ class Worker:
         self._role = role
         self.stats = Stats(self.gauges)
         self._feed = EdgeFeed(lambda: self._replica.revision)
-        self._book = Book(on_edge_change=self._feed.mark)
-        self._replica = Replica(store, self._book, settings, writes_snapshot=role.index == 0)
-        voice, key = _voice(settings)
-        setup = Setup(region_table.load(settings.regions_file), voice, settings.max_diversions)
+        snapshot = settings.snapshot_file
+        self._directory = LiveDirectory(snapshot.with_name(f"{snapshot.name}.map"), write=role.index == 0)
+        self._book = Book(self._feed.mark, self._directory)
+        self._replica = Replica(store, self._book, self._directory, settings, writes_snapshot=role.index == 0)
+        voice, key = _voice(settings, self._book.voice)
+        regions = region_table.load(settings.regions_file)
+        setup = Setup(regions, voice, settings.max_diversions, self._book.dead, _password_key(settings), key)
         answerer = Answerer(self._book, self._rule_revision, self.stats, setup, counters)
         guide = Guide(self._book, self._rule_revision, answerer, setup, counters, key)
         registry = EdgeRegistry(store, self._book)
-        self._service = RoutingService(self._replica, answerer, guide, self._feed, registry, self.stats, counters)
+        access = Access(store, certified=settings.tls.ca_file is not None)
+        self._service = RoutingService(
+            self._replica, answerer, guide, self._feed, registry, self.stats, access, counters
+        )
         metrics = CollectorRegistry()
         metrics.register(self.stats)
         self._counters = counters
@@ -112,6 +125,9 @@ class Worker:
         logger.info("routing_serves", port=self.port, metrics_port=self.metrics_port, worker=self._role.index)
         supervisor.spawn("heartbeat", self._side_door.heartbeat())
         supervisor.spawn("rules", self._replica.follow_rules())
+        supervisor.spawn("directory", self._replica.keep_directory())
+        if self._role.index == 0:
+            supervisor.spawn("directory_compare", self._replica.compare_directory())
         supervisor.spawn("live", self._replica.follow_live())
         supervisor.spawn("edge_feed", self._feed.run(self._book))
         supervisor.spawn("health", self._tell_health(health))
@@ -151,6 +167,11 @@ class Worker:
             "rule_revision": self._replica.rule_revision,
             "rule_age_seconds": self._replica.rule_age_s(),
             "numbers": self._book.rules.numbers,
+            "directory_map_revision": self._directory.map_revision,
+            "directory_unwritten": self._directory.unwritten,
+            "directory_digest": self._directory.digest,
+            "directory_repaired": self._replica.keeper.told.repaired,
+            "directory_differed": self._replica.keeper.differed,
             "damaged_values": len(self._book.damaged),
             "snapshot_age_seconds": self._replica.snapshot_age_s(),
             "store_available": int(self._replica.store_available),
@@ -160,23 +181,25 @@ class Worker:
         }
 
 
-def _voice(settings: RoutingSettings) -> tuple[Voice, bytes | None]:
-    """The workers that execute call flows, and the key of cursors. Raises ConfigurationError if there is no such key.
-
-    No worker registers yet.
-    """
+def _voice(settings: RoutingSettings, workers: Pool) -> tuple[Voice, bytes | None]:
+    """Who executes call flows, and the key of cursors. Raises ConfigurationError if there is no such key."""
     if settings.cursor_key_file is None:
-        return Voice((), lambda cursor: ""), None
-    if not settings.cursor_key_file.exists():
-        raise ConfigurationError(f"routing.cursor_key_file: {settings.cursor_key_file} does not exist")
-    key = secretfile.read_or_make(settings.cursor_key_file).encode()
-    return Voice((), partial(seal, key=key)), key
+        return Voice(Pool(), lambda cursor: ""), None
+    key = secretfile.read(settings.cursor_key_file, "routing.cursor_key_file")
+    return Voice(workers, partial(seal, key=key)), key
+
+
+def _password_key(settings: RoutingSettings) -> bytes | None:
+    """What passwords in flows are sealed with. Raises ConfigurationError if there is no such file."""
+    file = settings.password_key_file
+    return None if file is None else secretfile.read(file, "routing.password_key_file")
 
 
 def serve(settings: Settings, role: Role = Role(), *, watch_parent: bool = False) -> None:
     """Run one worker in this process until SIGTERM, or until the parent is gone. Does not return."""
 
     async def main(supervisor: Supervisor) -> None:
+        gc.set_threshold(*GC_THRESHOLDS)
         if watch_parent:
             asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _hear_parent, supervisor)
         counters = RedisCounters(settings.redis, settings.routing.counters)

@@ -7,7 +7,29 @@ from __future__ import annotations
 
 import click
 
-from signalbox.commands import apikeys, apply, calls, completion, entries, explain, processes, rules
+from signalbox.commands import (
+    apikeys,
+    apply,
+    audit,
+    calls,
+    completion,
+    entries,
+    etcd,
+    explain,
+    exporting,
+    importing,
+    inventory,
+    processes,
+    promptaudio,
+    recordingfetch,
+    recordings,
+    reference,
+    replay,
+    rules,
+    speech,
+    trunkhealth,
+    watch,
+)
 from signalbox.settings_doc import settings_doc
 
 
@@ -17,9 +39,31 @@ def main() -> None:
     """Signalbox: a rule decides where every call to a service number goes."""
 
 
-_OTHERS = (apikeys.api_keys, apply.apply, explain.explain, calls.calls, completion.completion, settings_doc)
+_OTHERS = (
+    apikeys.api_keys,
+    apply.apply,
+    audit.audit,
+    etcd.etcd,
+    explain.explain,
+    importing.importing,
+    exporting.exporting,
+    inventory.inventory,
+    watch.watch,
+    calls.calls,
+    recordings.recordings,
+    replay.replay,
+    speech.speech,
+    completion.completion,
+    reference.cli_doc,
+    settings_doc,
+)
 
 for command in entries.COMMANDS:
     rules.GROUPS["ScreeningList"].add_command(command)
+rules.GROUPS["Trunk"].add_command(trunkhealth.health)
+for command in promptaudio.COMMANDS:
+    rules.GROUPS["Prompt"].add_command(command)
+for command in recordingfetch.COMMANDS:
+    recordings.recordings.add_command(command)
 for command in (*processes.COMMANDS, *rules.GROUPS.values(), *_OTHERS):
     main.add_command(command)

@@ -5,9 +5,11 @@
     SignalboxError
      ├─ InvalidFieldError          INVALID_ARGUMENT     INVALID_FIELD
      ├─ NotFoundError              NOT_FOUND            RESOURCE_NOT_FOUND
+     │   └─ HiddenError            (the same)
      ├─ AlreadyExistsError         ALREADY_EXISTS       RESOURCE_EXISTS
      ├─ EtagMismatchError          ABORTED              ETAG_MISMATCH
      ├─ InUseError                 FAILED_PRECONDITION  RESOURCE_IN_USE
+     ├─ TransitionRefusedError     FAILED_PRECONDITION  TRANSITION_REFUSED
      ├─ WriteContentionError       ABORTED              WRITE_CONTENTION
      ├─ CredentialsRefusedError    UNAUTHENTICATED      CREDENTIALS_REFUSED
      ├─ PermissionRefusedError     PERMISSION_DENIED    PERMISSION_REFUSED
@@ -18,8 +20,23 @@
      ├─ PassedOnError              (as another of our services sent it)
      ├─ StoreUnavailableError      UNAVAILABLE          STORE_UNAVAILABLE
      ├─ StoreFullError             RESOURCE_EXHAUSTED   STORE_FULL
+     ├─ AuditFullError             RESOURCE_EXHAUSTED   AUDIT_FULL
+     ├─ AuditUnavailableError      UNAVAILABLE          AUDIT_UNAVAILABLE
+     ├─ ObjectsUnavailableError    UNAVAILABLE          OBJECTS_UNAVAILABLE
+     ├─ ContentLostError           DATA_LOSS            CONTENT_LOST
+     ├─ DatabaseUnavailableError   UNAVAILABLE          DATABASE_UNAVAILABLE
+     ├─ ClaimLostError             FAILED_PRECONDITION  CLAIM_LOST
+     ├─ NotRecordedError           FAILED_PRECONDITION  NOT_RECORDED
+     ├─ NotStoredError             FAILED_PRECONDITION  NOT_STORED
+     ├─ OnHoldError                FAILED_PRECONDITION  ON_HOLD
+     ├─ MediaNodeUnavailableError  UNAVAILABLE          MEDIA_NODE_UNAVAILABLE
+     ├─ CacheUnusableError         RESOURCE_EXHAUSTED   CACHE_UNUSABLE
+     ├─ NotSpokenError             FAILED_PRECONDITION  NOT_SPOKEN
      ├─ DrainingError              UNAVAILABLE          DRAINING
      ├─ RulesNotLoadedError        UNAVAILABLE          RULES_NOT_LOADED
+     ├─ store.codec.DamagedValueError  DATA_LOSS        VALUE_DAMAGED
+     ├─ recorder.pcap.UnreadableCaptureError  (never sent)
+     ├─ speech.espeak.SpeechUnavailableError  (never sent)
      └─ ConfigurationError         (never sent: ends the process at start)
 
 Library exceptions are turned into these at the adapter that called the library, chained with ``from``.
@@ -28,6 +45,7 @@ Library exceptions are turned into these at the adapter that called the library,
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import grpc
 from google.protobuf import any_pb2
@@ -35,7 +53,16 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from signalbox.api.types.v1 import types_pb2
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 DOMAIN = "signalbox"
+
+MESSAGE_BYTES_MAX = 600
+TEXT_BYTES_MAX = 300
+"""Longest reason or other text in the details of a status."""
+VIOLATIONS_BYTES_MAX = 2_500
+"""All violations of a status. A status travels in headers, twice in part and encoded: clients take 8 KiB of these."""
 
 
 class SignalboxError(Exception):
@@ -88,6 +115,10 @@ class NotFoundError(_ResourceError):
         super().__init__(f"{resource} {id} does not exist", resource, id)
 
 
+class HiddenError(NotFoundError):
+    """The named object is there, and another tenant's: who asks is told that it is not. The audit log knows better."""
+
+
 class AlreadyExistsError(_ResourceError):
     """An object of that id exists."""
 
@@ -119,6 +150,17 @@ class InUseError(_ResourceError):
         super().__init__(f"{resource} {id} is used by {referrer}", resource, id, referrer=referrer)
 
 
+class TransitionRefusedError(_ResourceError):
+    """The object's state, or a missing fact, does not allow what was asked to be done with it."""
+
+    status = grpc.StatusCode.FAILED_PRECONDITION
+    reason = types_pb2.TRANSITION_REFUSED
+
+    def __init__(self, resource: str, id: str, state: str, transition: str, why: str) -> None:
+        message = f"{transition} is refused for {resource} {id}, which is {state}: {why}"
+        super().__init__(message, resource, id, state=state, transition=transition, reason=why)
+
+
 class WriteContentionError(SignalboxError):
     """Others wrote so often that the request never got through. Nothing was written."""
 
@@ -140,7 +182,7 @@ class PermissionRefusedError(SignalboxError):
     reason = types_pb2.PERMISSION_REFUSED
 
     def __init__(self, method: str) -> None:
-        super().__init__(f"you may not {method} there", method=method)
+        super().__init__(f"{method} is refused: it takes another role, or is about another tenant", method=method)
 
 
 class RequestIdReusedError(SignalboxError):
@@ -197,6 +239,111 @@ class StoreFullError(SignalboxError):
     reason = types_pb2.STORE_FULL
 
 
+class AuditFullError(SignalboxError):
+    """The audit log cannot be written, and no more records can wait for it. Nothing was written."""
+
+    status = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = types_pb2.AUDIT_FULL
+
+
+class AuditUnavailableError(SignalboxError):
+    """This replica does not keep the audit log, and none that it knows of does."""
+
+    status = grpc.StatusCode.UNAVAILABLE
+    reason = types_pb2.AUDIT_UNAVAILABLE
+
+
+class ObjectsUnavailableError(SignalboxError):
+    """The object store cannot be reached, or refuses us. It is not known whether what was asked for is done."""
+
+    status = grpc.StatusCode.UNAVAILABLE
+    reason = types_pb2.OBJECTS_UNAVAILABLE
+
+
+class ContentLostError(SignalboxError):
+    """An object that should be in the object store is not there, or is not what was stored."""
+
+    status = grpc.StatusCode.DATA_LOSS
+    reason = types_pb2.CONTENT_LOST
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(f"{name}: {why}", object=name)
+
+
+class DatabaseUnavailableError(SignalboxError):
+    """The database cannot be reached, or refuses us. It is not known whether what was asked for is done."""
+
+    status = grpc.StatusCode.UNAVAILABLE
+    reason = types_pb2.DATABASE_UNAVAILABLE
+
+
+class ClaimLostError(SignalboxError):
+    """The claim of a capture has ended: another recorder may have it."""
+
+    status = grpc.StatusCode.FAILED_PRECONDITION
+    reason = types_pb2.CLAIM_LOST
+
+    def __init__(self) -> None:
+        super().__init__("the claim of this capture has ended")
+
+
+class NotRecordedError(SignalboxError):
+    """The call is not being recorded."""
+
+    status = grpc.StatusCode.FAILED_PRECONDITION
+    reason = types_pb2.NOT_RECORDED
+
+    def __init__(self, call_id: str) -> None:
+        super().__init__(f"call {call_id} is not being recorded", resource="recording", id=call_id)
+
+
+class NotStoredError(SignalboxError):
+    """The recording is not in the object store, or not yet. ``state``: in which it is."""
+
+    status = grpc.StatusCode.FAILED_PRECONDITION
+    reason = types_pb2.NOT_STORED
+
+    def __init__(self, call_id: str, state: str) -> None:
+        super().__init__(f"recording {call_id} is {state}", resource="recording", id=call_id, state=state)
+
+
+class OnHoldError(SignalboxError):
+    """The recording is under legal hold."""
+
+    status = grpc.StatusCode.FAILED_PRECONDITION
+    reason = types_pb2.ON_HOLD
+
+    def __init__(self, call_id: str) -> None:
+        super().__init__(f"recording {call_id} is under legal hold", resource="recording", id=call_id)
+
+
+class MediaNodeUnavailableError(SignalboxError):
+    """The media node that a call is at cannot be reached."""
+
+    status = grpc.StatusCode.UNAVAILABLE
+    reason = types_pb2.MEDIA_NODE_UNAVAILABLE
+
+    def __init__(self, node: int, why: str) -> None:
+        super().__init__(f"media node {node}: {why}", media_node=str(node))
+
+
+class NotSpokenError(_ResourceError):
+    """A prompt's text cannot be spoken."""
+
+    status = grpc.StatusCode.FAILED_PRECONDITION
+    reason = types_pb2.NOT_SPOKEN
+
+    def __init__(self, id: str, why: str) -> None:
+        super().__init__(f"prompt {id} is not spoken: {why}", "prompt", id, reason=why)
+
+
+class CacheUnusableError(SignalboxError):
+    """A media node has no room for audio on its disk, or cannot write there."""
+
+    status = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = types_pb2.CACHE_UNUSABLE
+
+
 class DrainingError(SignalboxError):
     """This process is stopping; ask another replica."""
 
@@ -218,32 +365,54 @@ class ConfigurationError(SignalboxError):
 def to_status(error: BaseException) -> status_pb2.Status:
     """``google.rpc.Status`` of an error (AIP-193): ErrorInfo always, BadRequest for invalid fields.
 
+    Long texts are cut. Of more violations than fit the first are told; ``more`` in ErrorInfo counts those left out.
     An exception that is not ours becomes INTERNAL without its text: the log has it, the caller must not.
     """
     if isinstance(error, PassedOnError):
         return error.passed
     if not isinstance(error, SignalboxError):
         error = SignalboxError("internal error")
+    metadata = {name: _cut(value) for name, value in error.metadata.items()}
+    message = _cut(str(error), MESSAGE_BYTES_MAX)
+    violations: list[error_details_pb2.BadRequest.FieldViolation] = []
+    if isinstance(error, InvalidFieldError):
+        violations = _fitting(error.violations)
+        more = len(error.violations) - len(violations)
+        if more:
+            metadata["more"] = str(more)
+            message += f"; {more} more fields are wrong"
     details: list[any_pb2.Any] = []
     info = any_pb2.Any()
     info.Pack(
         error_details_pb2.ErrorInfo(
             reason=types_pb2.ErrorReason.Name(error.reason),  # type: ignore[arg-type]
             domain=DOMAIN,
-            metadata=error.metadata,
+            metadata=metadata,
         )
     )
     details.append(info)
-    if isinstance(error, InvalidFieldError):
+    if violations:
         bad = any_pb2.Any()
-        bad.Pack(
-            error_details_pb2.BadRequest(
-                field_violations=[
-                    error_details_pb2.BadRequest.FieldViolation(field=v.field, description=v.reason)
-                    for v in error.violations
-                ]
-            )
-        )
+        bad.Pack(error_details_pb2.BadRequest(field_violations=violations))
         details.append(bad)
     code = getattr(code_pb2, error.status.name)
-    return status_pb2.Status(code=code, message=str(error), details=details)
+    return status_pb2.Status(code=code, message=message, details=details)
+
+
+def _fitting(violations: Sequence[FieldViolation]) -> list[error_details_pb2.BadRequest.FieldViolation]:
+    """The first violations, as many as a status has room for."""
+    fitting = []
+    room = VIOLATIONS_BYTES_MAX
+    for one in violations:
+        told = error_details_pb2.BadRequest.FieldViolation(field=_cut(one.field), description=_cut(one.reason))
+        room -= told.ByteSize()
+        if room < 0:
+            break
+        fitting.append(told)
+    return fitting
+
+
+def _cut(text: str, most: int = TEXT_BYTES_MAX) -> str:
+    """A text of at most so many bytes as UTF-8, and a mark if there was more."""
+    encoded = text.encode(errors="replace")
+    return text if len(encoded) <= most else encoded[:most].decode(errors="ignore") + "…"

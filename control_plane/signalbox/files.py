@@ -1,7 +1,8 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and directories that one process has."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
 from typing import TYPE_CHECKING
@@ -29,3 +30,18 @@ def write_atomically(path: Path, content: bytes, modified: int | None = None, *,
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def hold(directory: Path) -> int:
+    """Make a directory, if there is none, and have it alone as long as the descriptor is open.
+
+    Raises OSError: BlockingIOError if another process has it.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor

@@ -13,6 +13,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError
 
 from signalbox import address
+from signalbox.cancellation import cancelled
 from signalbox.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -65,6 +66,5 @@ def obey_cancellation() -> None:
     The client uses ``asyncio.wait_for``, which before Python 3.12 does so when what it waits for ends at the same time:
     an error or a result comes instead.
     """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
+    if cancelled():
         raise asyncio.CancelledError

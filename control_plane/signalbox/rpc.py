@@ -33,6 +33,15 @@ KEEPALIVE_MS = 10_000
 KEEPALIVE_TIMEOUT_MS = 3_000
 """A peer that vanished without a word is noticed after the sum of both."""
 
+_LASTING: list[tuple[str, str | int]] = [
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.keepalive_time_ms", KEEPALIVE_MS),
+    ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+]
+
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 
@@ -76,6 +85,29 @@ def channel_credentials(tls: ClientTlsSettings) -> grpc.ChannelCredentials:
         private_key=_pem(tls.key_file) if tls.key_file else None,
         certificate_chain=_pem(tls.cert_file) if tls.cert_file else None,
     )
+
+
+def channel(replicas: str, tls: ClientTlsSettings, *, lasting: bool = False) -> grpc.aio.Channel:
+    """A channel to ``host:port``, or with ``dns:name:port`` to all addresses of a name in turn.
+
+    ``lasting``: for one that is kept for the life of a process, and waited for: a peer that vanished without a word is
+    noticed, and one that is away is tried again each second.
+
+    To be called within the event loop. Raises ConfigurationError if a file of ``tls`` cannot be read.
+    """
+    name = replicas.removeprefix("dns:")
+    target = f"dns:///{name}" if name != replicas else replicas
+    options: list[tuple[str, str | int]] = [
+        ("grpc.lb_policy_name", "round_robin"),
+        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ]
+    if lasting:
+        options += _LASTING
+    if not tls.enabled:
+        return grpc.aio.insecure_channel(target, options=options)
+    if tls.server_name is not None:
+        options.append(("grpc.ssl_target_name_override", tls.server_name))
+    return grpc.aio.secure_channel(target, channel_credentials(tls), options=options)
 
 
 def bind(server: grpc.aio.Server, listen: str, tls: ServerTlsSettings) -> int:
@@ -159,6 +191,8 @@ async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: Exception, 
         raise error
     if not isinstance(error, SignalboxError):
         logger.error("rpc_failed", method=method, exc_info=error)
+    elif error.status is grpc.StatusCode.DATA_LOSS:
+        logger.error("data_lost", method=method, error=str(error))
     await context.abort_with_status(rpc_status.to_status(to_status(error)))
 
 

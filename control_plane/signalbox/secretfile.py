@@ -31,6 +31,16 @@ def read_or_make(file: Path) -> str:
     return secret
 
 
+def read(file: Path, setting: str) -> bytes:
+    """The secret in a file that must be there, for all who share it must have the same one; ``setting`` names it.
+
+    Raises ConfigurationError.
+    """
+    if not file.exists():
+        raise ConfigurationError(f"{setting}: {file} does not exist")
+    return read_or_make(file).encode()
+
+
 def _make(file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(f".{file.name}.{secrets.token_hex(8)}")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 HEAD = f"""# Configuration
 
-<!-- Made by `signalbox settings-doc` from control_plane/signalbox/settings.py: change that, not this. -->
+<!-- Made by `signalbox settings-doc` from control_plane/signalbox/settings/: change that, not this. -->
 
 Every process reads one TOML file, `signalbox <process> --config FILE`, and the environment, which wins. Settings are
 checked once at start: an unknown key or a wrong value ends the process with exit code 2 and the name of the key.

@@ -31,7 +31,12 @@ def api_keys() -> None:
 @click.argument("tenant")
 @click.argument("id")
 @click.option("--role", type=click.Choice(list(ROLES)), required=True, help="What its bearer may do.")
-@click.option("--expires", type=click.DateTime(["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d"]), help="UTC.  [default: never]")
+@click.option(
+    "--expires",
+    type=click.DateTime(["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d"]),
+    metavar="TIME",
+    help="When it ends to be good, UTC: 2027-01-01 or 2027-01-01T09:00:00Z.  [default: never]",
+)
 @click.option("--display-name", default="", help="Name shown to people.")
 @connects_to("provisioning")
 @output_option

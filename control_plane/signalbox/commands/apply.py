@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 _KEPT_OUT = documents.OUTPUT_ONLY | {"etag"}
+_FIELD = re.compile(r"(?P<list>put|delete)\[(?P<at>\d+)\]\.\w+\.(?P<field>.+)")
 _COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 
 
@@ -77,15 +79,26 @@ def apply(files: Sequence[TextIO], delete: bool, dry_run: bool, connection: Conn
     are put in force at once. What is not in the files stays as it is.
     """
     wanted = [
-        _wanted(file.name, position, fields)
+        wanted_by(file.name, position, fields)
         for file in files
         for position, fields in enumerate(documents.read(file), 1)
     ]
     if not wanted:
         raise click.UsageError("no object in the files")
-    with connection.channel() as channel, told():
+    items: list[Item] = []
+    request = pb.ApplyRequest()
+
+    def place(field: str) -> str:
+        """A field of a request, below the object that it is of."""
+        match = _FIELD.fullmatch(field)
+        if match:
+            return f"{_label(getattr(request, match['list'])[int(match['at'])])}: {match['field']}"
+        return f"{wanted[len(items)][0].label(wanted[len(items)][1])}: {field}" if len(items) < len(wanted) else field
+
+    with connection.channel() as channel, told(place):
         stub = provisioning_pb2_grpc.ProvisioningServiceStub(channel)
-        items = [Item(kind, object, _stored(stub, kind, object, connection.timeout_s)) for kind, object in wanted]
+        for kind, object in wanted:
+            items.append(Item(kind, object, stored_by(stub, kind, object, connection.timeout_s)))
         request = _deletion(items) if delete else _replacement(items)
         todo = len(request.put) + len(request.delete)
         if not todo:
@@ -97,7 +110,14 @@ def apply(files: Sequence[TextIO], delete: bool, dry_run: bool, connection: Conn
     click.echo(f"{objects} checked; nothing was written" if dry_run else f"{objects} written in one step")
 
 
-def _wanted(name: str, position: int, fields: dict[str, Any]) -> tuple[Kind, Message]:
+def _label(object: pb.Object) -> str:
+    """What an object of a request is called."""
+    resource = object.WhichOneof("object")
+    kind = next(kind for kind in BY_NAME.values() if kind.singular == resource)
+    return kind.label(getattr(object, kind.singular))
+
+
+def wanted_by(name: str, position: int, fields: dict[str, Any]) -> tuple[Kind, Message]:
     """The object of one document. Raises DocumentError."""
     where = f"{name}: document {position}"
     kind = BY_NAME.get(str(fields.get("kind", "")))
@@ -109,7 +129,8 @@ def _wanted(name: str, position: int, fields: dict[str, Any]) -> tuple[Kind, Mes
     return kind, documents.message(kind.message, content, where)
 
 
-def _stored(stub: Any, kind: Kind, object: Any, timeout_s: float) -> Any | None:
+def stored_by(stub: Any, kind: Kind, object: Any, timeout_s: float) -> Any | None:
+    """What is stored under the identity of an object, if there is any. Raises RpcError."""
     request = getattr(pb, f"Get{kind.name}Request")(**{name: getattr(object, name) for name in kind.identity})
     try:
         return getattr(stub, f"Get{kind.name}")(request, timeout=timeout_s)

@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 
 @dataclass
 class CallRecord:
-    """What is known of one call. Times are milliseconds since 1970 UTC, 0: never; durations are milliseconds."""
+    """What is known of one call. Times are milliseconds since 1970 UTC, 0: never; so are durations."""
 
     call_id: str
+    parent: str = ""
+    """Not empty: a worker with voice called a line, for the call of this id."""
     sip_call_id: str = ""
     proxy: str = ""
     """The edge that saw it begin."""
@@ -34,9 +36,9 @@ class CallRecord:
     ring_ms: int = 0
     answer_ms: int = 0
     end_ms: int = 0
-    post_dial_delay: int = 0
+    post_dial_delay_ms: int = 0
     """From the INVITE to the first 18x or 2xx; 0 if there was none."""
-    talk: int = 0
+    talk_ms: int = 0
     """From the answer to the end."""
     line: str = ""
     """The line that answered."""
@@ -47,6 +49,8 @@ class CallRecord:
     hung_up_by: str = ""
     """caller or line."""
     cause: str = ""
+    recorded: int = 0
+    """1: it was to be recorded."""
     _lines: list[str] = field(default_factory=list, repr=False)
     _failed: dict[str, int] = field(default_factory=dict, repr=False)
 
@@ -61,7 +65,7 @@ class CallRecord:
         match event.WhichOneof("event"):
             case "asked":
                 asked = event.asked
-                self.begin_ms, self.proxy = now, event.proxy
+                self.begin_ms, self.proxy, self.parent = now, event.proxy, asked.parent
                 self.sip_call_id, self.trunk, self.source_address = asked.sip_call_id, asked.trunk, asked.source_address
                 self.called, self.calling = asked.called, asked.calling
             case "decided":
@@ -76,6 +80,8 @@ class CallRecord:
                 self._failed[event.line_failed.line] = event.line_failed.code
             case "answered":
                 self.answer_ms, self.line, self.code = now, event.answered.line, 200
+            case "recording_started":
+                self.recorded = 1
             case "failed":
                 self.end_ms, self.code, self.cause = now, event.failed.code, event.failed.phrase
             case "hung_up":
@@ -85,8 +91,8 @@ class CallRecord:
 
     def _derive(self) -> None:
         first = min(filter(None, (self.ring_ms, self.answer_ms)), default=0)
-        self.post_dial_delay = max(0, first - self.begin_ms) if first and self.begin_ms else 0
-        self.talk = max(0, self.end_ms - self.answer_ms) if self.answer_ms and self.end_ms else 0
+        self.post_dial_delay_ms = max(0, first - self.begin_ms) if first and self.begin_ms else 0
+        self.talk_ms = max(0, self.end_ms - self.answer_ms) if self.answer_ms and self.end_ms else 0
         self.tried = " ".join(f"{id}={self._failed[id]}" if id in self._failed else id for id in self._lines)
 
     def as_dict(self) -> dict[str, str | int]:

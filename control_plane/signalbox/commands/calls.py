@@ -1,4 +1,4 @@
-"""``signalbox calls``: what happened to calls, read from the event journals of the edges on this machine."""
+"""``signalbox calls``: what happened to calls, read from the event journals of edges and workers on this machine."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ FOLLOW_INTERVAL_S = 0.2
 _MOMENT = click.DateTime(["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d"])
 
 JOURNAL_NAME = "journal"
-"""Directory below an edge's state directory."""
+"""Directory below the state directory of an edge or a worker."""
 
 _journals_option = click.option(
     "--journal",
     "journals",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     multiple=True,
-    help="Journal directory of an edge; again for each.  [default: those in the cluster file]",
+    help="Journal directory of an edge or a worker; again for each.  [default: those in the cluster file]",
 )
 
 
@@ -51,7 +51,7 @@ def calls() -> None:
 @cluster_option
 @output_option
 def tail(follow: bool, lines: int, journals: Sequence[Path], cluster: Path | None, output_format: Format) -> None:
-    """Show the latest events of all edges in order of time."""
+    """Show the latest events of all edges and workers in order of time."""
     from signalbox.commands.journals import JournalReader, in_order
 
     readers = [JournalReader(directory, proxy) for directory, proxy in _journals(journals, cluster).items()]
@@ -68,7 +68,10 @@ def tail(follow: bool, lines: int, journals: Sequence[Path], cluster: Path | Non
 @cluster_option
 @output_option
 def show(call_id: str, journals: Sequence[Path], cluster: Path | None, output_format: Format) -> None:
-    """Show every event of one call. CALL_ID is the call's id in Signalbox or the Call-ID of its caller's side."""
+    """Show every event of one call. CALL_ID is the call's id in Signalbox or the Call-ID of its caller's side.
+
+    With those of the lines that a worker with voice called for it, and which are calls of their own: "leg 1" and so on.
+    """
     from signalbox.commands.journals import call_ids, events_of
 
     where = _journals(journals, cluster)
@@ -120,8 +123,10 @@ def _doors(cluster_file: Path | None) -> Sequence[Path]:
 
 @calls.command()
 @click.option("--format", "kind", type=click.Choice(["csv", "json"]), default="csv", show_default=True)
-@click.option("--since", type=_MOMENT, help="Calls that began at this time or later, UTC: 2026-10-01T09:00.")
-@click.option("--until", type=_MOMENT, help="Calls that began before this time, UTC.")
+@click.option(
+    "--since", type=_MOMENT, metavar="TIME", help="Calls that began at this time or later, UTC: 2026-10-01T09:00."
+)
+@click.option("--until", type=_MOMENT, metavar="TIME", help="Calls that began before this time, UTC.")
 @click.option("--all", "unended", is_flag=True, help="Calls too whose end has not been seen.")
 @click.option(
     "--file", "-o", type=click.File("w", encoding="utf-8", atomic=True), default="-", help="Not to standard output."
@@ -137,7 +142,12 @@ def export(
     journals: Sequence[Path],
     cluster: Path | None,
 ) -> None:
-    """Write one record for each call that has ended: CSV with a head line, or a JSON object a line."""
+    """Write one record for each call that has ended: CSV with a head line, or a JSON object a line.
+
+    Fields that end with _ms are milliseconds: begin, ring, answer and end since 1970 UTC, 0 if it never came to that;
+    post_dial_delay from the INVITE to the first 18x or 2xx, talk from the answer to the end. "tried" names the lines
+    in their order, each with the code with which it failed: "desk=486 mobile".
+    """
     from signalbox.commands.callrecords import FIELDS, records
     from signalbox.commands.journals import JournalReader, in_order
 
@@ -160,12 +170,12 @@ def _milliseconds(moment: datetime | None, default: int) -> int:
 
 
 def _journals(directories: Sequence[Path], cluster_file: Path | None) -> Mapping[Path, str]:
-    """The journals to read, and the edges that they belong to."""
+    """The journals to read, and the edges and workers that they belong to."""
     if directories:
         return {directory: _edge(directory.resolve()) for directory in directories}
     cluster = _cluster(cluster_file, "whose calls? Give --cluster or --journal")
     if not cluster.journals:
-        raise click.UsageError("the cluster file names no journal of an edge")
+        raise click.UsageError("the cluster file names no journal")
     return cluster.journals
 
 
@@ -177,7 +187,7 @@ def _cluster(file: Path | None, question: str) -> Cluster:
 
 
 def _edge(directory: Path) -> str:
-    """Name of the edge whose journal is given by hand: that of its state directory."""
+    """Name of the edge or worker whose journal is given by hand: that of its state directory."""
     return directory.parent.name if directory.name == JOURNAL_NAME else directory.name
 
 
@@ -197,6 +207,8 @@ def _print_call(events: Sequence[events_pb2.CallEvent]) -> None:
     """A call as a time line in milliseconds from its first event."""
     begin = milliseconds(events[0])
     click.echo(clean(f"call {events[0].call_id}, begun {stamp(events[0])} UTC"))
+    legs = {events[0].call_id: ""}
     for event in events:
         what, detail = describe(event)
+        detail = legs.setdefault(event.call_id, f"leg {len(legs)}: ") + detail
         click.echo(clean(f"{milliseconds(event) - begin:>8} ms  {event.proxy:<10}  {what:<11}  {detail}"))

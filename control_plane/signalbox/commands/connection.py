@@ -6,7 +6,7 @@ import contextlib
 import functools
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 CLUSTER_FILE = Path("var/cluster.json")
 CLUSTER_VERSION = 1
 API_KEY_VARIABLE = "SIGNALBOX_API_KEY"
+
+CONNECTION_OPTIONS = frozenset({"cluster", "api", "ca", "cert", "key", "api_key", "timeout"})
+"""Names of the options that :func:`connects_to` adds."""
+
+ASK = "ask"
 
 Service = Literal["provisioning", "routing"]
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -82,7 +87,7 @@ class Cluster:
     addresses: dict[str, list[str]]
     credentials: Credentials
     journals: dict[Path, str]
-    """Journal directories and the edges that they belong to."""
+    """Journal directories, and the edges and workers that they belong to."""
     doors: list[Path]
     """UNIX sockets of the edges."""
 
@@ -124,7 +129,10 @@ def find_cluster(file: Path | None) -> Cluster | None:
 
 
 def connects_to(service: Service) -> Callable[[Command], Command]:
-    """Give a command the connection options; it is called with a ``connection``."""
+    """Give a command the connection options; it is called with a ``connection``.
+
+    Its option ``ASK``, if it has one, names another service to connect to.
+    """
 
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
@@ -139,7 +147,8 @@ def connects_to(service: Service) -> Callable[[Command], Command]:
             timeout: float,
             **kwargs: Any,
         ) -> Any:
-            connection = _connection(service, cluster, api, ca, cert, key, api_key, timeout)
+            asked = kwargs.get(ASK, service)
+            connection = _connection(asked, cluster, api, ca, cert, key, api_key, timeout)
             return command(*args, connection=connection, **kwargs)
 
         pem = click.Path(path_type=Path, dir_okay=False)
@@ -154,10 +163,15 @@ def connects_to(service: Service) -> Callable[[Command], Command]:
                 metavar="SECRET",
                 envvar=API_KEY_VARIABLE,
                 default="",
-                help=f"With --ca: secret of an API key; {API_KEY_VARIABLE} keeps it out of sight.",
+                help=f"Secret of an API key, with TLS; {API_KEY_VARIABLE} keeps it out of sight.",
             ),
             click.option(
-                "--timeout", type=click.FloatRange(min=0.1), default=5.0, show_default=True, help="Seconds to wait."
+                "--timeout",
+                type=click.FloatRange(min=0.1),
+                metavar="SECONDS",
+                default=5.0,
+                show_default="5",
+                help="How long to wait for an answer.",
             ),
         )
         for option in reversed(options):
@@ -182,6 +196,8 @@ def _connection(
     if ca is None and cert is not None:
         raise click.UsageError("--cert and --key need --ca")
     if api is not None:
+        if api_key and ca is None:
+            raise click.UsageError("--api-key needs --ca: a secret is not sent without TLS")
         return Connection([api], Credentials(ca, cert, key, api_key) if ca else None, timeout_s)
     if ca is not None:
         raise click.UsageError("--ca needs --api")
@@ -192,7 +208,8 @@ def _connection(
     if not addresses:
         raise click.UsageError(f"the cluster file names no {service} service")
     # A one-machine cluster's routing service listens on loopback without TLS: it can change nothing.
-    return Connection(addresses, cluster.credentials if service == "provisioning" else None, timeout_s)
+    credentials = replace(cluster.credentials, api_key=api_key) if service == "provisioning" else None
+    return Connection(addresses, credentials, timeout_s)
 
 
 def _connects(channel: grpc.Channel, timeout_s: float) -> bool:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-OUTPUT_ONLY = frozenset({"create_time", "update_time", "revisions"})
+OUTPUT_ONLY = frozenset({"create_time", "update_time", "revisions", "audio"})
 """Fields that the service writes."""
 
 
@@ -60,6 +60,8 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+# Also those that remember an order of their own.
+_Dumper.add_multi_representer(dict, _Dumper.represent_dict)
 # Numbers are text like everything else.
 for _kind in (int, float):
     _Dumper.add_representer(_kind, lambda dumper, number: dumper.represent_str(str(number)))

@@ -7,9 +7,11 @@ An entry is written as a number (``13800001234``), a prefix (``139*``), ``provin
 from __future__ import annotations
 
 import itertools
+import re
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
+import grpc
 
 from signalbox.api.provisioning.v1 import provisioning_pb2 as pb
 from signalbox.api.provisioning.v1 import provisioning_pb2_grpc
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 MOST_AT_ONCE = 10_000
 """Entries in one request; a longer file is written in several."""
+
+_ENTRY = re.compile(r"entries\[(\d+)\]")
 
 
 def parse(text: str) -> ScreeningEntry:
@@ -58,14 +62,26 @@ def text(entry: ScreeningEntry) -> str:
 def _change(verb: str, done: str) -> click.Command:
     def change(tenant: str, id: str, entries: Sequence[str], file: TextIO | None, connection: Connection) -> None:
         changed = total = 0
-        given = itertools.chain(entries, _lines(file))
-        with connection.channel() as channel, told():
+        given = itertools.chain(((repr(entry), entry) for entry in entries), _lines(file))
+        batch: Sequence[tuple[str, str]] = ()
+
+        def place(field: str) -> str:
+            """Where an entry of the batch was given."""
+            match = _ENTRY.match(field)
+            return batch[int(match[1])][0] if match else field
+
+        with connection.channel() as channel, told(place):
             stub = provisioning_pb2_grpc.ProvisioningServiceStub(channel)
             request = getattr(pb, f"{verb.capitalize()}ScreeningEntriesRequest")
             method = getattr(stub, f"{verb.capitalize()}ScreeningEntries")
             for batch in _batches(given):
-                asked = request(tenant=owner(tenant), list=id, entries=map(parse, batch))
-                changed += method(asked, timeout=max(connection.timeout_s, 60)).changed
+                asked = request(tenant=owner(tenant), list=id, entries=[parse(entry) for _, entry in batch])
+                try:
+                    changed += method(asked, timeout=max(connection.timeout_s, 60)).changed
+                except grpc.RpcError:
+                    if total:
+                        click.echo(f"{done} {changed} of the first {total} entries, then:", err=True)
+                    raise
                 total += len(batch)
         if not total:
             raise click.UsageError("no entry: give some, or a file")
@@ -106,14 +122,15 @@ def show(tenant: str, id: str, connection: Connection, output_format: Format) ->
             print_messages(found, output_format)
 
 
-def _lines(file: TextIO | None) -> Iterator[str]:
-    for line in file or ():
+def _lines(file: TextIO | None) -> Iterator[tuple[str, str]]:
+    """The entries of a file, each with where it stands."""
+    for number, line in enumerate(file or (), 1):
         entry = line.partition("#")[0].strip()
         if entry:
-            yield entry
+            yield f"{file.name if file else ''}:{number}", entry
 
 
-def _batches(entries: Iterable[str]) -> Iterator[list[str]]:
+def _batches(entries: Iterable[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
     iterator = iter(entries)
     while batch := list(itertools.islice(iterator, MOST_AT_ONCE)):
         yield batch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from signalbox.api.events.v1 import events_pb2
+from signalbox.api.types.v1 import recordings_pb2
 from signalbox.commands.ruleoptions import short
 
 
@@ -27,7 +28,8 @@ def stamp(event: events_pb2.CallEvent) -> str:
 def _asked(event: events_pb2.CallEvent) -> str:
     asked = event.asked
     caller = asked.calling or "anonymous"
-    return f"{caller} → {asked.called} on trunk {asked.trunk} from {asked.source_address}, Call-ID {asked.sip_call_id}"
+    where = f"on trunk {asked.trunk} from {asked.source_address}, Call-ID {asked.sip_call_id}"
+    return f"{caller} → {asked.called} {where}" + (f", for call {asked.parent}" if asked.parent else "")
 
 
 def _decided(event: events_pb2.CallEvent) -> str:
@@ -78,6 +80,12 @@ def _dialog_changed(event: events_pb2.CallEvent) -> str:
     return f"by the {short(events_pb2.Party, changed.party)}{contact}"
 
 
+def _recording_started(event: events_pb2.CallEvent) -> str:
+    started = event.recording_started
+    message = "message to " if started.kind == recordings_pb2.RECORDING_KIND_MESSAGE else ""
+    return f"{message}{started.line}, at media node {started.media_node}"
+
+
 def _hung_up(event: events_pb2.CallEvent) -> str:
     return f"by the {short(events_pb2.Party, event.hung_up.party)}" + (
         f", {event.hung_up.cause}" if event.hung_up.cause else ""
@@ -87,6 +95,24 @@ def _hung_up(event: events_pb2.CallEvent) -> str:
 def _events_lost(event: events_pb2.CallEvent) -> str:
     lost = event.events_lost
     return f"{lost.count} events from {lost.first_sequence} on were given up for lack of disk"
+
+
+def _flow_step(event: events_pb2.CallEvent) -> str:
+    step = event.flow_step
+    parts = [
+        f"{step.kind} {step.node} of flow {step.flow}, revision {step.revision}: {step.outcome or 'the call ended'}"
+    ]
+    if step.digits:
+        parts.append(f"keyed {step.digits}")
+    if step.line:
+        parts.append(f"line {step.line}")
+    return ", ".join([*parts, f"{step.took_ms} ms"])
+
+
+def _flow_ended(event: events_pb2.CallEvent) -> str:
+    ended = event.flow_ended
+    code = f", caller got {ended.code}" if ended.code else ""
+    return f"cause {ended.cause}{code}" + (f", {ended.detail}" if ended.detail else "")
 
 
 _DETAILS = {
@@ -101,4 +127,7 @@ _DETAILS = {
     "events_lost": _events_lost,
     "connected": _connected,
     "dialog_changed": _dialog_changed,
+    "recording_started": _recording_started,
+    "flow_step": _flow_step,
+    "flow_ended": _flow_ended,
 }

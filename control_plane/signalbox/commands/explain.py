@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from signalbox.api.provisioning.v1 import provisioning_pb2_grpc
 from signalbox.api.routing.v1 import routing_pb2, routing_pb2_grpc
-from signalbox.commands.connection import Connection, connects_to
+from signalbox.commands.connection import ASK, Connection, Service, connects_to
 from signalbox.commands.failure import told
 from signalbox.commands.output import Format, clean, output_option, print_messages, print_table
 
@@ -15,15 +16,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
+_STUBS: dict[Service, Any] = {
+    "provisioning": provisioning_pb2_grpc.ProvisioningServiceStub,
+    "routing": routing_pb2_grpc.RoutingServiceStub,
+}
+
 
 @click.command()
 @click.argument("number")
 @click.option("--from", "calling", required=True, metavar="NUMBER", help="The caller.")
 @click.option("--trunk", default="", help="Trunk that the call comes from.  [default: any]")
+@click.option("--edge", default="", help="Proxy that sends the call on.  [default: none to which a target is dead]")
 @click.option("--diversions", type=click.IntRange(min=0), default=0, help="How often it was forwarded before.")
 @click.option(
     "--at",
     type=click.DateTime(["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%MZ"]),
+    metavar="TIME",
     help="When the call comes, UTC: 2026-10-01T09:00Z.  [default: now]",
 )
 @click.option(
@@ -33,25 +41,36 @@ if TYPE_CHECKING:
     metavar="KEY=N",
     help="What is counted then, by the names that the steps give; again for each.  [default: what is counted now]",
 )
+@click.option(
+    f"--{ASK}",
+    type=click.Choice(["routing", "provisioning"]),
+    default="routing",
+    show_default=True,
+    help="Whom to ask: a replica, or the provisioning service, which knows who may see what and asks one itself.",
+)
 @connects_to("routing")
 @output_option
 def explain(
     number: str,
     calling: str,
     trunk: str,
+    edge: str,
     diversions: int,
     at: datetime | None,
     counts: Sequence[str],
+    ask: Service,
     connection: Connection,
     output_format: Format,
 ) -> None:
     """Tell which rule would decide a call to NUMBER, step by step. Nothing is changed."""
-    call = routing_pb2.DecideRequest(called=number, calling=calling, trunk=trunk, diversions=diversions)
+    call = routing_pb2.DecideRequest(
+        called=number, calling=calling, trunk=trunk, diversions=diversions, edge=edge
+    )  # fmt: skip
     request = routing_pb2.ExplainRequest(request=call, counts=dict(map(_count, counts)))
     if at is not None:
         request.time.FromDatetime(at)
     with connection.channel() as channel, told():
-        stub = routing_pb2_grpc.RoutingServiceStub(channel)
+        stub = _STUBS[ask](channel)
         response = stub.Explain(request, timeout=connection.timeout_s)
     if output_format != "table":
         print_messages([response], output_format, one=True)

@@ -14,7 +14,7 @@ from grpc_status import rpc_status
 from signalbox.commands.output import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 REFUSED = 1
@@ -31,17 +31,30 @@ class UnreachableError(click.ClickException):
 
 
 @contextlib.contextmanager
-def told() -> Iterator[None]:
-    """Turn a failed RPC in the body into its message, reason and fields on standard error and the exit code."""
+def told(named: Callable[[str], str] = str) -> Iterator[None]:
+    """Turn a failed RPC in the body into its message, reason and fields on standard error and the exit code.
+
+    ``named``: what people call a field of the request.
+    """
     try:
         yield
     except grpc.RpcError as error:
-        for line in describe(error):
+        for line in describe(error, named):
             click.echo(line, err=True)
         sys.exit(UNAVAILABLE if error.code() in NOBODY_THERE else REFUSED)
 
 
-def describe(error: grpc.RpcError) -> list[str]:
+def reason_of(error: grpc.RpcError) -> str:
+    """The reason of a failed RPC, e.g. "WRITE_CONTENTION"; "" if it has none."""
+    status = rpc_status.from_call(cast("grpc.Call", error))
+    info = error_details_pb2.ErrorInfo()
+    for detail in status.details if status is not None else ():
+        if detail.Unpack(info):
+            return str(info.reason)
+    return ""
+
+
+def describe(error: grpc.RpcError, named: Callable[[str], str] = str) -> list[str]:
     """The lines that tell of a failed RPC: message, reason, and each offending field."""
     status = rpc_status.from_call(cast("grpc.Call", error))
     if status is None:
@@ -52,5 +65,7 @@ def describe(error: grpc.RpcError) -> list[str]:
             detail.Unpack(bad)
     if not bad.field_violations:
         return [f"Error: {clean(status.message)} ({info.reason})"]
-    fields = [f"  {clean(v.field)}: {clean(v.description)}" for v in bad.field_violations]
+    fields = [f"  {clean(named(v.field))}: {clean(v.description)}" for v in bad.field_violations]
+    if more := info.metadata.get("more"):
+        fields.append(f"  and {clean(more)} more")
     return [f"Error: the request is not valid ({info.reason})", *fields]

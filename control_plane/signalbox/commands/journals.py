@@ -1,4 +1,4 @@
-"""Reads the event journals of edges; the one command module that knows their code."""
+"""Reads the event journals of edges and workers; the one command module that knows their code."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING
 
 import click
 
+from signalbox import eventrow, journal
 from signalbox.api.events.v1 import events_pb2
 from signalbox.commands.eventtext import milliseconds
 from signalbox.commands.output import clean
-from signalbox.edge import eventrow, journal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
     Journals = Mapping[Path, str]
-    """Journal directories and the edges that they belong to."""
+    """Journal directories, and the edges and workers that they belong to."""
 
 
 class JournalReader:
-    """Reads the journal of the edge ``proxy`` on from where it stopped.
+    """Reads the journal of ``proxy``, an edge or a worker, on from where it stopped.
 
     An event that cannot be read is told on standard error and passed over.
     """
@@ -42,12 +42,12 @@ class JournalReader:
         rows = deque(self._rows(), maxlen=count)
         return self._parsed(rows, lost if len(rows) < count else None)
 
-    def of_call(self, call_id: str) -> Iterator[events_pb2.CallEvent]:
-        """Those of one call, by its id in Signalbox."""
-        # The id stands in every row in clear: most rows need not be taken apart.
-        wanted = call_id.encode()
-        rows = ((sequence, row) for sequence, row in self._rows() if wanted in row)
-        return (event for event in self._parsed(rows) if event.call_id == call_id)
+    def of_calls(self, ids: Collection[str]) -> Iterator[events_pb2.CallEvent]:
+        """Those of some calls, by their ids in Signalbox, and what was asked for lines that workers called for them."""
+        # Ids stand in every row in clear: most rows need not be taken apart.
+        wanted = [id.encode() for id in ids]
+        rows = ((sequence, row) for sequence, row in self._rows() if any(id in row for id in wanted))
+        return (event for event in self._parsed(rows) if event.call_id in ids or event.asked.parent in ids)
 
     def _lost(self) -> events_pb2.CallEvent | None:
         """What was given up for lack of disk and would have come next."""
@@ -98,5 +98,13 @@ def call_ids(journals: Journals, sip_call_id: str) -> set[str]:
 
 
 def events_of(journals: Journals, call_id: str) -> list[events_pb2.CallEvent]:
-    """All events of one call in order of time, by its id in Signalbox."""
-    return in_order(JournalReader(directory, proxy).of_call(call_id) for directory, proxy in journals.items())
+    """All events of a call in order of time, by its id in Signalbox, and those of lines that a worker called for it."""
+    found = _of_calls(journals, {call_id})
+    legs = {event.call_id for event in found if event.asked.parent == call_id}
+    if not legs:
+        return found
+    return in_order([[event for event in found if event.call_id == call_id], _of_calls(journals, legs)])
+
+
+def _of_calls(journals: Journals, ids: Collection[str]) -> list[events_pb2.CallEvent]:
+    return in_order(JournalReader(directory, proxy).of_calls(ids) for directory, proxy in journals.items())

@@ -147,7 +147,17 @@ def _screening_list(list_: screening_pb2.ScreeningList) -> Sequence[str]:
 
 
 def _prompt(prompt: types_pb2.Prompt) -> Sequence[str]:
-    return prompt.tenant, prompt.id, prompt.display_name, prompt.language, prompt.etag
+    return prompt.tenant, prompt.id, prompt.display_name, prompt.language, heard(prompt), prompt.etag
+
+
+def heard(prompt: types_pb2.Prompt) -> str:
+    """How long a prompt's audio plays, and what it was made of."""
+    if not prompt.HasField("audio"):
+        return "none"
+    source = "file" if prompt.audio.HasField("file") else "text"
+    if source == "text" and prompt.audio.speech.text != prompt.text:
+        source = "earlier text"
+    return f"{prompt.audio.duration_ms / 1000:.1f} s, {source}"
 
 
 _VERSIONED_COLUMNS = ("tenant", "id", "name", "revision", "in force from (UTC)", "etag")
@@ -180,7 +190,7 @@ KINDS = (
         "RegionGroup", screening_pb2.RegionGroup, ("owner", "id", "name", "holds", "etag"), _region_group, shared=True
     ),
     Kind("ScreeningList", screening_pb2.ScreeningList, ("owner", "id", "name", "etag"), _screening_list, shared=True),
-    Kind("Prompt", types_pb2.Prompt, ("tenant", "id", "name", "language", "etag"), _prompt),
+    Kind("Prompt", types_pb2.Prompt, ("tenant", "id", "name", "language", "audio", "etag"), _prompt),
 )
 
 BY_NAME = {kind.name: kind for kind in KINDS}

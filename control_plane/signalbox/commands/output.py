@@ -58,11 +58,18 @@ def print_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def print_messages(messages: Iterable[Message], output_format: Format, *, one: bool = False) -> None:
-    """Objects for programs, as they come: a JSON array or the one object, or YAML documents."""
+def print_messages(
+    messages: Iterable[Message], output_format: Format, *, one: bool = False, kind: str | None = None
+) -> None:
+    """Objects for programs, as they come: a JSON array or the one object, or YAML documents.
+
+    With a ``kind`` the documents name it, as `signalbox apply` reads them.
+    """
     if output_format == "yaml":
         for position, message in enumerate(messages):
-            click.echo(("---\n" if position else "") + documents.text([documents.fields(message)]), nl=False)
+            named = {"kind": kind} if kind else {}
+            document = documents.text([{**named, **documents.fields(message)}])
+            click.echo(("---\n" if position else "") + document, nl=False)
     elif one:
         for message in messages:
             print_json(as_dict(message))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 WRONG_SETTING = 2
 
-_config = click.option(
+config_option = click.option(
     "--config",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Settings (TOML); SIGNALBOX_SECTION__KEY in the environment wins.",
@@ -43,7 +43,7 @@ def load_settings(file: Path | None) -> Settings:
 
 
 @click.command()
-@_config
+@config_option
 def routing(config: Path | None) -> None:
     """Run the routing service."""
     from signalbox.routing.main import serve
@@ -52,7 +52,7 @@ def routing(config: Path | None) -> None:
 
 
 @click.command()
-@_config
+@config_option
 def edge(config: Path | None) -> None:
     """Run the sidecar of a Kamailio."""
     from signalbox.edge.main import serve
@@ -61,7 +61,7 @@ def edge(config: Path | None) -> None:
 
 
 @click.command()
-@_config
+@config_option
 def media(config: Path | None) -> None:
     """Run the sidecar of an rtpengine."""
     from signalbox.media.main import serve
@@ -70,7 +70,7 @@ def media(config: Path | None) -> None:
 
 
 @click.command()
-@_config
+@config_option
 def provisioning(config: Path | None) -> None:
     """Run the provisioning service."""
     from signalbox.provisioning.main import serve
@@ -78,8 +78,26 @@ def provisioning(config: Path | None) -> None:
     serve(load_settings(config))
 
 
+@click.command()
+@config_option
+def recorder(config: Path | None) -> None:
+    """Run a recorder."""
+    from signalbox.recorder.main import serve
+
+    serve(load_settings(config))
+
+
+@click.command()
+@config_option
+def ivr(config: Path | None) -> None:
+    """Run a worker with voice."""
+    from signalbox.ivr.main import serve
+
+    serve(load_settings(config))
+
+
 @click.command("kamailio-config")
-@_config
+@config_option
 @click.option("--command", is_flag=True, help="Print the command line that runs Kamailio with the file instead.")
 def kamailio_config(config: Path | None, command: bool) -> None:
     """Write what Kamailio is started with into edge.kamailio.runtime_dir, and print the path of the file."""
@@ -93,7 +111,7 @@ def kamailio_config(config: Path | None, command: bool) -> None:
 
 
 @click.command("rtpengine-command")
-@_config
+@config_option
 @click.option("--interface", required=True, metavar="ADDRESS", help="For RTP; or ADDRESS!ADVERTISED.")
 @click.option("--port-min", type=int, default=30_000, show_default=True, help="First port for RTP; a call takes 4.")
 @click.option("--port-max", type=int, default=49_999, show_default=True, help="Last port for RTP.")
@@ -105,8 +123,14 @@ def rtpengine_command(config: Path | None, **options: Any) -> None:
 
     media = load_settings(config).media
     with _wrong_settings_told():
-        node = rendering.RtpengineOptions(control=media.control, capacity=media.capacity, **options)
+        node = rendering.RtpengineOptions(
+            control=media.control,
+            capacity=media.capacity,
+            held_dead_after_s=media.held_dead_after_s,
+            keys=media.voice.keys_listen if media.voice.cache_dir is not None else "",
+            **options,
+        )
         click.echo(shlex.join(rendering.render(node)))
 
 
-COMMANDS = (routing, edge, media, provisioning, kamailio_config, rtpengine_command)
+COMMANDS = (routing, edge, media, provisioning, recorder, ivr, kamailio_config, rtpengine_command)

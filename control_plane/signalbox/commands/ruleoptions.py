@@ -153,6 +153,11 @@ NUMBER_FIELDS = Fields(
         ),
         Field("flow", "--flow", "Call flow, instead of stages."),
         _choice("state", "--state", types_pb2.NumberState, "Whether it takes calls.  [default: active]"),
-        _choice("media", "--media", types_pb2.MediaMode, "Media through rtpengine or direct.  [default: anchor]"),
+        _choice(
+            "media",
+            "--media",
+            types_pb2.MediaMode,
+            "Media through rtpengine, direct, or recorded by rtpengine.  [default: anchor]",
+        ),
     ]
 )

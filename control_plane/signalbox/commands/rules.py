@@ -29,7 +29,8 @@ Assignments = Sequence[tuple[Sequence[str], Any]]
 
 def group(kind: Kind) -> click.Group:
     """The commands of one kind: create, get, list, update, delete, and activate and rollback if it has a draft."""
-    commands = click.Group(kind.command, help=f"Create, look at, change and delete {kind.words}s.")
+    owners = f" TENANT is {OPERATOR} for the operator's own." if kind.shared else ""
+    commands = click.Group(kind.command, help=f"Create, look at, change and delete {kind.words}s.{owners}")
     for make in (_create, _get, _list, _update, _delete, *((_activate, _rollback) if kind.versioned else ())):
         commands.add_command(make(kind))
     return commands
@@ -95,9 +96,11 @@ def _list(kind: Kind) -> click.Command:
             if output_format == "table":
                 print_table(kind.columns, (kind.row(rule) for rule in rules))
             else:
-                print_messages(rules, output_format)
+                print_messages(rules, output_format, kind=kind.name)
 
-    order = click.option("--order-by", default="", help="Field to order by, with 'desc' for the reverse.")
+    order = click.option(
+        "--order-by", default="", help="The id, create_time or update_time, with ' desc' for the reverse."
+    )
     only = click.option("--filter", default="", help="Only those that fit: 'display_name = \"A*\"' (AIP-160).")
     described = only(order(connects_to("provisioning")(output_option(list_))))
     for name, argument in kind.parent.items():
@@ -119,24 +122,17 @@ def _update(kind: Kind) -> click.Command:
     ) -> None:
         identity = kind.identify(values)
         fields = _file_fields(kind, file)
-        if given:
-            # A field is changed as a whole: what is set within one is put into what is there now.
-            stored = call(connection, f"Get{kind.name}", **identity)
-            etag = etag or stored.etag
-            before = documents.fields(stored, output_only=False)
-            for path, value in given:
-                if path[0] in before:
-                    fields.setdefault(path[0], before[path[0]])
-                _set(fields, path, value)
         options = kind.fields.given(values)
-        changed = sorted({*fields, *options})
+        changed = {*fields, *options, *(".".join(path) for path, _ in given)}
+        for path, value in given:
+            _set(fields, path, value)
         if not changed:
             raise click.UsageError("nothing to change: give at least one field")
         rule = documents.message(kind.message, fields, kind.words)
         for name in options:
             rule.ClearField(name)
         rule.MergeFrom(kind.message(**identity, **options, etag=etag))
-        request = {kind.singular: rule, "update_mask": FieldMask(paths=changed)}
+        request = {kind.singular: rule, "update_mask": FieldMask(paths=sorted(changed))}
         _show(kind, call(connection, f"Update{kind.name}", **request), output_format)
 
     described = etag_option(_content_options(kind.fields.options(create=False)(update)))
@@ -165,9 +161,9 @@ def _activate(kind: Kind) -> click.Command:
         _show(kind, rule, output_format)
 
     when = click.DateTime(["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%MZ"])
-    described = click.option("--at", type=when, help="When it comes in force, UTC: 2026-10-01T09:00Z.  [default: now]")(
-        etag_option(connects_to("provisioning")(output_option(activate)))
-    )
+    described = click.option(
+        "--at", type=when, metavar="TIME", help="When it comes in force, UTC: 2026-10-01T09:00Z.  [default: now]"
+    )(etag_option(connects_to("provisioning")(output_option(activate))))
     return _command("activate", f"Put the draft of a {kind.words} in force.", _arguments(kind, described))
 
 
@@ -246,7 +242,7 @@ def _show(kind: Kind, rule: Message, output_format: Format) -> None:
     if output_format == "table":
         print_table(kind.columns, [kind.row(rule)])
     else:
-        print_messages([rule], output_format, one=True)
+        print_messages([rule], output_format, one=True, kind=kind.name)
 
 
 GROUPS = {kind.name: group(kind) for kind in KINDS}

@@ -1,154 +1,13 @@
-"""Settings: parsed once at start, typed, with units; unknown keys are refused.
-
-Every setting has one name: ``section.key`` in the TOML file, ``SIGNALBOX_SECTION__KEY`` in the environment (which
-wins), and the same path in the chart's values. ``docs/configuration.md`` is generated from the descriptions here.
-"""
+"""The sections of the processes, each with its own."""
 
 from __future__ import annotations
 
-import os
-import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+from pydantic import Field, field_validator, model_validator
 
-from signalbox import address
-from signalbox.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
-
-ENV_PREFIX = "SIGNALBOX_"
-
-CLUSTER_VARIABLE = "SIGNALBOX_CLUSTER"
-"""Names the cluster file for the command; the one variable of our prefix that is no setting."""
-
-
-class Section(BaseModel):
-    """A group of settings. Unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-def _address(text: str) -> str:
-    """host:port, an IPv6 host in brackets."""
-    address.split(text)
-    return text
-
-
-def _replicas(text: str) -> str:
-    """host:port, or dns:name:port."""
-    _address(text.removeprefix("dns:"))
-    return text
-
-
-Address = Annotated[str, AfterValidator(_address)]
-Replicas = Annotated[str, AfterValidator(_replicas)]
-
-
-class LogSettings(Section):
-    """Logging of every process."""
-
-    level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="Least severity that is written."
-    )
-    format: Literal["json", "console"] = Field(default="json", description="json for machines, console for people.")
-
-
-class _KeyPair(Section):
-    """Own certificate and key (PEM files): both or none."""
-
-    cert_file: Path | None = Field(default=None, description="Own certificate chain.")
-    key_file: Path | None = Field(default=None, description="Key of the own certificate.")
-
-    @model_validator(mode="after")
-    def _pair(self) -> Self:
-        if (self.cert_file is None) != (self.key_file is None):
-            raise ValueError("cert_file and key_file go together")
-        return self
-
-
-class ServerTlsSettings(_KeyPair):
-    """TLS of a listener (PEM files); off while none is given."""
-
-    ca_file: Path | None = Field(
-        default=None, description="With it, clients must present a certificate of this authority."
-    )
-
-    @property
-    def clients_authenticated(self) -> bool:
-        """True if clients must present a certificate."""
-        return self.ca_file is not None
-
-
-class ClientTlsSettings(_KeyPair):
-    """TLS of a connection to a server (PEM files); off without ca_file."""
-
-    ca_file: Path | None = Field(
-        default=None, description="Authority that the server's certificate must come from; turns TLS on."
-    )
-    server_name: str | None = Field(
-        default=None, description="Name expected in the server's certificate, if it differs from the address."
-    )
-
-    @property
-    def enabled(self) -> bool:
-        """True if the server's certificate is to be checked."""
-        return self.ca_file is not None
-
-
-class EtcdSettings(Section):
-    """etcd, where rules and the registry of live nodes are."""
-
-    endpoints: list[Address] = Field(
-        default=["127.0.0.1:2379"], min_length=1, description="Addresses of the members, host:port."
-    )
-    prefix: str = Field(default="/signalbox/", min_length=1, description="All keys are below this one.")
-    username: str | None = Field(default=None, description="User, if etcd has authentication on.")
-    password_file: Path | None = Field(default=None, description="File with the user's password.")
-    request_timeout_s: float = Field(default=3.0, gt=0, description="Time for one request, seconds.")
-    tls: ClientTlsSettings = ClientTlsSettings()
-
-    @model_validator(mode="after")
-    def _user(self) -> Self:
-        if (self.username is None) != (self.password_file is None):
-            raise ValueError("username and password_file go together")
-        return self
-
-
-class RedisTlsSettings(_KeyPair):
-    """TLS of the connection to redis (PEM files); off without ca_file."""
-
-    ca_file: Path | None = Field(
-        default=None, description="Authority that the server's certificate must come from; turns TLS on."
-    )
-
-    @property
-    def enabled(self) -> bool:
-        """True if the server's certificate is to be checked."""
-        return self.ca_file is not None
-
-
-class RedisSettings(Section):
-    """redis or valkey, where live counts are. One primary; with appendonly on, counts outlive its restart."""
-
-    address: Address = Field(default="127.0.0.1:6379", description="host:port of the primary.")
-    database: int = Field(default=0, ge=0, description="Number of the database.")
-    prefix: str = Field(default="signalbox:", min_length=1, description="All keys begin with it.")
-    username: str | None = Field(default=None, description="User, if access lists are on.")
-    password_file: Path | None = Field(default=None, description="File with the password.")
-    timeout_ms: int = Field(
-        default=30, ge=1, le=1000, description="Time for one answer; then calls go on uncounted, milliseconds."
-    )
-    tls: RedisTlsSettings = RedisTlsSettings()
-
-
-class MetricsSettings(Section):
-    """The HTTP side door of a process: /metrics, /healthz, /readyz."""
-
-    listen: Address = Field(default="127.0.0.1:0", description="host:port; port 0 takes any free one.")
+from signalbox.settings.shared import Address, ClientTlsSettings, MetricsSettings, Replicas, Section, ServerTlsSettings
 
 
 class CountersSettings(Section):
@@ -181,7 +40,8 @@ class RoutingSettings(Section):
     metrics: MetricsSettings = MetricsSettings()
     snapshot_file: Path = Field(
         default=Path("var/routing/rules.snapshot"),
-        description="Copy of the rules on local disk, used while etcd is away.",
+        description="Copy of the rules on local disk, used while etcd is away. What tenants own lies beside it, in a "
+        "memory map of the same name with .map at its end.",
     )
     snapshot_interval_s: float = Field(
         default=10.0, gt=0, description="Least time between two writes of the snapshot, seconds."
@@ -205,7 +65,94 @@ class RoutingSettings(Section):
         description="Signs where calls are in their flows; the same secret at every replica. Without it no call is "
         "handed to a worker with voice.",
     )
+    password_key_file: Path | None = Field(
+        default=None,
+        description="Checks passwords that callers key; the same secret as provisioning.password_key_file. Without it "
+        "no password is right.",
+    )
     counters: CountersSettings = CountersSettings()
+
+
+class BulkSettings(Section):
+    """Imports of many numbers."""
+
+    rows_per_second: int = Field(
+        default=2500,
+        ge=0,
+        description="Most rows that a replica imports in a second, all imports together; 0: as many as go. Routing "
+        "replicas take them in beside their calls.",
+    )
+    slow_commit_ms: int = Field(
+        default=150,
+        ge=10,
+        description="Imports slow down when a commit of theirs takes longer than this, milliseconds: then calls and "
+        "other writers might feel it.",
+    )
+    store_quota_mb: int = Field(
+        default=2048,
+        ge=1,
+        description="What etcd's --quota-backend-bytes is at its members, MiB. Imports stop well before it is reached.",
+    )
+    store_full_percent: int = Field(
+        default=80, ge=1, le=95, description="Imports wait while etcd has more of its quota in use than this, percent."
+    )
+    full_wait_s: float = Field(
+        default=900.0,
+        ge=0,
+        description="An import that has waited so long for room in etcd ends with STORE_FULL, seconds. More than "
+        "etcd's --auto-compaction-retention.",
+    )
+
+
+class AuditSettings(Section):
+    """The audit log, which one replica keeps for all (docs/audit.md)."""
+
+    directory: Path | None = Field(
+        default=Path("var/provisioning/audit"),
+        description="Where the log is kept, by the first replica that begins to; empty for one that never does.",
+    )
+    segment_mb: int = Field(default=64, ge=1, le=1024, description="Size from which a file of the log is full, MiB.")
+    retention_days: int = Field(
+        default=0, ge=0, description="Records older than this are deleted, file by file, days; 0: none ever is."
+    )
+    outbox_max_mb: int = Field(
+        default=64,
+        ge=1,
+        le=512,
+        description="Records that may wait in etcd while the log cannot be written, MiB. Beyond that nothing is "
+        "changed any more; calls go on.",
+    )
+    replicas: list[Replicas] = Field(
+        default=[],
+        description="Replicas that may keep the log, which one that does not asks: host:port each, or dns:name:port.",
+    )
+    tls: ClientTlsSettings = ClientTlsSettings()
+
+    @field_validator("directory", mode="before")
+    @classmethod
+    def _none(cls, value: object) -> object:
+        return value or None
+
+
+class DocumentsSettings(Section):
+    """Documents of applications for numbers. The content is in the object store."""
+
+    unused_hours: int = Field(
+        default=168,
+        ge=1,
+        le=8760,
+        description="A document that no application names is deleted so long after its upload, hours.",
+    )
+    unused_max: int = Field(
+        default=100, ge=1, le=100_000, description="Documents that a tenant may have which no application has named."
+    )
+    retention_days: int = Field(
+        default=730,
+        ge=1,
+        le=36_500,
+        description="The documents of an application are deleted so long after the number was released, or the "
+        "application rejected or withdrawn, days. What was released before a change of this keeps its time.",
+    )
 
 
 class ProvisioningSettings(Section):
@@ -229,6 +176,16 @@ class ProvisioningSettings(Section):
     )
     routing_tls: ClientTlsSettings = ClientTlsSettings()
     metrics: MetricsSettings = MetricsSettings()
+    bulk: BulkSettings = BulkSettings()
+    audit: AuditSettings = AuditSettings()
+    documents: DocumentsSettings = DocumentsSettings()
+    captures_tls: ClientTlsSettings = ClientTlsSettings()
+    password_key_file: Path | None = Field(
+        default=None,
+        description="Seals passwords that callers are to key, so that what is kept of them tells nothing; the same "
+        "secret as routing.password_key_file. Without it flows can have no passwords; if it is lost, they must be "
+        "given anew.",
+    )
 
 
 class KamailioSettings(Section):
@@ -319,7 +276,7 @@ class EdgeSettings(Section):
         default=40, ge=1, description="A second replica is asked after this time, milliseconds."
     )
     batch_window_ms: float = Field(
-        default=10.0,
+        default=20.0,
         ge=0,
         description="Longest time that a question waits for company before it is sent, milliseconds. Below 600 "
         "questions/s none waits; from there on they wait longer and longer, this long at 1,000 questions/s and more.",
@@ -330,6 +287,12 @@ class EdgeSettings(Section):
         ge=0,
         description="How old a decision may be that is used while routing is away, seconds; 0: none.",
     )
+    recorders: list[Replicas] = Field(
+        default=[],
+        description="Recorders that are told which calls are to be recorded, so that one that is lost is known: "
+        "host:port each, or dns:name:port. Without any, only what was captured is known.",
+    )
+    recorders_tls: ClientTlsSettings = ClientTlsSettings()
     journal_max_mb: int = Field(default=1024, ge=8, description="Most that the event journal may take on disk, MiB.")
     kamailio: KamailioSettings = KamailioSettings()
 
@@ -340,6 +303,64 @@ class EdgeSettings(Section):
         return self
 
 
+class CapturesSettings(Section):
+    """What a media node captures of calls that are recorded, and how recorders get it."""
+
+    spool_dir: Path | None = Field(
+        default=None,
+        description="Where rtpengine captures (its --recording-dir); the sidecar must see and write it. Without it the "
+        "node records no calls.",
+    )
+    listen: Address = Field(default="127.0.0.1:7440", description="gRPC host:port for recorders; port 0 takes any.")
+    advertise: Address | None = Field(
+        default=None, description="host:port as recorders see it; by default the address that is listened at."
+    )
+    tls: ServerTlsSettings = ServerTlsSettings()
+    free_percent: float = Field(
+        default=10.0,
+        ge=0,
+        le=90,
+        description="With less of the disk free than this the node promises no more recordings, percent. What is "
+        "being captured goes on, and nothing is deleted.",
+    )
+    free_mb: int = Field(default=1024, ge=1, description="The same, MiB.")
+
+    @field_validator("spool_dir", mode="before")
+    @classmethod
+    def _none(cls, value: object) -> object:
+        return value or None
+
+
+class VoiceSettings(Section):
+    """What a media node does for workers with voice: it tells them of keys, and has files to play."""
+
+    cache_dir: Path | None = Field(
+        default=None,
+        description="Where prompts lie that rtpengine plays; it must be able to read it, by the same path. Without it "
+        "the node speaks to no caller.",
+    )
+    cache_mb: int = Field(
+        default=2048,
+        ge=64,
+        description="What they may take, MiB; 2,048 is 74 hours of audio. What was not asked for the longest time is "
+        "deleted first.",
+    )
+    listen: Address = Field(default="127.0.0.1:7450", description="gRPC host:port for workers; port 0 takes any.")
+    advertise: Address | None = Field(
+        default=None, description="host:port as workers see it; by default the address that is listened at."
+    )
+    tls: ServerTlsSettings = ServerTlsSettings()
+    keys_listen: Address = Field(
+        default="127.0.0.1:7451",
+        description="Where rtpengine tells of keys (its --dtmf-log-dest), UDP host:port, a loopback address.",
+    )
+
+    @field_validator("cache_dir", mode="before")
+    @classmethod
+    def _none(cls, value: object) -> object:
+        return value or None
+
+
 class MediaSettings(Section):
     """The sidecar of an rtpengine."""
 
@@ -347,7 +368,8 @@ class MediaSettings(Section):
         default="media-1", pattern=r"^[a-z][a-z0-9-]{0,62}$", description="Name of the node, unique in the cluster."
     )
     control: Address = Field(
-        default="127.0.0.1:2223", description="ng protocol of the rtpengine, UDP host:port, as the sidecar sees it."
+        default="127.0.0.1:2223",
+        description="ng protocol of the rtpengine, host:port, UDP and TCP, as the sidecar sees it.",
     )
     advertise_control: Address | None = Field(
         default=None, description="ng protocol as the proxies see it, host:port; by default the same."
@@ -361,70 +383,49 @@ class MediaSettings(Section):
     drain_s: float = Field(
         default=5.0, ge=0, description="At SIGTERM the node stays registered until its calls end, seconds at most."
     )
-    metrics: MetricsSettings = MetricsSettings()
-
-
-class Settings(BaseSettings):
-    """All settings of all processes; each process reads its sections."""
-
-    model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX,
-        env_nested_delimiter="__",
-        extra="forbid",
-        frozen=True,
-        nested_model_default_partial_update=True,
+    dead_after_s: int = Field(
+        default=60, ge=2, description="A call in which no RTP came from anybody for so long is ended, seconds."
     )
-
-    log: LogSettings = LogSettings()
-    etcd: EtcdSettings = EtcdSettings()
-    redis: RedisSettings = RedisSettings()
-    routing: RoutingSettings = RoutingSettings()
-    provisioning: ProvisioningSettings = ProvisioningSettings()
-    edge: EdgeSettings = EdgeSettings()
-    media: MediaSettings = MediaSettings()
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment wins over the file, which is passed to the constructor."""
-        return env_settings, init_settings
+    held_dead_after_s: int = Field(
+        default=3600, ge=2, description="The same for a call that is on hold or muted by its SDP, seconds."
+    )
+    routing: list[Replicas] = Field(
+        default=["127.0.0.1:7410"],
+        min_length=1,
+        description="Routing replicas that are told which calls' media live: host:port each, or dns:name:port for a "
+        "name's addresses.",
+    )
+    routing_tls: ClientTlsSettings = ClientTlsSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    captures: CapturesSettings = CapturesSettings()
+    voice: VoiceSettings = VoiceSettings()
 
 
-def load(file: Path | None = None) -> Settings:
-    """Read the file (TOML), lay the environment over it, and check everything.
+class RecorderSettings(Section):
+    """The recorder: brings what media nodes have captured into the object store."""
 
-    Raises ConfigurationError that names each wrong or unknown key.
-    """
-    values: dict[str, object] = {}
-    if file is not None:
-        try:
-            values = tomllib.loads(file.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise ConfigurationError(f"{file}: {error}") from error
-    known = {f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields}
-    for key in os.environ:
-        if key.startswith(ENV_PREFIX) and key != CLUSTER_VARIABLE and key.partition("__")[0] not in known:
-            raise ConfigurationError(f"{key}: no such setting")
-    try:
-        return Settings(**values)  # type: ignore[arg-type]
-    except ValidationError as error:
-        raise ConfigurationError("; ".join(map(_problem, error.errors()))) from error
-    except SettingsError as error:
-        raise ConfigurationError(f"environment: {error}") from error
-
-
-def _problem(error: ErrorDetails) -> str:
-    """One wrong key and why, for people."""
-    path = ".".join(map(str, error["loc"]))
-    match error["type"]:
-        case "extra_forbidden":
-            return f"{path}: no such setting"
-        case "value_error":
-            return f"{path}: {error['ctx']['error']}"
-    return f"{path}: {error['msg'][:1].lower()}{error['msg'][1:]}"
+    id: str = Field(
+        default="recorder-1", pattern=r"^[a-z][a-z0-9-]{0,62}$", description="Name of the process, for people."
+    )
+    listen: Address = Field(default="127.0.0.1:7430", description="gRPC host:port where proxies tell of promises.")
+    tls: ServerTlsSettings = ServerTlsSettings()
+    work_dir: Path = Field(
+        default=Path("var/recorder"),
+        description="Where captures lie while they are worked on: as much room as the longest calls at work need. "
+        "Emptied at start.",
+    )
+    jobs: int = Field(default=1, ge=1, le=64, description="Captures that are worked on at once, each by a process.")
+    lease_s: float = Field(
+        default=30.0, ge=1, le=600, description="A capture is another recorder's this long after we are gone, seconds."
+    )
+    captures_tls: ClientTlsSettings = ClientTlsSettings()
+    node_lost_after_s: float = Field(
+        default=3600.0,
+        ge=1,
+        description="Recordings of a media node that could not be reached for so long count as missing until it is "
+        "back, seconds.",
+    )
+    drain_s: float = Field(
+        default=20.0, ge=0, description="Time for captures at work to be finished at SIGTERM, seconds."
+    )
+    metrics: MetricsSettings = MetricsSettings()

@@ -9,7 +9,7 @@ import click
 import grpc
 from rich.console import Console
 
-from signalbox_local import interrupts, view
+from signalbox_local import interrupts, speaking, view
 from signalbox_local.cluster import Cluster, ClusterError
 from signalbox_local.layout import Options
 from signalbox_local.manifest import ManifestError
@@ -19,6 +19,7 @@ from signalbox_local.runner import RunnerError
 
 SIP_PORTS = (5060, 5070)
 """What a softphone's user expects, if it is free."""
+VOICE_WORKERS = 2
 INTERRUPTED = 130
 
 console = Console(highlight=False)
@@ -48,7 +49,8 @@ def up(directory: Path) -> None:
         return
     # One that was killed while it started or stopped leaves no cluster.json.
     Cluster(directory).stop()
-    cluster = Cluster(directory, Options(sip_ports=SIP_PORTS))
+    cluster = Cluster(directory, Options(sip_ports=SIP_PORTS, voice_workers=VOICE_WORKERS))
+    speak_numbers(directory)
     with console.status("starting"):
         cluster.start(detached=True)
         try:
@@ -97,8 +99,19 @@ def demo(directory: Path) -> None:
     sys.exit(run(directory, console))
 
 
+def speak_numbers(directory: Path) -> None:
+    """Once: a cluster can do without."""
+    languages = speaking.missing(directory)
+    if languages:
+        with console.status("speaking numbers, once"):
+            try:
+                speaking.store(directory, languages)
+            except speaking.NotSpokenError as error:
+                console.print(f"[yellow]Numbers are not spoken[/yellow] in announcements of call flows: {error}\n")
+
+
 def provision_sample(cluster: Cluster) -> None:
-    """A number that anybody on this machine can call, and a line that rings a softphone on it."""
+    """Numbers that anybody on this machine can call, and a line that rings a softphone on it."""
     with Rules.of(cluster) as rules:
         # From the last time.
         with existing_is_fine():
@@ -109,6 +122,7 @@ def provision_sample(cluster: Cluster) -> None:
             rules.line(view.SAMPLE_TENANT, "softphone", view.SAMPLE_LINE)
         with existing_is_fine():
             rules.number(view.SAMPLE_TENANT, view.SAMPLE_NUMBER, [["softphone"]])
+        rules.voice_number(view.SAMPLE_TENANT, view.SAMPLE_VOICE_NUMBER, "softphone", view.SAMPLE_WELCOME)
 
 
 def run() -> None:

@@ -3,22 +3,20 @@
 Every call is judged by a screening list of 10,000 entries, a schedule with a calendar, a region branch and limits of
 its number and tenant, and goes to a group of lines in turn; limits and turns are counted in redis. The rules are
 written through the provisioning API. Decisions per core are decisions by the processor time of the replica; redis,
-which is another process, is told beside it. Where the time goes is measured in this process by the same code without
-gRPC.
+which is another process, is told beside it. Where the time goes is measured part by part; the sum of the parts is told
+beside the whole.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import shutil
-import subprocess
 import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import uvloop
 from rich.console import Console
 from rich.table import Table
 from signalbox import settings as settings_module
@@ -29,7 +27,7 @@ from signalbox.api.types.v1 import flows_pb2, schedules_pb2, screening_pb2, type
 from signalbox_local import interrupts
 from signalbox_local.bench import Spread, machine, write_json
 from signalbox_local.cluster import Cluster
-from signalbox_local.decide_load import Load
+from signalbox_local.decide_load import Load, ask
 from signalbox_local.decide_parts import Parts, measure_parts
 from signalbox_local.layout import Options
 
@@ -121,11 +119,7 @@ class Bench:
             self._cluster.address("routing-1", "grpc"), batch, seconds, NUMBERS, TRUNK, rate=rate, seed=self._seed
         )  # fmt: skip
         before = {name: self._cluster.cpu_seconds(name) for name in ("routing-1", "redis")}
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "signalbox_local.decide_load", stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        out, _ = await process.communicate(json.dumps(asdict(load)).encode())
-        told: dict[str, Any] = json.loads(out)
+        told = await ask(load)
         for name, began in before.items():
             told[f"{name}_cpu_s"] = self._cluster.cpu_seconds(name) - began
         if told["dialled"] != told["decided"]:
@@ -168,14 +162,16 @@ def summary(runs: Sequence[dict[str, Any]], half: Sequence[dict[str, Any]], part
     per_core = {b: Spread.of([run["per_s_core"] for run in runs if run["batch"] == b]) for b in BATCHES}
     redis = {b: Spread.of([run["redis_us"] for run in runs if run["batch"] == b]) for b in BATCHES}
     whole_us = 1e6 / per_core[10].median
-    rules, counting = parts.rules_us / whole_us, parts.counting_us / whole_us
+    by_part = {"grpc": parts.grpc_us, "rules": parts.rules_us, "redis": parts.redis_us}
     return {
         "decisions_per_s_core": {str(b): round(spread.median) for b, spread in per_core.items()},
         "decisions_per_s_core_spread": {str(b): spread.json(0) for b, spread in per_core.items()},
         "p99_ms_half_load": Spread.of([run["p99_ms"] for run in half]).json(),
-        "share": {"grpc": round(1 - rules - counting, 3), "rules": round(rules, 3), "redis": round(counting, 3)},
+        "share": {name: round(us / parts.sum_us, 3) for name, us in by_part.items()},
         "us_per_decision_at_batch_10": {
-            "all": round(whole_us, 1), "rules": round(parts.rules_us, 1), "redis_client": round(parts.counting_us, 1)
+            "whole": round(whole_us, 1),
+            "sum_of_parts": round(parts.sum_us, 1),
+            **{name: round(us, 1) for name, us in by_part.items()},
         },
         "redis_server_us": {str(b): spread.json(2) for b, spread in redis.items()},
         "runs": [*runs, *half],
@@ -189,7 +185,7 @@ def main() -> int:
     shutil.rmtree(directory, ignore_errors=True)
     interrupts.install()
     began = time.monotonic()
-    figures = asyncio.run(bench(directory, console))
+    figures = uvloop.run(bench(directory, console))
     table = Table(title="Full decisions of one replica")
     for column in ("questions a message", "decisions/s a core: median (least to greatest)"):
         table.add_column(column, justify="right")

@@ -2,7 +2,8 @@
 
 Two clusters side by side, whole calls INVITE…BYE through one proxy of each in turns: (a) the proxy relays to a fixed
 line with the same script minus the question, (b) the service decides every call. Processor time is that of the proxy
-and, for (b), of its edge and of all routing replicas; the callers and lines are SIPp and count for neither.
+and, for (b), of its edge and of all routing replicas; the callers and lines are SIPp and count for neither. The edge of
+(a) asks nobody, but it follows the events of its proxy as that of (b) does: what both edges do is told apart.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from signalbox_local.rules import Rules
 from signalbox_local.sipp import SCENARIOS, Sipp, SippOptions, free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 HOST = "127.0.0.1"
 CALLED, CALLED_ANCHORED = "4001234567", "4001234568"
@@ -75,7 +76,12 @@ class Run:
 
     @property
     def cpu_ms(self) -> float:
-        """Of all processes, per call."""
+        """Of all processes that a call needs to be set up, per call: the proxy alone if nobody is asked."""
+        return self.all_cpu_ms if self.variant == ROUTED else self.proxy_cpu_ms
+
+    @property
+    def all_cpu_ms(self) -> float:
+        """The same with those that follow its events, per call."""
         return sum(self.cpu_ms_per_call.values())
 
     @property
@@ -85,13 +91,25 @@ class Run:
 
 
 class Bench:
-    """The two clusters, the line, and the runs so far."""
+    """Two clusters by variant, the line, and the runs so far."""
 
-    def __init__(self, clusters: dict[str, Cluster], line: Sipp, workdir: Path, console: Console) -> None:
+    def __init__(
+        self,
+        clusters: Mapping[str, Cluster],
+        line: Sipp,
+        workdir: Path,
+        console: Console,
+        *,
+        scenario: Path = SCENARIOS / "uac_load.xml",
+        fields: Path | None = None,
+    ) -> None:
+        """``fields``: the file that the callers' scenario takes its fields from, if it has any."""
         self._clusters = clusters
         self._line = line
         self._workdir = workdir
         self._console = console
+        self._scenario = scenario
+        self._fields = fields
         self.runs: list[Run] = []
 
     async def run(
@@ -99,15 +117,15 @@ class Bench:
     ) -> Run:
         """Make ``rate * seconds`` calls through one variant and keep what was seen."""
         cluster = self._clusters[variant]
-        measured = ["kamailio-1"]
+        measured = ["kamailio-1", "edge-1"]
         if variant == ROUTED:
-            measured += ["edge-1", *cluster.names("routing")]
+            measured += cluster.names("routing")
         if called == CALLED_ANCHORED:
             measured += [*cluster.names("rtpengine"), *cluster.names("media")]
         line_before = self._line.statistics().retransmissions
         before = {name: cluster.cpu_seconds(name) for name in measured}
         options = SippOptions(
-            SCENARIOS / "uac_load.xml", self._workdir, f"callers-{variant}", host=HOST,
+            self._scenario, self._workdir, f"callers-{variant}", host=HOST, fields=self._fields,
             target=cluster.address("kamailio-1", "sip"), service=called, rate=rate, calls=round(rate * seconds),
             hold_ms=0, max_open=20_000, timeout_s=seconds + 30, keys={"caller": "13800001234"},
         )  # fmt: skip
@@ -129,7 +147,7 @@ class Bench:
         self.runs.append(run)
         parts = "  ".join(f"{name} {ms:.3f}" for name, ms in cpu.items())
         self._console.print(
-            f"  {variant:7} {rate:6.0f}/s {calls:6} calls failed {run.failed} retransmitted {again:3} ms/call: {parts}",
+            f"  {variant:8} {rate:6.0f}/s {calls:6} calls failed {run.failed} retransmitted {again:3} ms/call: {parts}",
             highlight=False,
             soft_wrap=True,
         )
@@ -138,14 +156,14 @@ class Bench:
     async def in_turns(self, purpose: str, rate: float, seconds: float, rounds: int, *, timed: bool = False) -> None:
         """Both variants in turns, the one that begins changing from round to round."""
         for n in range(rounds):
-            for variant in (STATIC, ROUTED) if n % 2 == 0 else (ROUTED, STATIC):
+            for variant in list(self._clusters)[:: -1 if n % 2 else 1]:
                 await self.run(variant, purpose, rate, seconds, timed=timed)
 
     async def highest_clean_rates(self) -> dict[str, float]:
         """By variant: the highest rate at which at least one of SEARCH_TRIES runs was clean, calls per second."""
-        best = {STATIC: 0.0, ROUTED: 0.0}
+        best = dict.fromkeys(self._clusters, 0.0)
         rate = SEARCH_START
-        alive = [STATIC, ROUTED]
+        alive = list(self._clusters)
         while alive and rate < SEARCH_END:
             for variant in list(alive):
                 for _ in range(SEARCH_TRIES):
@@ -164,11 +182,12 @@ def summary(runs: Sequence[Run], best: dict[str, float]) -> dict[str, object]:
     for run in runs:
         if run.purpose == "load":
             by[run.variant, run.rate].append(run)
-    total, proxy = {}, {}
+    total, proxy, followed = {}, {}, {}
     for rate in RATES:
         pairs = list(zip(by[ROUTED, rate], by[STATIC, rate], strict=True))
         total[str(rate)] = Spread.of([routed.cpu_ms / static.cpu_ms for routed, static in pairs]).json()
         proxy[str(rate)] = Spread.of([routed.proxy_cpu_ms / static.proxy_cpu_ms for routed, static in pairs]).json()
+        followed[str(rate)] = Spread.of([routed.all_cpu_ms / static.all_cpu_ms for routed, static in pairs]).json()
     low = [run for run in runs if run.purpose == "load" and run.rate <= CLEAN_UP_TO]
     delays = {v: [r.delays_ms for r in runs if r.purpose == "delay" and r.variant == v] for v in (STATIC, ROUTED)}
     added = {
@@ -180,6 +199,8 @@ def summary(runs: Sequence[Run], best: dict[str, float]) -> dict[str, object]:
     return {
         "cpu_ratio": {rate: ratio["median"] for rate, ratio in total.items()},
         "cpu_ratio_spread": total,
+        "cpu_ratio_events_followed": {rate: ratio["median"] for rate, ratio in followed.items()},
+        "cpu_ratio_events_followed_spread": followed,
         "kamailio_cpu_ratio": proxy["1000"]["median"],
         "kamailio_cpu_ratio_spread": proxy,
         "failed": sum(run.failed for run in low if run.variant == ROUTED),
@@ -195,7 +216,16 @@ def summary(runs: Sequence[Run], best: dict[str, float]) -> dict[str, object]:
 def show(console: Console, runs: Sequence[Run], figures: dict[str, object]) -> None:
     """Tables for people: CPU per call by process and rate, then the figures."""
     table = Table(title="CPU per call, milliseconds: median (least to greatest)")
-    for column in ("calls/s", "static proxy", "proxy", "edge", "routing", "all / static"):
+    for column in (
+        "calls/s",
+        "static proxy",
+        "its edge",
+        "proxy",
+        "edge",
+        "routing",
+        "all / static",
+        "/ with its edge",
+    ):
         table.add_column(column, justify="right")
     for rate in RATES:
         static = [run for run in runs if (run.variant, run.purpose, run.rate) == (STATIC, "load", rate)]
@@ -204,10 +234,12 @@ def show(console: Console, runs: Sequence[Run], figures: dict[str, object]) -> N
         table.add_row(
             str(rate),
             f"{Spread.of([r.proxy_cpu_ms for r in static]):.3f}",
+            f"{Spread.of([r.cpu_ms_per_call['edge-1'] for r in static]):.3f}",
             f"{Spread.of([r.proxy_cpu_ms for r in routed]):.3f}",
             f"{Spread.of([r.cpu_ms_per_call['edge-1'] for r in routed]):.3f}",
             f"{Spread.of(routing):.3f}",
             f"{Spread.of([r.cpu_ms / s.cpu_ms for r, s in zip(routed, static, strict=True)]):.2f}",
+            f"{Spread.of([r.all_cpu_ms / s.all_cpu_ms for r, s in zip(routed, static, strict=True)]):.2f}",
         )
     console.print(table)
     for name, value in figures.items():
@@ -223,7 +255,8 @@ async def bench(directory: Path, console: Console) -> dict[str, object]:
             Options(name=STATIC, replicas=1, proxies=1, media_nodes=0, static_destination=f"sip:{HOST}:{port}"),
         ),
         ROUTED: Cluster(
-            directory / ROUTED, Options(name=ROUTED, replicas=2, proxies=1, media_nodes=1, settings=ONE_DECISION_WORKER)
+            directory / ROUTED,
+            Options(name=ROUTED, replicas=2, proxies=1, media_nodes=1, recorders=0, settings=ONE_DECISION_WORKER),
         ),
     }
     with contextlib.ExitStack() as stack:

@@ -37,7 +37,9 @@ _PROBES: dict[Kind, tuple[Callable[[str], probes.Facts], str]] = {
     "redis": (probes.redis, "redis"),
     "rtpengine": (probes.rtpengine, "ng"),
     "media": (probes.readyz, "metrics"),
+    "recorder": (probes.readyz, "metrics"),
     "routing": (probes.readyz, "metrics"),
+    "ivr": (probes.readyz, "metrics"),
     "provisioning": (probes.readyz, "metrics"),
     "kamailio": (probes.sip, "sip"),
     "edge": (probes.readyz, "metrics"),
@@ -233,7 +235,7 @@ class Cluster:
         return Path(self.entries[name].log)
 
     def journal(self, name: str) -> Path:
-        """Journal directory of an edge."""
+        """Journal directory of an edge, or a worker with voice."""
         journal = self.entries[name].journal
         if journal is None:
             raise ClusterError(f"{name} keeps no journal")

@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import uvloop
@@ -39,6 +40,8 @@ class Load:
     open_messages: int = 4
     rate: float = 0.0
     seed: int = 1
+    in_order: bool = False
+    """The numbers are called one after the other, again and again; otherwise each as often as chance has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +105,16 @@ class Asker:
                 request=routing_pb2.DecideRequest(
                     call_id=f"bench-{self._run}-{self._next}",
                     trunk=self._load.trunk,
-                    called=choose.choice(self._load.numbers),
+                    called=self._called(),
                     calling=caller,
                     source_address="127.0.0.1",
                 ),
             )
         return message
+
+    def _called(self) -> str:
+        numbers = self._load.numbers
+        return numbers[self._next % len(numbers)] if self._load.in_order else self._random.choice(numbers)
 
     async def _read(self, stream: Stream) -> None:
         async for response in stream:
@@ -115,11 +122,20 @@ class Asker:
             self._decided += len(response.answers)
             for answer in response.answers:
                 self._dialled += answer.decision.HasField("dial")
-            # The answers to one message come in one message.
-            began = self._sent.pop(min(answer.id for answer in response.answers), None)
-            if began is not None:
-                self._delays.append((now - began) * 1000)
-            self._room.release()
+                # The answers to one message come in one message, perhaps together with those to others.
+                began = self._sent.pop(answer.id, None)
+                if began is not None:
+                    self._delays.append((now - began) * 1000)
+                    self._room.release()
+
+
+async def ask(load: Load) -> dict[str, Any]:
+    """Ask in a process of its own; what it told, by the names of :class:`Told`."""
+    command = [sys.executable, "-m", "signalbox_local.decide_load"]
+    given = json.dumps(asdict(load)).encode()
+    ended = await asyncio.to_thread(subprocess.run, command, input=given, stdout=subprocess.PIPE, check=True)
+    told: dict[str, Any] = json.loads(ended.stdout)
+    return told
 
 
 def main() -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from signalbox import pki, secretfile
-from signalbox.address import split
+from signalbox.address import join, split
 from signalbox.edge import kamailio_config
 from signalbox.media import rtpengine_config
 from signalbox.settings import load
@@ -15,6 +15,7 @@ from signalbox.settings import load
 from signalbox_local import toml
 from signalbox_local.manifest import Kind, ProcessEntry
 from signalbox_local.runner import find_executable
+from signalbox_local.speaking import OBJECTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,6 +27,12 @@ ETCD_QUOTA_BYTES = 2 * 1024**3
 DRAIN_S = 0.5
 """Nobody waits for a cluster on one machine to drain at leisure."""
 MEDIA_CAPACITY = 5_000
+SIP_PORT = 5060
+"""Of workers with voice."""
+LOOPBACK = "127.0.0.0/8"
+"""Flows may ask services on this machine, for trials."""
+FREE_DISK = {"free_percent": 1.0, "free_mb": 256}
+"""Less room than a media node should have: a developer's disk may be nearly full, and calls are short here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +46,16 @@ class Options:
     """Kamailios, each with its edge."""
     media_nodes: int = 2
     """rtpengines, each with its sidecar; 0: a cluster without media."""
+    recorders: int = 1
+    """Recorders; none without media."""
+    voice_workers: int = 0
+    """Workers with voice; none without media."""
     sip_ports: Sequence[int] = ()
     """SIP ports of the proxies in order, each used if it is free."""
+    workers: int = 1
+    """Worker processes of each replica. Worker n has its side door n ports after the first."""
+    store_quota_bytes: int = ETCD_QUOTA_BYTES
+    """What etcd may take."""
     static_destination: str | None = None
     """SIP URI: the proxies send every call there and ask nobody (for benchmarks)."""
     settings: Mapping[str, toml.Tree] = field(default_factory=dict)
@@ -88,10 +103,14 @@ class _Planner:
         proxies = [self._proxy_addresses(n) for n in range(1, self._options.proxies + 1)]
         self._etcd()
         self._redis()
-        for n in range(1, self._options.media_nodes + 1):
-            self._media(n)
         for n in range(1, self._options.replicas + 1):
             self._routing(n)
+        for n in range(1, self._options.media_nodes + 1):
+            self._media(n)
+        for n in range(1, (self._options.recorders if self._options.media_nodes else 0) + 1):
+            self._recorder(n)
+        for n in range(1, (self._options.voice_workers if self._options.media_nodes else 0) + 1):
+            self._ivr(n)
         self._provisioning(server)
         for n, addresses in enumerate(proxies, 1):
             self._proxy(n, addresses)
@@ -136,9 +155,10 @@ class _Planner:
             "listen-peer-urls": f"http://{peer}",
             "initial-advertise-peer-urls": f"http://{peer}",
             "initial-cluster": f"etcd=http://{peer}",
-            "quota-backend-bytes": ETCD_QUOTA_BYTES,
+            "quota-backend-bytes": self._options.store_quota_bytes,
             "auto-compaction-mode": "periodic",
-            "auto-compaction-retention": "1h",
+            # An hour of an import would be more than the quota.
+            "auto-compaction-retention": "10m",
             # A lone member is its own leader: no reason to let it wait.
             "heartbeat-interval": 20,
             "election-timeout": 200,
@@ -161,40 +181,115 @@ class _Planner:
     def _media(self, n: int) -> None:
         name, node = f"media-{n}", f"rtpengine-{n}"
         control, metrics, rtp = self._ports.address(), self._ports.address(), self._ports.media_host(n)
-        command = rtpengine_config.render(
-            rtpengine_config.RtpengineOptions(
-                control=control,
-                interface=rtp,
-                port_min=10_000,
-                port_max=59_999,
-                capacity=MEDIA_CAPACITY,
-                redis=f"{self._addresses['redis']['redis']}/{n}",
-            )
-        )
-        self._add(node, "rtpengine", {"ng": control, "rtp": rtp}, command)
+        captures, spool = self._ports.address(), self._own_directory(node)
+        voice, keys = self._ports.address(), self._ports.address()
         settings = {
             "media": {
                 "id": name,
                 "control": control,
                 "capacity": MEDIA_CAPACITY,
                 "drain_s": DRAIN_S,
+                "routing": self._replicas(),
                 "metrics": {"listen": metrics},
-            }
+                "captures": {"spool_dir": spool, "listen": captures, **FREE_DISK},
+                "voice": {"cache_dir": self._own_directory(name) / "audio", "listen": voice, "keys_listen": keys},
+            },
+            **self._kept(),
         }
-        self._add(name, "media", {"metrics": metrics}, _signalbox("media", self._settings(name, "media", settings)))
+        file = self._settings(name, "media", settings)
+        media = load(file).media
+        command = rtpengine_config.render(
+            rtpengine_config.RtpengineOptions(
+                control=control,
+                interface=rtp,
+                port_min=10_000,
+                port_max=59_999,
+                capacity=media.capacity,
+                held_dead_after_s=media.held_dead_after_s,
+                redis=f"{self._addresses['redis']['redis']}/{n}",
+                recording_dir=str(spool),
+                keys=keys,
+            )
+        )
+        self._add(node, "rtpengine", {"ng": control, "rtp": rtp}, command)
+        self._add(
+            name,
+            "media",
+            {"metrics": metrics, "captures": captures, "voice": voice, "keys": keys},
+            _signalbox("media", file),
+        )
+
+    def _recorder(self, n: int) -> None:
+        name = f"recorder-{n}"
+        grpc, metrics = self._ports.address(), self._ports.address()
+        settings = {
+            "recorder": {
+                "id": name,
+                "listen": grpc,
+                "metrics": {"listen": metrics},
+                "work_dir": self._own_directory(name),
+                "drain_s": DRAIN_S,
+            },
+            **self._kept(),
+        }
+        command = _signalbox("recorder", self._settings(name, "recorder", settings))
+        self._add(name, "recorder", {"grpc": grpc, "metrics": metrics}, command)
+
+    def _ivr(self, n: int) -> None:
+        name, metrics = f"ivr-{n}", self._ports.address()
+        # An address of its own: proxies know callers, and workers, by theirs.
+        sip = join(self._ports.worker_host(n), SIP_PORT)
+        state = self._own_directory(name)
+        settings = {
+            "ivr": {
+                "id": name,
+                "listen": sip,
+                "routing": self._replicas(),
+                "recorders": self._recorders(),
+                "metrics": {"listen": metrics},
+                "state_dir": state,
+                "drain_s": DRAIN_S,
+                "requests": {"allowed_networks": [LOOPBACK]},
+                "messages": {"sender": "log"},
+            },
+            **self._kept(),
+        }
+        command = _signalbox("ivr", self._settings(name, "ivr", settings))
+        self._add(name, "ivr", {"sip": sip, "metrics": metrics}, command, journal=state / "journal")
+
+    def _kept(self) -> toml.Tree:
+        """Where content and the list of recordings are, the same for all who use them."""
+        return {
+            "objects": {
+                "location": str(self._own_directory(OBJECTS)),
+                "master_key_file": self._directory / "objects.key",
+            },
+            "database": {"url": f"sqlite:///{self._directory / 'signalbox.db'}"},
+        }
+
+    def _recorders(self) -> list[str]:
+        return [addresses["grpc"] for name, addresses in self._addresses.items() if name.startswith("recorder-")]
+
+    def _replicas(self) -> list[str]:
+        return [self._addresses[f"routing-{n}"]["grpc"] for n in range(1, self._options.replicas + 1)]
 
     def _routing(self, n: int) -> None:
         name = f"routing-{n}"
         grpc, metrics = self._ports.address(), self._ports.address()
-        cursor_key = self._directory / "cursor.key"
+        for _ in range(1, self._options.workers):
+            self._ports.take()
+        cursor_key, password_key = self._directory / "cursor.key", self._directory / "password.key"
         secretfile.read_or_make(cursor_key)
+        secretfile.read_or_make(password_key)
         settings = {
             "routing": {
                 "listen": grpc,
+                "workers": self._options.workers,
                 "metrics": {"listen": metrics},
                 "snapshot_file": self._own_directory(name) / "rules.snapshot",
                 "drain_s": DRAIN_S,
                 "cursor_key_file": cursor_key,
+                "password_key_file": password_key,
             }
         }
         command = _signalbox("routing", self._settings(name, "routing", settings))
@@ -208,8 +303,12 @@ class _Planner:
                 "listen": grpc,
                 "metrics": {"listen": metrics},
                 "tls": tls,
-                "routing": [self._addresses[f"routing-{r}"]["grpc"] for r in range(1, self._options.replicas + 1)],
-            }
+                "routing": self._replicas(),
+                "bulk": {"store_quota_mb": self._options.store_quota_bytes // 1024**2},
+                "audit": {"directory": self._own_directory("provisioning") / "audit"},
+                "password_key_file": self._directory / "password.key",
+            },
+            **self._kept(),
         }
         command = _signalbox("provisioning", self._settings("provisioning", "provisioning", settings))
         self._add("provisioning", "provisioning", {"grpc": grpc, "metrics": metrics}, command)
@@ -222,13 +321,13 @@ class _Planner:
         name, proxy = f"edge-{n}", f"kamailio-{n}"
         ask, metrics = self._ports.address(), self._ports.address()
         state, runtime = self._own_directory(name), self._own_directory(proxy)
-        replicas = [self._addresses[f"routing-{r}"]["grpc"] for r in range(1, self._options.replicas + 1)]
         key, token = self._directory / "cluster.key", state / "token"
         settings = {
             "edge": {
                 "id": name,
                 "ask_listen": ask,
-                "routing": replicas,
+                "routing": self._replicas(),
+                "recorders": self._recorders(),
                 "metrics": {"listen": metrics},
                 "state_dir": state,
                 "token_file": token,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 VERSION = 1
 FILE_NAME = "cluster.json"
 
-Kind = Literal["etcd", "redis", "rtpengine", "media", "routing", "provisioning", "kamailio", "edge"]
+Kind = Literal["etcd", "redis", "rtpengine", "media", "recorder", "routing", "ivr", "provisioning", "kamailio", "edge"]
 
 
 class ManifestError(Exception):
@@ -36,7 +36,7 @@ class ProcessEntry:
     pid: int = 0
     """0: down."""
     journal: str | None = None
-    """Directory of the event journal; edges only."""
+    """Directory of the event journal; edges and workers with voice."""
     door: str | None = None
     """UNIX socket for people on this machine; edges only."""
 

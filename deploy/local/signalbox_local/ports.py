@@ -45,6 +45,10 @@ class PortBlock:
         """Loopback address of the rtpengine ``node`` (1 and up), its own in the whole machine."""
         return f"127.64.{self.number}.{node}"
 
+    def worker_host(self, n: int) -> str:
+        """Loopback address of the worker with voice ``n`` (1 to 100), its own in the whole machine."""
+        return self.media_host(100 + n)
+
     def release(self) -> None:
         """Others may look at the block again; ports in use keep them away."""
         self._lock.close()

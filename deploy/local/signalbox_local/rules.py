@@ -9,8 +9,8 @@ import grpc
 from google.protobuf import duration_pb2
 from google.protobuf.field_mask_pb2 import FieldMask
 from signalbox.address import split
-from signalbox.api.provisioning.v1 import provisioning_pb2, provisioning_pb2_grpc
-from signalbox.api.types.v1 import types_pb2
+from signalbox.api.provisioning.v1 import prompts_pb2, prompts_pb2_grpc, provisioning_pb2, provisioning_pb2_grpc
+from signalbox.api.types.v1 import flows_pb2, types_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from signalbox_local.cluster import Cluster
 
 TIMEOUT_S = 5.0
+SPEAK_S = 30.0
+"""Time for a text to be spoken: other texts may come first."""
 
 
 class Rules:
@@ -25,6 +27,7 @@ class Rules:
 
     def __init__(self, channel: grpc.Channel) -> None:
         self._stub = provisioning_pb2_grpc.ProvisioningServiceStub(channel)
+        self._audio = prompts_pb2_grpc.PromptServiceStub(channel)
 
     @classmethod
     @contextlib.contextmanager
@@ -43,34 +46,83 @@ class Rules:
         trunk = types_pb2.Trunk(id=id, source_addresses=source_addresses)
         return self._stub.CreateTrunk(provisioning_pb2.CreateTrunkRequest(trunk=trunk), timeout=TIMEOUT_S)
 
-    def line(self, tenant: str, id: str, address: str, user: str = "") -> types_pb2.Line:
+    def line(self, tenant: str, id: str, address: str, user: str = "", *, agent_number: str = "") -> types_pb2.Line:
         """Create a line at ``host:port``; user part: the id by default."""
         host, port = split(address)
-        line = types_pb2.Line(tenant=tenant, id=id, user=user or id, host=host, port=port)
+        line = types_pb2.Line(tenant=tenant, id=id, user=user or id, host=host, port=port, agent_number=agent_number)
         return self._stub.CreateLine(provisioning_pb2.CreateLineRequest(line=line), timeout=TIMEOUT_S)
 
     def number(
         self,
         tenant: str,
         number: str,
-        stages: Sequence[Sequence[str]],
+        stages: Sequence[Sequence[str]] = (),
         *,
+        flow: str = "",
         ring_s: int = 30,
         anchored: bool = True,
+        recorded: bool = False,
         concurrent_calls: int = 0,
     ) -> types_pb2.Number:
-        """Create a number that rings these lines, stage after stage.
+        """Create a number that rings these lines, stage after stage, or has a flow.
 
-        ``anchored``: RTP goes through an rtpengine. ``concurrent_calls``: so many at once, 0: any number.
+        ``anchored``: RTP goes through an rtpengine; ``recorded``: and is recorded there. ``concurrent_calls``: so many
+        at once, 0: any number.
         """
+        media = types_pb2.MEDIA_MODE_ANCHOR if anchored else types_pb2.MEDIA_MODE_BYPASS
         value = types_pb2.Number(
             number=number,
             tenant=tenant,
             stages=_stages(stages, ring_s),
-            media=types_pb2.MEDIA_MODE_ANCHOR if anchored else types_pb2.MEDIA_MODE_BYPASS,
+            flow=flow,
+            media=types_pb2.MEDIA_MODE_RECORD if recorded else media,
             limits=types_pb2.Limits(concurrent_calls=concurrent_calls),
         )
         return self._stub.CreateNumber(provisioning_pb2.CreateNumberRequest(number=value), timeout=TIMEOUT_S)
+
+    def prompt(self, tenant: str, id: str, language: str, text: str) -> types_pb2.Prompt:
+        """Create a prompt, which is spoken soon after; language: a tag of BCP 47."""
+        prompt = types_pb2.Prompt(tenant=tenant, id=id, language=language, text=text)
+        return self._stub.CreatePrompt(provisioning_pb2.CreatePromptRequest(prompt=prompt), timeout=TIMEOUT_S)
+
+    def speak(self, tenant: str, id: str) -> bytes:
+        """Have a prompt spoken now: what callers hear of it, a WAV file of A-law."""
+        self._audio.SpeakPrompt(prompts_pb2.SpeakPromptRequest(tenant=tenant, id=id), timeout=SPEAK_S)
+        asked = prompts_pb2.DownloadPromptAudioRequest(tenant=tenant, id=id, law=prompts_pb2.PROMPT_LAW_ALAW)
+        return b"".join(part.content for part in self._audio.DownloadPromptAudio(asked, timeout=TIMEOUT_S))
+
+    def flow(self, tenant: str, id: str, nodes: Sequence[flows_pb2.FlowNode]) -> None:
+        """Create a flow that begins at the first of its nodes, and put it into force."""
+        flow = flows_pb2.Flow(tenant=tenant, id=id, draft=flows_pb2.FlowGraph(entry=nodes[0].id, nodes=nodes))
+        self._stub.CreateFlow(provisioning_pb2.CreateFlowRequest(flow=flow), timeout=TIMEOUT_S)
+        activation = provisioning_pb2.ActivateFlowRequest(tenant=tenant, id=id)
+        self._stub.ActivateFlow(activation, timeout=TIMEOUT_S)
+
+    def voice_number(self, tenant: str, number: str, line: str, text: str) -> None:
+        """Create a number that says a text in Mandarin, and rings a line when 1 is pressed: its prompt and flow, too.
+
+        What exists already is left as it is.
+        """
+        ask = flows_pb2.MenuNode(
+            prompt="welcome",
+            branches=[flows_pb2.MenuBranch(digits="1", next="ring")],
+            repeats=1,
+            no_input="end",
+            no_match="end",
+        )
+        ring = flows_pb2.DialNode(lines=[flows_pb2.DialLine(line=line)], busy="end", no_answer="end", failed="end")
+        end = flows_pb2.HangUpNode(cause=flows_pb2.HANG_UP_CAUSE_BUSY)
+        nodes = [
+            flows_pb2.FlowNode(id="ask", menu=ask),
+            flows_pb2.FlowNode(id="ring", dial=ring),
+            flows_pb2.FlowNode(id="end", hang_up=end),
+        ]
+        with existing_is_fine():
+            self.prompt(tenant, "welcome", "zh-CN", text)
+        with existing_is_fine():
+            self.flow(tenant, "welcome", nodes)
+        with existing_is_fine():
+            self.number(tenant, number, flow="welcome")
 
     def get_number(self, number: str) -> types_pb2.Number:
         """A number as it is stored."""

@@ -1,7 +1,7 @@
 """Runs the processes of a cluster under supervisord, told what to do over XML-RPC on a UNIX socket.
 
 Nothing outlives its parent: supervisord and every process below it ask the kernel for SIGTERM when the parent dies
-(``setpriv --pdeathsig``), whatever it died of. ``docs/design/process-runner.md`` says why supervisord.
+(``lifeline``), whatever it died of. ``docs/design/process-runner.md`` says why supervisord.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from signalbox_local import interrupts
+from signalbox_local import interrupts, lifeline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -91,7 +91,7 @@ class Runner:
         self._log.unlink(missing_ok=True)
         command = [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(self._config)]
         if not detached:
-            command = [*_ends_with_parent(), *command]
+            command = lifeline.tied(command)
         with interrupts.deferred():
             process = self._supervisord = subprocess.Popen(
                 command,
@@ -236,10 +236,9 @@ class Runner:
         }
         for program in programs:
             program.log.parent.mkdir(parents=True, exist_ok=True)
+            command = [find_executable(program.command[0]), *program.command[1:]]
             sections[f"program:{program.name}"] = {
-                "command": shlex.join(
-                    [*_ends_with_parent(), find_executable(program.command[0]), *program.command[1:]]
-                ),
+                "command": shlex.join(lifeline.tied(command, parent=self._pid_file)),
                 "autostart": "false",
                 # What was killed stays dead until it is started again: this cluster is there to see what then happens.
                 "autorestart": "false",
@@ -283,10 +282,6 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(os.fspath(self._path))
-
-
-def _ends_with_parent() -> list[str]:
-    return [find_executable("setpriv"), "--pdeathsig", "TERM", "--"]
 
 
 def find_executable(*names: str) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from signalbox_local import lifeline
 from signalbox_local.ports import is_free
 from signalbox_local.sipp_logs import SippStatistics, read_statistics
 
@@ -68,8 +69,12 @@ class SippOptions:
     """Calls open at once, above which a caller starts no more."""
     timeout_s: float = 60.0
     """Ends as failed after this time, seconds; 0: never."""
+    loss_percent: int = 0
+    """So many of the messages that it sends, and of those that it gets, are lost."""
     keys: Mapping[str, str] = field(default_factory=dict)
     """Values of further keywords of the scenario."""
+    fields: Path | None = None
+    """CSV file of the scenario's fields: how its rows are taken, then a row for each call (SIPp: -inf)."""
     trace_messages: bool = False
     """Write every message to ``<name>.messages``."""
 
@@ -126,8 +131,7 @@ class Sipp:
             try:
                 process = await asyncio.create_subprocess_exec(
                     # It does not outlive us, whatever we die of.
-                    *("setpriv", "--pdeathsig", "KILL", "--"),
-                    *command(options, port, media_port),
+                    *lifeline.tied(command(options, port, media_port), signal="KILL"),
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=screen,
                     stderr=asyncio.subprocess.STDOUT,
@@ -216,12 +220,16 @@ def command(options: SippOptions, port: int, media_port: int) -> list[str]:
         arguments += ["-recv_timeout", str(options.stay_ms)]
     if options.timeout_s:
         arguments += ["-timeout", f"{options.timeout_s:.0f}s", "-timeout_error"]
+    if options.loss_percent:
+        arguments += ["-lost", str(options.loss_percent)]
     if options.calls:
         arguments += ["-m", str(options.calls)]
     if options.trace_messages:
         arguments += ["-trace_msg", "-message_file", str(_file(options, "messages"))]
     for key, value in options.keys.items():
         arguments += ["-key", key, value]
+    if options.fields:
+        arguments += ["-inf", str(options.fields.resolve())]
     if options.target:
         # Rate per 10 s, so that fractions of a call per second are possible.
         arguments += ["-r", f"{options.rate * 10:.0f}", "-rp", "10000", "-l", str(options.max_open)]

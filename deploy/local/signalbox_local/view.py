@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 SAMPLE_TENANT = "sample"
 SAMPLE_NUMBER = "4001234567"
+SAMPLE_VOICE_NUMBER = "4001234568"
+SAMPLE_WELCOME = "您好，欢迎致电。接通请按一。"
+"""Welcome; press one to be put through."""
 SAMPLE_LINE = "127.0.0.1:5080"
 """Where the softphone that is rung listens."""
 
@@ -48,6 +51,7 @@ def show_how_to_call(console: Console, cluster: Cluster) -> None:
         f"""
 [bold]Ring it with a softphone[/bold] on this machine (no registration, no password, G.711):
   call     sip:{SAMPLE_NUMBER}@{proxy}   from 127.0.0.1: the trunk "loopback"   (other proxy: {others})
+  or       sip:{SAMPLE_VOICE_NUMBER}@{proxy}   which speaks, and rings the same line if you press 1
   answer   on {SAMPLE_LINE}: the line "softphone" of the tenant "{SAMPLE_TENANT}"
 [bold]or without one[/bold]
   answer   {answer}
@@ -74,7 +78,8 @@ def show_status(console: Console, cluster: Cluster) -> bool:
         facts = cluster.facts(name) if state.pid and "metrics" in entry.addresses else {}
         ready = bool(state.pid) and cluster.is_ready(name)
         all_ready &= ready
-        calls += int(str(facts.get("calls", 0)))
+        # A worker's calls are at a media node, too.
+        calls += int(str(facts.get("calls", 0))) if entry.kind == "media" else 0
         table.add_row(
             name,
             str(state.pid) if state.pid else "-",

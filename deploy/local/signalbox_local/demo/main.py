@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING
 
 import grpc
 
+from signalbox_local import speaking
 from signalbox_local.capture import CaptureError
 from signalbox_local.cluster import Cluster, ClusterError
-from signalbox_local.demo import steps
+from signalbox_local.demo import hotline, recorded, steps, voice
 from signalbox_local.demo.report import FILE_NAME, Report, Step, show_step, show_summary
 from signalbox_local.layout import Options
 from signalbox_local.rules import Rules
 from signalbox_local.runner import RunnerError
 from signalbox_local.sipp import SippError
+from signalbox_local.telephone import TelephoneError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -29,9 +31,13 @@ if TYPE_CHECKING:
 STEPS: tuple[tuple[str, Callable[[Step, steps.Scene], Awaitable[None]]], ...] = (
     ("Rules over gRPC", steps.provision),
     ("A call with sound", steps.speak),
+    ("A recorded conversation", recorded.record),
+    ("A call flow with a voice", voice.serve),
     ("A rule changed under load", steps.change),
     ("A replica killed under load", steps.kill_replica),
 )
+
+VOICE_WORKERS = 2
 
 
 class _GaveUpError(Exception):
@@ -41,7 +47,7 @@ class _GaveUpError(Exception):
 def run(directory: Path, console: Console) -> int:
     """Run it all; returns the exit code: 0 if everything was as it should be. Nothing is left running."""
     begun = time.monotonic()
-    cluster = Cluster(directory, Options(name="demo"))
+    cluster = Cluster(directory, Options(name="demo", voice_workers=VOICE_WORKERS))
     if cluster.running:
         raise ClusterError(f"a demo is running in {directory}")
     shutil.rmtree(directory, ignore_errors=True)
@@ -74,7 +80,14 @@ async def _go_through(console: Console, report: Report, scene: steps.Scene) -> N
 
 
 def _start(step: Step, cluster: Cluster) -> None:
-    step.did += ["started etcd, redis, rtpengines, routing, provisioning, and proxies, each with its sidecar"]
+    step.did += [
+        "had the parts of numbers spoken; started etcd, redis, rtpengines, routing, recorder, workers with voice, "
+        "provisioning, and proxies, each with its sidecar"
+    ]
+    try:
+        speaking.store(cluster.directory, [hotline.LANGUAGE])
+    except speaking.NotSpokenError as error:
+        raise ClusterError(f"numbers cannot be spoken: {error}") from error
     ready: dict[str, float] = {}
     cluster.start(on_ready=ready.__setitem__)
     step.figures["ready_after_s"] = {name: round(seconds, 2) for name, seconds in ready.items()}
@@ -101,7 +114,7 @@ def _working(console: Console, step: Step) -> Iterator[Step]:
         with console.status(f"{step.number}. {step.title}"):
             yield step
         step.done = True
-    except (ClusterError, RunnerError, SippError, CaptureError) as error:
+    except (ClusterError, RunnerError, SippError, CaptureError, TelephoneError) as error:
         step.problems.append(str(error))
     except grpc.RpcError as error:
         step.problems.append(f"{error.code().name}: {error.details()}")

@@ -9,11 +9,13 @@ import pytest
 from signalbox.api.provisioning.v1 import provisioning_pb2 as pb
 from signalbox.api.types.v1 import flows_pb2, screening_pb2, types_pb2
 from signalbox.errors import InUseError, InvalidFieldError
+from signalbox.provisioning.apikeys import ApiKeys
 from signalbox.provisioning.draft import Transactions
 from signalbox.provisioning.flows import Flows
 from signalbox.provisioning.line_groups import LineGroups
 from signalbox.provisioning.lines import Lines
 from signalbox.provisioning.region_groups import RegionGroups
+from signalbox.provisioning.writer import Writer
 from signalbox.store import codec, keys
 from support.flows import dial, flow, graph, put, world
 
@@ -28,6 +30,12 @@ RINGS_SALES = graph("a", a={"dial": {"lineGroup": "sales"}})
 BY_REGION = graph(
     "a", a={"region": {"branches": [{"groups": ["north"], "next": "end"}], "otherwise": "end"}}, end={"hangUp": {}}
 )
+ASKS = graph(
+    "a",
+    a={"request": {"url": "https://example.com/", "apiKey": "crm", "otherwise": "end", "failed": "end"}},
+    end={"hangUp": {}},
+)
+CRM = types_pb2.ApiKey(tenant="acme", id="crm")
 NORTH = screening_pb2.RegionGroup(id="north")
 LINE_A = types_pb2.Line(tenant="acme", id="a")
 SALES = flows_pb2.LineGroup(tenant="acme", id="sales")
@@ -49,6 +57,7 @@ def activate(draft: Draft) -> Awaitable[Any]:
 RACES: dict[str, tuple[flows_pb2.FlowGraph, Any, Any]] = {
     "a line": (RINGS_A, Lines, LINE_A),
     "a line group": (RINGS_SALES, LineGroups, SALES),
+    "an API key": (ASKS, ApiKeys, CRM),
     "a region group of the operator": (BY_REGION, RegionGroups, NORTH),
 }
 
@@ -65,6 +74,25 @@ async def test_of_activation_and_deletion_at_once_one_is_refused(store: Store, n
         assert done in (["done", "InUseError"], ["InvalidFieldError", "done"])
         assert (await store.get(codec.key_of(identity)) is not None) == (done[0] == "done")
         assert await outcome(store, lambda step: Flows(step, step).delete(flow(), "")) == "done"
+
+
+async def test_a_flow_with_variables_is_activated_as_it_was_written(store: Store) -> None:
+    await put(store, *world())
+    by_topic = {"variable": "topic", "branches": [{"values": ["", "x 1"], "next": "end"}], "otherwise": "end"}
+    draft = graph(
+        "note",
+        note={"setVariable": {"name": "topic", "value": "{caller} {{1}}", "next": "by"}},
+        by={"condition": by_topic},
+        end={"hangUp": {}},
+    )
+    assert await outcome(store, lambda step: Flows(step, step).create(flow(draft))) == "done"
+    assert await outcome(store, activate) == "done"
+    (revision,) = (await Flows(store, Writer(store)).get(flow())).revisions
+    assert revision.graph == draft
+    draft.nodes[1].condition.variable = "nothing"
+    assert await outcome(store, lambda step: Flows(step, step).create(flow(draft, id="other"))) == "done"
+    with pytest.raises(InvalidFieldError, match="no node sets the variable nothing"):
+        await Flows(store, Writer(store)).activate(pb.ActivateFlowRequest(tenant="acme", id="other"))
 
 
 async def test_the_index_goes_with_the_flow(store: Store) -> None:

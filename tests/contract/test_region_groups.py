@@ -17,7 +17,7 @@ from signalbox.errors import (
     InvalidFieldError,
     NotFoundError,
 )
-from signalbox.provisioning import flow_references, listing
+from signalbox.provisioning import flow_references, listing, references
 from signalbox.provisioning.region_groups import RegionGroups
 from signalbox.provisioning.writer import Writer
 from signalbox.store import codec, keys
@@ -55,9 +55,8 @@ async def use(store: Store, tenant: str, group: str) -> None:
     revision.activate_time.FromDatetime(NOW)
     flow = flows_pb2.Flow(tenant=tenant, id="main", revisions=[revision])
     index = flow_references.index(flow, NOW).encode()
-    await store.commit(
-        [], [Put(keys.flow(tenant, "main"), codec.encode(flow)), Put(keys.flow_index(tenant, "main"), index)]
-    )
+    writes = [Put(keys.flow(tenant, "main"), codec.encode(flow)), Put(keys.flow_index(tenant, "main"), index)]
+    await store.commit([], [*writes, *await references.counted(store, tenant, b"", index)])
 
 
 @pytest.mark.parametrize("tenant", OWNERS)

@@ -35,7 +35,9 @@ async def test_a_schedule_through_its_life(world: World) -> None:
     assert entry is not None
     assert codec.decode_any(entry) == back
     listing = await world.store.list(keys.SCHEDULE_INDEX)
-    assert [(entry.key, entry.value) for entry in listing.entries] == [(keys.schedule_index("acme", "hours"), b"cn")]
+    assert [(entry.key, entry.value) for entry in listing.entries] == [
+        (keys.schedule_index("acme", "hours"), b"calendar:cn")
+    ]
     await world.schedule("delete", schedule(), back.etag)
     await world.calendar("delete", calendar("cn"), "")
     assert not (await world.store.list(keys.SCHEDULE_INDEX)).entries

@@ -2,94 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
-import random
-from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
-from signalbox.api.provisioning.v1 import provisioning_pb2 as pb
-from signalbox.api.types.v1 import flows_pb2, types_pb2
+from signalbox.api.types.v1 import flows_pb2
 from signalbox.api.types.v1.screening_pb2 import ScreeningEntry, ScreeningList
-from signalbox.domain.numbering import Caller, CallerKind
-from signalbox.domain.screening import PAGES, ScreeningLists
+from signalbox.domain.screening import PAGES
 from signalbox.errors import (
     AlreadyExistsError,
     InUseError,
     InvalidFieldError,
     NotFoundError,
-    StoreUnavailableError,
 )
-from signalbox.provisioning import screening, screening_entries, validate_screening
-from signalbox.provisioning.screening_entries import ScreeningEntries
-from signalbox.provisioning.writer import Writer
-from signalbox.routing import convert_screening
+from signalbox.provisioning import references, screening_entries
 from signalbox.store import codec, keys
 from signalbox.store.base import Put
+from support.screening import SPAM, Client, numbers, told
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
-
-    from signalbox.store.base import Change, Compare, Delete, Entry, Listing, Store
-
-SPAM = ScreeningList(tenant="acme", id="spam")
-
-
-class Client:
-    """A replica of the provisioning service, as far as lists go."""
-
-    def __init__(self, store: Store) -> None:
-        self.lists = screening.ScreeningLists(store, Writer(store))
-        self._entries = ScreeningEntries(store)
-        self._writer = Writer(store)
-
-    async def add(self, entries: Iterable[ScreeningEntry], tenant: str = "acme", list: str = "spam") -> int:
-        request = pb.AddScreeningEntriesRequest(tenant=tenant, list=list, entries=entries)
-        return (await self._entries.add(request, self._writer)).changed
-
-    async def remove(self, entries: Iterable[ScreeningEntry]) -> int:
-        request = pb.RemoveScreeningEntriesRequest(tenant="acme", list="spam", entries=entries)
-        return (await self._entries.remove(request, self._writer)).changed
-
-    async def page(self, size: int = 0, token: str = "", list: str = "spam") -> pb.ListScreeningEntriesResponse:
-        request = pb.ListScreeningEntriesRequest(tenant="acme", list=list, page_size=size, page_token=token)
-        return await self._entries.list(request)
-
-    async def content(self, size: int = 10_000) -> list[str]:
-        """The numbers in the list, page by page."""
-        found, token = list[str](), None
-        while token != "":
-            answer = await self.page(size, token or "")
-            assert len(answer.entries) <= size
-            found += [entry.number for entry in answer.entries]
-            token = answer.next_page_token
-        return found
-
-
-def numbers(which: Iterable[int]) -> list[ScreeningEntry]:
-    return [ScreeningEntry(number=f"138{number:08d}") for number in which]
-
-
-def told(which: Iterable[int]) -> set[str]:
-    return {entry.number for entry in numbers(which)}
-
-
-@pytest.fixture
-async def client(store: Store) -> Client:
-    """A tenant with an empty list."""
-    await store.commit([], [Put(keys.tenant("acme"), codec.encode(types_pb2.Tenant(id="acme")))])
-    client = Client(store)
-    await client.lists.create(SPAM)
-    return client
-
-
-@pytest.fixture
-def folds_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Changes are folded after a few, some pages at a time."""
-    monkeypatch.setattr(screening_entries, "CHANGES_MAX", 60)
-    monkeypatch.setattr(screening_entries, "CHANGES_OF_REQUEST", 1)
-    monkeypatch.setattr(screening_entries, "FOLD_BYTES", 200)
+    from signalbox.store.base import Store
 
 
 class TestLists:
@@ -138,7 +70,9 @@ class TestLists:
     ) -> None:
         shared = ScreeningList(id="spam")
         await client.lists.create(shared)
-        await store.commit([], [Put(keys.number_of("other", "4007654321"), b"screening_list:spam")])
+        index = b"screening_list:spam"
+        counted = await references.counted(store, "other", b"", index)
+        await store.commit([], [Put(keys.number_of("other", "4007654321"), index), *counted])
         with pytest.raises(InUseError, match="number 4007654321"):
             await client.lists.delete(shared, "")
         await store.commit([], [Put(keys.screening_list("other", "spam"), b"")])
@@ -223,10 +157,17 @@ class TestEntries:
             await client.add(numbers([1]), tenant="?")
         with pytest.raises(InvalidFieldError, match="list"):
             await client.page(list="")
-        with pytest.raises(InvalidFieldError, match="page_size"):
-            await client.page(validate_screening.ENTRIES_PAGE_MAX + 1)
         with pytest.raises(InvalidFieldError, match="page_token"):
             await client.page(token="?")
+
+    async def test_a_page_has_at_most_so_many_entries_however_many_are_asked_for(
+        self, client: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await client.add(numbers(range(30)))
+        monkeypatch.setattr(screening_entries, "PAGE_SIZE_MAX", 20)
+        page = await client.page(2**32 - 1)
+        assert len(page.entries) == 20
+        assert page.next_page_token
 
     async def test_a_full_list_takes_no_more(
         self, client: Client, folds_often: None, monkeypatch: pytest.MonkeyPatch
@@ -256,162 +197,6 @@ class TestEntries:
         content = await client.content()
         assert len(content) == 50_000
         assert set(content) == told([*range(5_000), *range(15_000, 60_000)])
-
-
-class TestAllOrNone:
-    @pytest.mark.parametrize("seed", range(3))
-    async def test_at_every_revision_the_list_is_as_after_some_request(
-        self, client: Client, store: Store, folds_often: None, seed: int
-    ) -> None:
-        """Requests and folding, replayed commit by commit as a routing replica sees them."""
-        start = await store.revision() + 1
-        chance = random.Random(seed)
-        content, states = set[int](), [set[str]()]
-        for _ in range(40):
-            chosen = set(chance.sample(range(200), chance.randint(1, 25)))
-            adding = chance.random() < 0.6
-            changed = await (client.add if adding else client.remove)(numbers(chosen))
-            wanted = content | chosen if adding else content - chosen
-            assert changed == len(wanted ^ content)
-            content = wanted
-            states.append(told(content))
-        assert set(await client.content(17)) == states[-1]
-        lists, position = ScreeningLists(), 0
-        convert_screening.put(lists, SPAM)
-        commits = await _commits(store, start)
-        assert len(commits) > len(states)
-        for changes in commits:
-            for change in changes:
-                if change.entry is None:
-                    convert_screening.delete(lists, change.key)
-                else:
-                    convert_screening.put(lists, codec.decode_any(change.entry))  # type: ignore[arg-type]
-            found = _found(lists)
-            position = next(at for at in range(position, len(states)) if states[at] == found)
-        assert states[position] == states[-1]
-
-    async def test_the_store_may_fail_at_any_commit(self, client: Client, store: Store, folds_often: None) -> None:
-        before = set[str]()
-        failed = 0
-        for batch in range(12):
-            wanted = before | told(range(batch * 15, batch * 15 + 15))
-            for commits in range(1_000):
-                failing = _Failing(store, commits)
-                try:
-                    await Client(failing).add(numbers(range(batch * 15, batch * 15 + 15)))  # type: ignore[arg-type]
-                except StoreUnavailableError:
-                    failed += 1
-                    assert set(await client.content()) == before
-                    continue
-                break
-            before = wanted
-            assert set(await client.content()) == wanted
-        assert failed > 12
-
-
-class TestConcurrency:
-    async def test_a_list_that_goes_before_its_first_entry_is_written(self, client: Client, store: Store) -> None:
-        async def go() -> None:
-            await client.lists.delete(SPAM, "")
-
-        with pytest.raises(NotFoundError):
-            await Client(_Meanwhile(store, go)).add(numbers([1]))  # type: ignore[arg-type]
-        assert (await store.list(keys.SCREENING_PAGES)).entries == []
-
-    async def test_entries_that_are_written_while_the_list_goes(self, client: Client, store: Store) -> None:
-        async def come() -> None:
-            await client.add(numbers([1]))
-
-        await Client(_Meanwhile(store, come)).lists.delete(SPAM, "")  # type: ignore[arg-type]
-        assert (await store.list(keys.SCREENING_PAGES)).entries == []
-
-    async def test_replicas_lose_nothing(self, client: Client, store: Store, folds_often: None) -> None:
-        await client.add(numbers(range(1_000, 1_040)))
-        replicas = [Client(store) for _ in range(3)]
-        changed = await asyncio.gather(
-            *(replicas[n % 3].add(numbers(range(n * 20, n * 20 + 30))) for n in range(9)),
-            *(replicas[n % 3].remove(numbers(range(1_000 + n * 10, 1_010 + n * 10))) for n in range(3)),
-        )
-        assert sum(changed[:9]) == 190
-        assert changed[9:] == [10, 10, 10]
-        assert set(await client.content()) == told([*range(190), *range(1_030, 1_040)])
-
-    async def test_an_entry_added_to_a_list_that_goes_is_not_left_behind(
-        self, client: Client, store: Store, folds_often: None
-    ) -> None:
-        for _ in range(5):
-            outcomes = await asyncio.gather(
-                *(Client(store).add(numbers(range(n * 30, n * 30 + 30))) for n in range(4)),
-                Client(store).lists.delete(SPAM, ""),
-                return_exceptions=True,
-            )
-            assert outcomes[-1] is None
-            assert all(isinstance(outcome, int | NotFoundError) for outcome in outcomes[:-1])
-            assert (await store.list(keys.SCREENING_PAGES)).entries == []
-            await client.lists.create(SPAM)
-
-
-class _Reader:
-    """What is read of a store."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    async def get(self, key: str) -> Entry | None:
-        return await self._store.get(key)
-
-    async def get_many(self, wanted: Sequence[str]) -> list[Entry | None]:
-        return await self._store.get_many(wanted)
-
-    async def list(self, prefix: str) -> Listing:
-        return await self._store.list(prefix)
-
-
-class _Meanwhile(_Reader):
-    """A store that is changed by others before our first commit."""
-
-    def __init__(self, store: Store, action: Callable[[], Awaitable[None]]) -> None:
-        super().__init__(store)
-        self._actions = [action]
-
-    async def commit(self, compares: Sequence[Compare], writes: Sequence[Put | Delete]) -> int:
-        if self._actions:
-            await self._actions.pop()()
-        return await self._store.commit(compares, writes)
-
-
-class _Failing(_Reader):
-    """A store that goes away after some commits."""
-
-    def __init__(self, store: Store, commits: int) -> None:
-        super().__init__(store)
-        self._left = commits
-
-    async def commit(self, compares: Sequence[Compare], writes: Sequence[Put | Delete]) -> int:
-        if self._left == 0:
-            raise StoreUnavailableError("gone")
-        self._left -= 1
-        return await self._store.commit(compares, writes)
-
-
-async def _commits(store: Store, start: int) -> Sequence[Sequence[Change]]:
-    """What changed in pages since a revision, commit by commit."""
-    end = await store.revision()
-    found: dict[int, list[Change]] = {}
-    async with asyncio.timeout(15), aclosing(store.watch(keys.SCREENING_PAGES, start)) as batches:
-        async for changes, revision in batches:
-            for change in changes:
-                found.setdefault(change.revision, []).append(change)
-            if revision >= end:
-                break
-    return [found[revision] for revision in sorted(found)]
-
-
-def _found(lists: ScreeningLists) -> set[str]:
-    """All numbers of the tests that are in the list."""
-    spam = lists.get("acme", "spam")
-    assert spam is not None
-    return {number for number in told(range(200)) if spam.find(Caller(CallerKind.MOBILE, number), None)}
 
 
 def _timestamp() -> datetime:

@@ -13,6 +13,7 @@ from signalbox.store import keys
 from signalbox.store.base import (
     MAX_COMMIT_BYTES,
     MAX_OPERATIONS,
+    AtOrAfter,
     Change,
     CompactedError,
     Compare,
@@ -26,7 +27,7 @@ from support.stores import DEADLINE_S, until, watch_until
 
 if TYPE_CHECKING:
     from conftest import Backend
-    from signalbox.store.base import Store
+    from signalbox.store.base import SeekingStore, Store
 
 
 async def put(store: Store, key: str, value: bytes = b"v") -> int:
@@ -75,6 +76,16 @@ class TestReading:
         assert [entry.key for entry in (await store.list(keys.RULES)).entries] == sorted(numbers + others)
         assert [entry.key for entry in (await store.list(keys.NUMBERS)).entries] == sorted(numbers)
 
+    async def test_revisions_are_those_of_a_listing(self, store: Store) -> None:
+        names = [keys.number(f"40012345{n:02d}") for n in range(0, 100, 9)] + [keys.tenant("acme"), "rulez"]
+        await store.commit([], [Put(name, b"v") for name in names])
+        await put(store, names[3])
+        await store.commit([], [Delete(names[4])])
+        for prefix in (keys.RULES, keys.NUMBERS, "", "none/"):
+            listing, revisions = await store.list(prefix), await store.revisions(prefix)
+            assert list(revisions.written.items()) == [(entry.key, entry.revision) for entry in listing.entries]
+            assert revisions.revision == listing.revision
+
     async def test_pages_follow_each_other_without_gap_or_repetition(self, store: Store) -> None:
         wanted = sorted([keys.number(f"4001234{n:03d}") for n in range(90)] + [keys.tenant("x"), keys.trunk("y")])
         await store.commit([], [Put(key, b"v") for key in wanted])
@@ -84,6 +95,24 @@ class TestReading:
             assert len(page) == 7 or len(seen) + len(page) == len(wanted)
             seen += [entry.key for entry in page]
         assert seen == wanted
+
+
+class TestSeeking:
+    async def test_the_first_key_at_or_after_another_is_found(self, seeking: SeekingStore) -> None:
+        await seeking.commit([], [Put(key, b"v") for key in ("p", "p/b", "p/d", "p/é", "q/a")])
+        asked = ["p/", "p/a", "p/b", "p/b\0", "p/d", "p/e", "p/é", "p/êtes"]
+        found = await seeking.get_many([AtOrAfter("p/", key) for key in asked])
+        assert [entry and entry.key for entry in found] == ["p/b", "p/b", "p/b", "p/d", "p/d", "p/é", "p/é", None]
+
+    async def test_no_key_outside_of_the_prefix_is_found(self, seeking: SeekingStore) -> None:
+        await seeking.commit([], [Put(key, b"v") for key in ("p/b", "q/a")])
+        assert await seeking.get_many([AtOrAfter("p/", "p/c"), AtOrAfter("o/", "o/")]) == [None, None]
+        assert [entry and entry.key for entry in await seeking.get_many([AtOrAfter("p/", "a")])] == ["p/b"]
+
+    async def test_found_with_others_at_one_revision(self, seeking: SeekingStore) -> None:
+        await seeking.commit([], [Put("p/b", b"1"), Put("a", b"2")])
+        found = await seeking.get_many(["a", AtOrAfter("p/", "p/a"), "none"])
+        assert [entry and entry.value for entry in found] == [b"2", b"1", None]
 
 
 class TestCommit:
@@ -110,6 +139,23 @@ class TestCommit:
         revision = await put(store, "a")
         assert await store.commit([Compare("a", revision)], []) == revision
         assert await store.commit([], [Delete("never")]) == revision
+
+    async def test_keys_are_read_as_they_were(self, backend: Backend) -> None:
+        """At any revision that is not forgotten; one to come is not known either."""
+        store = backend.store
+        first = await put(store, "p/1", b"old")
+        await put(store, "p/2")
+        now = await store.commit([], [Put("p/1", b"new"), Delete("p/2")])
+        assert [(one and one.value) for one in await store.get_many(["p/1", "p/2"], first)] == [b"old", None]
+        assert [one.key for one in await store.page("p/", "", 9, now - 1)] == ["p/1", "p/2"]
+        assert [(one.key, one.value) for one in await store.page("p/", "", 9, now)] == [("p/1", b"new")]
+        await backend.compact(now)
+        assert [one.key for one in await store.page("p/", "", 9, now)] == ["p/1"]
+        for revision in (first, now + 1):
+            with pytest.raises(CompactedError):
+                await store.get_many(["p/1"], revision)
+            with pytest.raises(CompactedError):
+                await store.page("p/", "", 9, revision)
 
     async def test_of_concurrent_writers_one_wins(self, store: Store) -> None:
         seen = await put(store, "a")
@@ -225,6 +271,16 @@ class TestWatch:
         with pytest.raises(CompactedError):
             await watch_until(store, "p/", await store.revision() + 1000, lambda seen: True)
 
+    async def test_revisions_of_another_cluster_cannot_be_watched(self, store: Store) -> None:
+        cluster = await store.cluster()
+        assert cluster > 0
+        start = await store.commit([], [Put("p/a", b"")])
+        async with asyncio.timeout(DEADLINE_S), aclosing(store.watch("p/", start, cluster)) as batches:
+            assert [change.key for change in (await anext(batches))[0]] == ["p/a"]
+        async with asyncio.timeout(DEADLINE_S), aclosing(store.watch("p/", start, cluster + 1)) as batches:
+            with pytest.raises(CompactedError):
+                await anext(batches)
+
     async def test_watches_do_not_disturb_each_other(self, store: Store) -> None:
         start = await store.revision() + 1
         expected = {"p/": 2, "q/": 2, "": 4}
@@ -249,28 +305,28 @@ class TestWatch:
 class TestLeases:
     async def test_a_key_goes_with_its_lease(self, store: Store) -> None:
         lease = await store.grant_lease(60)
-        await store.commit([], [Put("p/a", b"1", lease), Put("p/b", b"1")])
+        await store.commit([], [Put("live/a", b"1", lease), Put("live/b", b"1")])
         start = await store.revision() + 1
         await store.revoke_lease(lease)
-        assert await store.get("p/a") is None
-        assert await store.get("p/b") is not None
-        assert [change.entry for change in await watch_until(store, "p/", start, bool)] == [None]
+        assert await store.get("live/a") is None
+        assert await store.get("live/b") is not None
+        assert [change.entry for change in await watch_until(store, "live/", start, bool)] == [None]
 
     async def test_a_lease_runs_out_unless_it_is_kept(self, store: Store) -> None:
         kept, left = await store.grant_lease(1), await store.grant_lease(1)
-        await store.commit([], [Put("p/kept", b"1", kept), Put("p/left", b"1", left)])
+        await store.commit([], [Put("live/kept", b"1", kept), Put("live/left", b"1", left)])
         start = await store.revision() + 1
-        watching = asyncio.create_task(watch_until(store, "p/", start, bool))
+        watching = asyncio.create_task(watch_until(store, "live/", start, bool))
         began = time.monotonic()
         while not watching.done():
             await store.keep_lease(kept)
             await asyncio.sleep(0.2)
         assert 0.9 < time.monotonic() - began < 5
-        assert [(change.key, change.entry) for change in await watching] == [("p/left", None)]
+        assert [(change.key, change.entry) for change in await watching] == [("live/left", None)]
         with pytest.raises(LeaseLostError):
             await store.keep_lease(left)
         with pytest.raises(LeaseLostError):
-            await store.commit([], [Put("p/left", b"1", left)])
+            await store.commit([], [Put("live/left", b"1", left)])
         await store.revoke_lease(left)
 
     async def test_a_put_without_lease_sets_the_key_free(self, store: Store) -> None:

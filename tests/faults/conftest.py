@@ -28,7 +28,7 @@ SETTINGS = {
 def faulty_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The cluster, with a tenant and a trunk."""
     with (
-        Cluster(tmp_path_factory.mktemp("faults"), Options(name="faults", settings=SETTINGS)) as cluster,
+        Cluster(tmp_path_factory.mktemp("faults"), Options(name="faults", recorders=0, settings=SETTINGS)) as cluster,
         contextlib.closing(Site(cluster)) as site,
     ):
         yield site
@@ -38,11 +38,7 @@ def faulty_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 async def site(faulty_site: Site) -> AsyncIterator[Site]:
     """The cluster, whole before the test and after it."""
     yield faulty_site
-    cluster = faulty_site.cluster
-    for name, state in cluster.states().items():
-        if not state.pid:
-            cluster.start_process(name, wait=False)
-    cluster.wait_ready()
+    faulty_site.make_whole()
     for n in (1, 2):
         await _trusts_all_replicas(faulty_site, n)
 

@@ -11,6 +11,8 @@ WAIT_AT_MOST_S = 0.2 + 0.15
 """The tight timeout of 200 ms, and what a busy machine may add."""
 SETUP_AT_MOST_S = 1.0
 """One tight timeout and then the spare; machines that run tests are slow."""
+LEASES_S = 12.0
+"""The leases of both nodes have ended by then, and the proxies been told."""
 ALL_OVER_S = 1.5
 """One second is promised."""
 
@@ -103,6 +105,22 @@ async def test_calls_outlive_the_registration_of_their_node(site, caller, line):
         assert host(another) != serving, "no new calls where nobody watches the node"
         await another.hang_up()
         await connected.hang_up()
+
+
+async def test_a_node_whose_registration_was_the_last_to_end_is_used_all_the_same(site, caller, line):
+    number = site.number([line.address], anchored=True)
+    await (await connect(caller, line, number)).hang_up()
+    before = site.cluster.facts("edge-1")["snapshot_version"]
+    with site.killed("media-1", "media-2"):
+        end = time.monotonic() + LEASES_S
+        while time.monotonic() < end:
+            connected = await connect(caller, line, number)
+            assert await connected.both_hear()
+            await connected.hang_up()
+            if (version := site.cluster.facts("edge-1")["snapshot_version"]) not in ("", before):
+                # Once the first lease has ended, the second cannot take much longer.
+                before, end = version, time.monotonic() + 4
+    site.cluster.wait_ready()
 
 
 async def test_without_any_node_an_anchored_call_is_refused_and_a_bypassed_one_is_not(site, caller, line):

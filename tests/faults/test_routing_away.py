@@ -43,8 +43,9 @@ async def test_known_numbers_are_routed_as_before_and_others_get_503(site, calle
         again = caller.call(new)
         caller.invite(again, body=caller.sdp())
         await caller.expect(100)
-        events = await site.events_until(again.call_id, "decided")
-        return events[1].decided.source == events_pb2.DECISION_SOURCE_ROUTING
+        # Asked while replicas come back it may have no answer in time.
+        events = await site.events_until(again.call_id, "decided", "failed")
+        return any(event.decided.source == events_pb2.DECISION_SOURCE_ROUTING for event in events)
 
     begun = time.monotonic()
     while not await routed():

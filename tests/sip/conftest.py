@@ -23,7 +23,7 @@ CONNECT_TIMEOUT_MS = 1000
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The cluster, with a tenant and a trunk."""
     settings = {"edge": {"edge": {"kamailio": {"connect_timeout_ms": CONNECT_TIMEOUT_MS}}}}
-    with Cluster(tmp_path_factory.mktemp("sip"), Options(name="sip", settings=settings)) as cluster:
+    with Cluster(tmp_path_factory.mktemp("sip"), Options(name="sip", recorders=0, settings=settings)) as cluster:
         with contextlib.closing(Site(cluster)) as site:
             yield site
             asyncio.run(site.no_transactions())

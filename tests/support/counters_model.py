@@ -23,6 +23,7 @@ class Call:
     told: dict[str, Claimed] = field(default_factory=dict)
     waiting: dict[str, int] = field(default_factory=dict)
     dials: list[tuple[DialClaim, tuple[int, ...]]] = field(default_factory=list)
+    served: str | None = None
 
 
 class ModelCounters:
@@ -31,6 +32,7 @@ class ModelCounters:
     def __init__(self) -> None:
         self.calls: dict[str, Call] = {}
         self.ended: set[str] = set()
+        self.noted: dict[str, str] = {}
         self.month_counts: dict[tuple[str, str], int] = {}
         self.turns: dict[str, int] = {}
         self.returned: dict[str, list[int]] = {}
@@ -56,6 +58,11 @@ class ModelCounters:
     def answered(self, call_id: str, line: str) -> None:
         call = self.calls.get(call_id)
         if call is None:
+            if call_id not in self.ended:
+                self.noted[call_id] = line
+            return
+        call.served = line
+        if not line:
             return
         name = f"line/{call.tenant}/{line}"
         for dial, told in call.dials:
@@ -66,8 +73,24 @@ class ModelCounters:
                     self._mark(dial.key, name)
         call.lines = {name}
 
+    def recover(self, claim: Claim, claimed: Claimed) -> None:
+        """Count a claim that went on uncounted with this answer."""
+        if claim.call_id in self.ended:
+            return
+        call = self._call(claim)
+        self._take(claim, call)
+        call.lines = set()
+        for dial, found in zip(claim.dials, claimed.dials, strict=True):
+            call.lines |= {dial.lines[at] for at in found[: dial.takes] if dial.caps[at]}
+            call.dials.append((dial, found))
+        if call.served is not None:
+            self.answered(claim.call_id, call.served)
+        call.told[claim.part] = claimed._replace(counted=True)
+        call.waiting[claim.part] = 1
+
     def end(self, call_id: str) -> None:
         self.calls.pop(call_id, None)
+        self.noted.pop(call_id, None)
         self.ended.add(call_id)
 
     def count(self, limit: Limit, but: str) -> int:
@@ -85,7 +108,7 @@ class ModelCounters:
             return Claimed(dials=self._dials(claim, None), counts=counts)
         if claim.call_id in self.ended:
             return Claimed(dials=self._dials(claim, None))
-        call = self.calls.setdefault(claim.call_id, Call(claim.tenant))
+        call = self._call(claim)
         if claim.part not in call.told:
             call.told[claim.part] = self._grant(claim, call)
         told = call.told[claim.part]
@@ -99,6 +122,17 @@ class ModelCounters:
             held = limit.name in call.limits if calls else (limit.name, limit.period) in call.months
             if not held and self.count(limit, claim.call_id) >= limit.most:
                 return Claimed(over=at)
+        self._take(claim, call)
+        call.lines = set()
+        call.served = None
+        return Claimed(dials=self._dials(claim, call))
+
+    def _call(self, claim: Claim) -> Call:
+        if claim.call_id not in self.calls:
+            self.calls[claim.call_id] = Call(claim.tenant, served=self.noted.pop(claim.call_id, None))
+        return self.calls[claim.call_id]
+
+    def _take(self, claim: Claim, call: Call) -> None:
         for limit in claim.limits:
             month = (limit.name, limit.period)
             if limit.window is Window.CALLS:
@@ -106,8 +140,6 @@ class ModelCounters:
             elif month not in call.months:
                 call.months.add(month)
                 self.month_counts[month] = self.month_counts.get(month, 0) + 1
-        call.lines = set()
-        return Claimed(dials=self._dials(claim, call))
 
     def _dials(self, claim: Claim, call: Call | None) -> tuple[tuple[int, ...], ...]:
         return tuple(self._dial(claim, dial, call) for dial in claim.dials)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from signalbox.domain.claims import supposed, uncounted
 from signalbox.domain.decision import Setup, decide
 from signalbox.domain.planner import Voice
+from signalbox.domain.voice import Pool
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +35,7 @@ class Call:
     call_id: str = "call-1"
     calling: str = "13800001234"
     asserted: str = ""
+    edge: str = "edge-1"
 
 
 @dataclass
@@ -48,7 +50,7 @@ class Places:
         return self.by_prefix[max(fitting, key=len)] if fitting else None
 
 
-NO_VOICE = Voice((), lambda cursor: "")
+NO_VOICE = Voice(Pool(), lambda cursor: "")
 
 
 def setup(places: Mapping[str, Region] | None = None, voice: Voice = NO_VOICE) -> Setup:

@@ -55,6 +55,7 @@ def world() -> list[Message]:
         line("b"),
         flows_pb2.LineGroup(tenant="acme", id="sales", lines=[flows_pb2.DialLine(line="a")]),
         types_pb2.Prompt(tenant="acme", id="hello"),
+        types_pb2.ApiKey(tenant="acme", id="crm"),
         schedule("hours", "open", "lunch"),
         screening_pb2.ScreeningList(tenant="acme", id="staff"),
         screening_pb2.ScreeningList(id="nuisance"),

@@ -6,9 +6,10 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from signalbox.edge.journal import Chunk, Journal
+from signalbox.bookmark import Bookmark
 from signalbox.edge.pool import Pool
 from signalbox.edge.reporter import Reporter
+from signalbox.journal import Chunk, Journal
 from signalbox.settings import EdgeSettings
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class Journaled:
         self.file = directory / "reported"
         self.journal = Journal(self.directory, 64 * MIB)
         self.journal.open()
+        self.given_up = 0
+        """Reports that the last reporter has given up."""
         self._position = 0
 
     def append(self, *rows: bytes) -> None:
@@ -64,14 +67,16 @@ class Journaled:
         self.journal.append([Chunk(1, self._position, rows)])
 
     @asynccontextmanager
-    async def reporting(self, *addresses: str) -> AsyncIterator[Reporter]:
+    async def reporting(self, *addresses: str) -> AsyncIterator[Bookmark]:
         pool = Pool(EdgeSettings(routing=list(addresses)))
-        reporter = Reporter(self.journal, self.directory, self.file, pool)
-        reporter.open()
+        bookmark = Bookmark(self.journal, self.file)
+        bookmark.open()
+        reporter = Reporter(bookmark, pool)
         tasks = [asyncio.create_task(pool.run(Nobody())), asyncio.create_task(reporter.run())]
         try:
-            yield reporter
+            yield bookmark
         finally:
+            self.given_up = reporter.given_up
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)

@@ -15,7 +15,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from signalbox.edge import eventrow, kamailio_config
+from signalbox import eventrow
+from signalbox.edge import kamailio_config
 from signalbox.settings import EdgeSettings, KamailioSettings
 
 from support.ports import free_port
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 TOKEN = "token-for-tests-0123456789"
 CLUSTER_KEY = "cluster-key-for-tests-0123456789"
 START_LIMIT_S = 15.0
+WORKER_HOST = "127.0.0.7"
+"""Where workers with voice call from."""
 _numbers = itertools.count(1)
 
 
@@ -45,6 +48,7 @@ class Kamailio:
         static_destination: str | None = None,
         trunks: Iterable[tuple[str, str]] = (("127.0.0.1", "trunk-a"),),
         disabled_trunks: Iterable[str] = (),
+        workers: Iterable[str] = (),
         peers: Iterable[str] = (),
         media_nodes: Iterable[tuple[int, str]] = (),
         **settings: Any,
@@ -68,6 +72,7 @@ class Kamailio:
         addresses = [(1, address, tag) for address, tag in trunks] + [
             (2, address, "off") for address in disabled_trunks
         ]
+        addresses += [(3, address, "_voice") for address in workers]
         self.table(
             "address", [f"{n}:{g}:{a.replace(':', chr(92) + ':')}:32:0:{t}" for n, (g, a, t) in enumerate(addresses, 1)]
         )

@@ -38,6 +38,7 @@ def question(index: int = 1, label: int = 2, called: str = "4001234567", **chang
         "ci": b64("a84b4c76e66710@192.0.2.9"),
         "src": "192.0.2.9",
         "dv": 0,
+        "lg": "",
     }
     return json.dumps(fields | changes).encode()
 
@@ -150,7 +151,11 @@ class KamailioFake:
 
     def methods(self) -> list[str]:
         """Methods called, without the polling of the mark and the sign of life."""
-        steady = (("htable.get", "cfg", "version"), ("htable.seti", "health", "alive"))
+        steady = (
+            ("htable.get", "cfg", "version"),
+            ("htable.seti", "health", "alive"),
+            ("cnt.grp_get_all", "signalbox"),
+        )
         return [call[0] for call in self.calls if call[:3] not in steady]
 
     def table(self, name: str) -> list[list[str]]:

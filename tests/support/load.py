@@ -46,6 +46,8 @@ async def calls(
     proxies: Sequence[int] = (1, 2),
     scenario: Path = SCENARIOS / "uac_load.xml",
     hold_ms: int = CALL_MS,
+    anchored: bool = False,
+    most_calls: int = 0,
 ) -> AsyncIterator[asyncio.Task[Total]]:
     """Calls to one number, answered by one line, split over the proxies; the task ends when all of them are over."""
     each = round(rate * seconds / len(proxies))
@@ -53,7 +55,7 @@ async def calls(
     async with contextlib.AsyncExitStack() as stack:
         options = SippOptions(SCENARIOS / "uas_load.xml", name="line", host=LINE_HOST, **common)
         line = await stack.enter_async_context(await Sipp.start(options))
-        number = site.number([line.address])
+        number = site.number([line.address], anchored=anchored, most_calls=most_calls)
         callers = []
         for n in proxies:
             target = "{}:{}".format(*site.sip(n))

@@ -6,14 +6,14 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from signalbox.media.bencode import Encodable, decode, encode
+from signalbox.bencode import Encodable, decode, encode
 
 from support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from signalbox.media.ng import Reply
+    from signalbox.ng import Reply
 
     Answer = Callable[[Reply], Encodable | None]
 

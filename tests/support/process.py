@@ -2,10 +2,45 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
 
 STOP_TIMEOUT_S = 10.0
+
+
+def readiness(port: int) -> dict[str, Any]:
+    """What /readyz of a side door on loopback tells, ready or not; empty if nobody answers."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2) as answer:
+            return dict(json.load(answer))
+    except urllib.error.HTTPError as error:
+        with error:
+            return dict(json.load(error))
+    except OSError:
+        return {}
+
+
+def wait_stopped(pid: int) -> None:
+    """Return when every thread of a process has obeyed SIGSTOP: on a busy machine some run on for a while."""
+    limit = time.monotonic() + STOP_TIMEOUT_S
+    while any(_state(status) not in "TZ" for status in Path(f"/proc/{pid}/task").glob("*/stat")):
+        if time.monotonic() > limit:
+            raise TimeoutError(f"process {pid} has not stopped")
+        time.sleep(0.001)
+
+
+def _state(status: Path) -> str:
+    """The letter of proc(5); a thread that is gone is as one that has stopped."""
+    try:
+        return status.read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "Z"
 
 
 class ServerProcess:
@@ -30,6 +65,7 @@ class ServerProcess:
         """Freeze (SIGSTOP): its sockets take what comes and nobody answers."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+        wait_stopped(self._process.pid)
 
     def resume(self) -> None:
         """Go on after :meth:`pause`."""

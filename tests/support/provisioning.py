@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,13 +23,15 @@ from signalbox.provisioning import validate
 from signalbox.provisioning.access import OPERATOR, Principal
 from signalbox.provisioning.collection import Clock, utc_now
 from signalbox.provisioning.credentials import Authenticator
-from signalbox.provisioning.service import ProvisioningService, Unary
+from signalbox.provisioning.references import SHARED
+from signalbox.provisioning.service import ProvisioningService
 from signalbox.store import codec, keys
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
 
     from signalbox.api.routing.v1 import routing_pb2
+    from signalbox.provisioning.serving import Unary
     from signalbox.store.base import Compare, Delete, Entry, Listing, Put, Store
 
 Stub = provisioning_pb2_grpc.ProvisioningServiceStub
@@ -39,9 +42,12 @@ async def no_explanation(principal: Principal, request: routing_pb2.ExplainReque
     raise RoutingUnavailableError("no routing service answers")
 
 
-def service(store: Store, clock: Clock = utc_now, explain: Unary = no_explanation) -> ProvisioningService:
+def service(
+    store: Store, clock: Clock = utc_now, explain: Unary = no_explanation, password_key: bytes | None = None
+) -> ProvisioningService:
     """A service whose callers are the operator unless they show an API key."""
-    return ProvisioningService(store, Authenticator(store, clock, anonymous=Principal(OPERATOR)), explain, clock)
+    authenticator = Authenticator(store, clock, anonymous=Principal(OPERATOR))
+    return ProvisioningService(store, authenticator, explain, clock, password_key)
 
 
 @asynccontextmanager
@@ -158,8 +164,9 @@ async def check_integrity(store: Store, *, index: bool = True) -> None:
         if isinstance(rule, types_pb2.Number):
             expected[keys.number_of(rule.tenant, rule.number)] = " ".join(sorted(named))
     if index:
-        stored = (await store.list("index/numbers/")).entries
+        stored = (await store.list(keys.NUMBER_INDEX)).entries
         assert {entry.key: entry.value.decode() for entry in stored} == expected
+        await _check_counts(store)
     networks = [
         (rule.id, validate.source_network(text))
         for rule in rules.values()
@@ -169,6 +176,21 @@ async def check_integrity(store: Store, *, index: bool = True) -> None:
     for position, (one, network) in enumerate(networks):
         for other, other_network in networks[position + 1 :]:
             assert not validate.overlap(network, other_network), f"trunks {one} and {other} overlap"
+
+
+async def _check_counts(store: Store) -> None:
+    """What is counted of the indexes is what they say."""
+    expected: dict[str, Counter[str]] = {}
+    for prefix in (keys.NUMBER_INDEX, keys.FLOW_INDEX, keys.SCHEDULE_INDEX):
+        for entry in (await store.list(prefix)).entries:
+            shared = [word for word in entry.value.decode().split() if word.partition(":")[0] in SHARED]
+            expected.setdefault(keys.shared_index(keys.owner(entry.key)), Counter()).update(shared)
+    texts = {
+        key: " ".join(f"{word}={count}" for word, count in sorted(counts.items()))
+        for key, counts in expected.items()
+        if counts
+    }
+    assert {entry.key: entry.value.decode() for entry in (await store.list(keys.SHARED_INDEX)).entries} == texts
 
 
 def _named(rule: Any) -> dict[str, tuple[str, ...]]:

@@ -87,8 +87,18 @@ def _write(api: Stub, chance: random.Random):  # type: ignore[no-untyped-def]  #
             lambda: api.CreateTrunk(pb.CreateTrunkRequest(trunk=given)),
             lambda: api.UpdateTrunk(pb.UpdateTrunkRequest(trunk=given)),
             lambda: api.DeleteTrunk(pb.DeleteTrunkRequest(id=trunk)),
+            lambda: api.Apply(pb.ApplyRequest(put=_exchanged(chance))),
         ]
     )()
+
+
+def _exchanged(chance: random.Random) -> list[pb.Object]:
+    """Two trunks, each with an address that the other may have now."""
+    first, second = chance.sample(list(TRUNKS), 2)
+    return [
+        pb.Object(trunk=types_pb2.Trunk(id=first, source_addresses=chance.sample(TRUNKS[second], 1))),
+        pb.Object(trunk=types_pb2.Trunk(id=second, source_addresses=chance.sample(TRUNKS[first], 1))),
+    ]
 
 
 def _screened(tenant: str, digits: str, chance: random.Random) -> list[pb.Object]:

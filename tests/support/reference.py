@@ -80,10 +80,10 @@ def rules_of(world: World) -> Rules:
     period = Period("open", Weekly(frozenset(range(1, 8)), hours))
     rules.put(Schedule("acme", "hours", ((0.0, ScheduleRules(None, "", (period,))),)))
     for id, entries in (("bad", world.blacklist), ("good", world.whitelist)):
-        rules.lists.put_list("acme", id)
+        rules.put_screening_list("acme", id)
         for entry in entries:
             page = page_of(entry)
-            rules.lists.put_page("acme", id, page, Page.of([e for e in entries if page_of(e) == page]))
+            rules.put_screening_page("acme", id, page, Page.of([e for e in entries if page_of(e) == page]))
     rules.put(_flow("main", world.nodes))
     if world.over_nodes:
         rules.put(_flow("over", world.over_nodes))

@@ -64,9 +64,23 @@ def node(number: int, **fields: Any) -> routing_pb2.MediaNode:
     return routing_pb2.MediaNode(**{**given, **fields})
 
 
+def voice(number: int, **fields: Any) -> routing_pb2.VoiceWorker:
+    """A worker with voice that takes calls."""
+    given = {"id": f"ivr-{number}", "sip_address": f"192.0.2.{number}:5070", "capacity": 9}
+    return routing_pb2.VoiceWorker(**{**given, **fields})
+
+
 def edge(id: str = "edge-1", *addresses: str) -> routing_pb2.Edge:
     """A proxy, with an address if none is given."""
     return routing_pb2.Edge(id=id, advertised_addresses=addresses or ("192.0.2.100:5060",))
+
+
+def targets(edge: str, *dead: str) -> routing_pb2.EdgeTargets:
+    """What a proxy sees: hosts of dead targets, on the default port."""
+    found = routing_pb2.EdgeTargets(edge=edge)
+    for host in dead:
+        found.dead.add(code=408).target.host = host
+    return found
 
 
 def entry(message: codec.Object, revision: int = 1) -> Entry:

@@ -66,8 +66,14 @@ class RoutingFake(routing_pb2_grpc.RoutingServiceServicer):
         self.hellos: list[pb.Edge] = []
         self.acks: list[str] = []
         self.nacks: list[pb.SnapshotNack] = []
+        self.targets: list[list[str]] = []
+        """The hosts of the dead targets, as they were told."""
         self.reports: list[pb.CallReport] = []
         self.report_status: grpc.StatusCode | None = None
+        self.orders: list[pb.RecordOrderRequest] = []
+        self.order_status: grpc.StatusCode | None = None
+        self.refused_calls: set[str] = set()
+        """A message with a report of one of these is refused for good."""
         self._watchers: set[asyncio.Queue[pb.WatchEdgeResponse]] = set()
         self._health = health.aio.HealthServicer()
         self._server: grpc.aio.Server | None = None
@@ -153,6 +159,8 @@ class RoutingFake(routing_pb2_grpc.RoutingServiceServicer):
                         self.acks.append(request.ack.version)
                     case "nack":
                         self.nacks.append(request.nack)
+                    case "targets":
+                        self.targets.append([one.target.host for one in request.targets.dead])
 
         taking = asyncio.create_task(take())
         self._watchers.add(snapshots)
@@ -168,11 +176,22 @@ class RoutingFake(routing_pb2_grpc.RoutingServiceServicer):
     async def ReportCalls(
         self, request: pb.ReportCallsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ReportCallsResponse:
-        """Keeps reports, unless it is to refuse them with ``report_status``."""
+        """Keeps reports, unless it is to refuse them with ``report_status``, or some of them for good."""
         if self.report_status is not None:
             await context.abort(self.report_status, "as told")
+        if any(report.call_id in self.refused_calls for report in request.reports):
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no id of ours")
         self.reports.extend(request.reports)
         return pb.ReportCallsResponse()
+
+    async def RecordOrder(
+        self, request: pb.RecordOrderRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.RecordOrderResponse:
+        """Keeps orders, unless it is to refuse them with ``order_status``."""
+        if self.order_status is not None:
+            await context.abort(self.order_status, "as told")
+        self.orders.append(request)
+        return pb.RecordOrderResponse()
 
     def _answer(self, request: pb.DecideStreamRequest) -> pb.DecideStreamResponse:
         behaviour = self.behaviour

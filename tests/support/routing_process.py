@@ -8,12 +8,12 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from support.ports import free_port
+from support.process import readiness
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,14 +68,7 @@ class RoutingProcess:
 
     def facts(self, worker: int = 0) -> dict[str, Any]:
         """What a worker's /readyz tells; empty if nobody answers."""
-        try:
-            with urllib.request.urlopen(self._side_door(worker, "readyz"), timeout=2) as answer:
-                return dict(json.load(answer))
-        except urllib.error.HTTPError as error:
-            with error:
-                return dict(json.load(error))
-        except OSError:
-            return {}
+        return readiness(self.metrics_port + worker)
 
     def metrics(self, worker: int = 0) -> str:
         """A worker's /metrics."""

@@ -24,8 +24,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
-from signalbox.media.ng import NgClient
 from signalbox.media.rtpengine_config import RtpengineOptions, render
+from signalbox.ng import NgClient
 
 from support.ports import free_port
 from support.process import ServerProcess
@@ -54,6 +54,11 @@ class Rtpengine(ServerProcess):
     redis: str = ""
     interface: str = field(default_factory=own_loopback_address)
     port_min: int = 30_000
+    ports: int = 1_000
+    recording_dir: Path | None = None
+    """Where it captures calls that are recorded; made if it is not there. None: it captures none."""
+    keys: str = ""
+    """Where it tells of keys; empty: nowhere."""
     port: int = field(default_factory=free_port)
     pid: int = field(default=0, init=False)
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
@@ -71,16 +76,21 @@ class Rtpengine(ServerProcess):
     def start(self) -> Rtpengine:
         """Start, and wait until it answers a ping."""
         self.directory.mkdir(parents=True, exist_ok=True)
+        if self.recording_dir is not None:
+            self.recording_dir.mkdir(parents=True, exist_ok=True)
         options = RtpengineOptions(
             control=self.control,
             interface=self.interface,
             port_min=self.port_min,
-            port_max=self.port_min + 999,
+            port_max=self.port_min + self.ports - 1,
             redis=self.redis,
+            recording_dir="" if self.recording_dir is None else str(self.recording_dir),
+            keys=self.keys,
             log_level=6,
         )
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(render(options), stdout=log, stderr=log)
+            # Should it die, its core is not left in the checkout.
+            self._process = subprocess.Popen(render(options), stdout=log, stderr=log, cwd=self.directory)
         self.pid = self._process.pid
         self._wait_ready()
         return self
@@ -100,6 +110,13 @@ class Rtpengine(ServerProcess):
                         return
                 time.sleep(0.01)
         raise TimeoutError(f"rtpengine does not answer: {self.log.read_text()}")
+
+    def stop(self) -> None:
+        """End in order; one that may be capturing is killed, for it dies of SIGTERM as well (rtpengine/README.md)."""
+        if self.recording_dir is None:
+            super().stop()
+        else:
+            self.kill()
 
     def restart(self) -> Rtpengine:
         """Start again on the same port; ends the process first if it still runs."""

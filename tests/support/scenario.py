@@ -18,7 +18,7 @@ from signalbox_local.sipp_logs import TracedMessage, read_messages
 from support.site import CALLER_HOST, LINE_HOST, LineAt
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from signalbox.api.events.v1 import events_pb2
 
@@ -127,10 +127,12 @@ async def play(
     proxy: int = 1,
     ring_s: int = 30,
     anchored: bool = False,
+    flow: Callable[..., str] | None = None,
 ) -> Played:
     """Set a number up that rings these lines, call it once, and tell what everybody saw.
 
-    Fails if a party sees what its scenario does not expect.
+    ``flow``: makes the number, and is told the lines of each stage. Fails if a party sees what its scenario does not
+    expect.
     """
     async with contextlib.AsyncExitStack() as stack:
         dialled: list[list[LineAt]] = []
@@ -142,7 +144,7 @@ async def play(
                 line = await stack.enter_async_context(await Sipp.start(options))
                 lines.append(line)
                 dialled[-1].append(LineAt(line.address, part.transport, part.remove_identity))
-        number = site.number(*dialled, ring_s=ring_s, anchored=anchored)
+        number = flow(*dialled) if flow else site.number(*dialled, ring_s=ring_s, anchored=anchored)
         host, port = site.sip(proxy)
         options = _options(caller, workdir, "caller", CALLER_HOST, target=f"{host}:{port}", service=number)
         calling = await stack.enter_async_context(await Sipp.start(options))

@@ -103,7 +103,7 @@ class Agent(asyncio.DatagramProtocol):
         """Send a message, by default to the proxy."""
         self._transport.sendto(text.encode() if isinstance(text, str) else text, to or self.proxy)
 
-    async def expect(self, what: int | str, *, method: str = "INVITE", within: float = 3.0) -> Message:
+    async def expect(self, what: int | str, *, method: str = "INVITE", within: float = 10.0) -> Message:
         """The next message that is a reply of a code (to a method) or a request of a method; others stay."""
         limit = time.monotonic() + within
         while True:

@@ -21,6 +21,8 @@ from signalbox.api.provisioning.v1 import provisioning_pb2, provisioning_pb2_grp
 from signalbox.api.types.v1 import types_pb2
 from signalbox.commands.journals import JournalReader
 
+from support.process import wait_stopped
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -68,9 +70,12 @@ class Site:
 
     # --- rules -------------------------------------------------------------------------------------------------
 
-    def number(self, *stages: Sequence[LineAt | str], ring_s: int = 30, anchored: bool = False) -> str:
-        """A new service number without limits that rings these lines, known to all replicas on return.
+    def number(
+        self, *stages: Sequence[LineAt | str], ring_s: int = 30, anchored: bool = False, most_calls: int = 0
+    ) -> str:
+        """A new service number that rings these lines, known to all replicas on return.
 
+        ``most_calls`` at once; 0: without limit, and then nothing is counted either.
         The lines are called ``line-<number>-<n>`` in order, n from 1. Their users are their ids.
         """
         number = f"400{next(self._numbers):07d}"
@@ -82,7 +87,7 @@ class Site:
             tenant=TENANT,
             stages=[types_pb2.DialStage(lines=lines, ring_time=ring_time) for lines in dialled],
             media=types_pb2.MEDIA_MODE_ANCHOR if anchored else types_pb2.MEDIA_MODE_BYPASS,
-            limits=types_pb2.Limits(concurrent_calls=0),
+            limits=types_pb2.Limits(concurrent_calls=most_calls),
         )
         made = self.provisioning.CreateNumber(provisioning_pb2.CreateNumberRequest(number=value), timeout=TIMEOUT_S)
         self.cluster.wait_for_rules(made.etag)
@@ -120,15 +125,15 @@ class Site:
         ids = {event.call_id for event in events if event.asked.sip_call_id == sip_call_id}
         return [event for event in events if event.call_id in ids]
 
-    async def events_until(self, sip_call_id: str, last: str) -> list[events_pb2.CallEvent]:
-        """The events of a call as soon as there is one of this kind."""
+    async def events_until(self, sip_call_id: str, *last: str) -> list[events_pb2.CallEvent]:
+        """The events of a call as soon as there is one of these kinds."""
         found: list[events_pb2.CallEvent] = []
 
         def there() -> bool:
             found[:] = self.events(sip_call_id)
-            return last in kinds(found)
+            return not set(last).isdisjoint(kinds(found))
 
-        await eventually(there, f"{last} in the journals", lambda: kinds(found))
+        await eventually(there, f"{' or '.join(last)} in the journals", lambda: kinds(found))
         return found
 
     def metric(self, process: str, name: str, **labels: str) -> float:
@@ -174,12 +179,23 @@ class Site:
         return int(self.rpc(n, "tm.stats")["current"])
 
     async def no_transactions(self) -> None:
-        """Wait until no proxy that runs holds a transaction."""
+        """Wait until no proxy that runs holds a transaction. Targets of trunks are asked no more from then on."""
+        listed = self.provisioning.ListTrunks(provisioning_pb2.ListTrunksRequest(page_size=1000), timeout=TIMEOUT_S)
+        for trunk in (one for one in listed.trunks if one.targets):
+            trunk.health_check.disabled = True
+            self.provisioning.UpdateTrunk(provisioning_pb2.UpdateTrunkRequest(trunk=trunk), timeout=TIMEOUT_S)
         for n, name in enumerate(self.cluster.names("kamailio"), 1):
             if self.cluster.pid(name):
                 await eventually(lambda n=n: self.transactions(n) == 0, f"no transactions in {name}", within=15)
 
     # --- processes ---------------------------------------------------------------------------------------------
+
+    def make_whole(self) -> None:
+        """Start what is dead, and wait until all are ready."""
+        for name, state in self.cluster.states().items():
+            if not state.pid:
+                self.cluster.start_process(name, wait=False)
+        self.cluster.wait_ready()
 
     @contextlib.contextmanager
     def paused(self, *names: str) -> Iterator[None]:
@@ -187,6 +203,8 @@ class Site:
         pids = [self.cluster.pid(name) for name in names]
         for pid in pids:
             os.killpg(pid, signal.SIGSTOP)
+        for pid in pids:
+            wait_stopped(pid)
         try:
             yield
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 PROGRESS_S = 0.2
 DEADLINE_S = 15.0
+
+PAGED = re.compile("[a-z]/|k|(?:rules/lines|rules/numbers|index/numbers)/[^/]+/")
+"""Keys that lie in pages in tests: those that the product has in pages, and such as p/1 and k001."""
 
 _prefixes = itertools.count(1)
 

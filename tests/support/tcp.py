@@ -18,6 +18,7 @@ class Relay:
         self._writers: set[asyncio.StreamWriter] = set()
         self._flowing = asyncio.Event()
         self._flowing.set()
+        self._left: int | None = None
         self.port = 0
         self.connections = 0
         """Connections taken so far."""
@@ -48,8 +49,13 @@ class Relay:
         """Swallow everything without a word, as a network that lost its route does."""
         self._flowing.clear()
 
+    def freeze_after(self, size: int) -> None:
+        """Freeze once so many bytes, or little more, have come from servers."""
+        self._left = size
+
     def thaw(self) -> None:
         """Pass on what was held back, and everything new."""
+        self._left = None
         self._flowing.set()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -67,14 +73,18 @@ class Relay:
             return
         self._writers.add(back)
         with contextlib.suppress(OSError):
-            await asyncio.gather(self._pass(reader, back), self._pass(back_reader, writer))
+            await asyncio.gather(self._pass(reader, back), self._pass(back_reader, writer, counted=True))
         for end in (writer, back):
             end.transport.abort()
             self._writers.discard(end)
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, counted: bool = False) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
+                if counted and self._left is not None:
+                    self._left -= len(data)
+                    if self._left < 0:
+                        self.freeze()
                 await self._flowing.wait()
                 writer.write(data)
                 await writer.drain()

@@ -131,9 +131,10 @@ class Connected:
 
     async def reinvite(self, direction: str = "sendrecv") -> Message:
         """re-INVITE by the caller; returns it as the line got it."""
+        answered = {"sendonly": "recvonly", "recvonly": "sendonly"}.get(direction, direction)
         self.caller.send(self.caller.in_dialog(self.call, "INVITE", body=self.caller.sdp(direction, self.call.cseq)))
         invite = await self.line.expect("INVITE")
-        self.line.send(self.line.reply(invite, 200, "OK", body=self.line.sdp(version=self.call.cseq)))
+        self.line.send(self.line.reply(invite, 200, "OK", body=self.line.sdp(answered, self.call.cseq)))
         await self.caller.expect(200)
         self.caller.send(self.caller.in_dialog(self.call, "ACK"))
         await self.line.expect("ACK")

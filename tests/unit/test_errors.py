@@ -9,15 +9,27 @@ from signalbox import errors
 from signalbox.api.types.v1 import types_pb2
 from signalbox.errors import (
     AlreadyExistsError,
+    AuditFullError,
+    AuditUnavailableError,
+    CacheUnusableError,
+    ClaimLostError,
     ConfigurationError,
+    ContentLostError,
     CredentialsRefusedError,
     CursorInvalidError,
+    DatabaseUnavailableError,
     DrainingError,
     EtagMismatchError,
     FieldViolation,
     InUseError,
     InvalidFieldError,
+    MediaNodeUnavailableError,
     NotFoundError,
+    NotRecordedError,
+    NotSpokenError,
+    NotStoredError,
+    ObjectsUnavailableError,
+    OnHoldError,
     PassedOnError,
     PermissionRefusedError,
     RequestIdReusedError,
@@ -27,9 +39,11 @@ from signalbox.errors import (
     SignalboxError,
     StoreFullError,
     StoreUnavailableError,
+    TransitionRefusedError,
     WriteContentionError,
     to_status,
 )
+from signalbox.store.codec import DamagedValueError
 
 CASES = [
     (
@@ -46,9 +60,37 @@ CASES = [
         InUseError("line", "acme/a", "number 400"), "FAILED_PRECONDITION", "RESOURCE_IN_USE",
         {"resource": "line", "id": "acme/a", "referrer": "number 400"},
     ),
+    (
+        TransitionRefusedError("number", "400", "active", "apply", "too late"),
+        "FAILED_PRECONDITION", "TRANSITION_REFUSED",
+        {"resource": "number", "id": "400", "state": "active", "transition": "apply", "reason": "too late"},
+    ),
     (WriteContentionError("busy"), "ABORTED", "WRITE_CONTENTION", {}),
     (StoreUnavailableError("away"), "UNAVAILABLE", "STORE_UNAVAILABLE", {}),
     (StoreFullError("full"), "RESOURCE_EXHAUSTED", "STORE_FULL", {}),
+    (AuditFullError("full"), "RESOURCE_EXHAUSTED", "AUDIT_FULL", {}),
+    (AuditUnavailableError("elsewhere"), "UNAVAILABLE", "AUDIT_UNAVAILABLE", {}),
+    (ObjectsUnavailableError("away"), "UNAVAILABLE", "OBJECTS_UNAVAILABLE", {}),
+    (DatabaseUnavailableError("away"), "UNAVAILABLE", "DATABASE_UNAVAILABLE", {}),
+    (ClaimLostError(), "FAILED_PRECONDITION", "CLAIM_LOST", {}),
+    (NotRecordedError("c1"), "FAILED_PRECONDITION", "NOT_RECORDED", {"resource": "recording", "id": "c1"}),
+    (
+        NotStoredError("c1", "missing"),
+        "FAILED_PRECONDITION",
+        "NOT_STORED",
+        {"resource": "recording", "id": "c1", "state": "missing"},
+    ),
+    (OnHoldError("c1"), "FAILED_PRECONDITION", "ON_HOLD", {"resource": "recording", "id": "c1"}),
+    (
+        NotSpokenError("a/b", "no voice"),
+        "FAILED_PRECONDITION",
+        "NOT_SPOKEN",
+        {"resource": "prompt", "id": "a/b", "reason": "no voice"},
+    ),
+    (CacheUnusableError("no room"), "RESOURCE_EXHAUSTED", "CACHE_UNUSABLE", {}),
+    (MediaNodeUnavailableError(3, "refused"), "UNAVAILABLE", "MEDIA_NODE_UNAVAILABLE", {"media_node": "3"}),
+    (ContentLostError("a/b", "it is gone"), "DATA_LOSS", "CONTENT_LOST", {"object": "a/b"}),
+    (DamagedValueError("k", "no page"), "DATA_LOSS", "VALUE_DAMAGED", {"key": "k"}),
     (DrainingError("bye"), "UNAVAILABLE", "DRAINING", {}),
     (CredentialsRefusedError("who"), "UNAUTHENTICATED", "CREDENTIALS_REFUSED", {}),
     (PermissionRefusedError("GetLine"), "PERMISSION_DENIED", "PERMISSION_REFUSED", {"method": "GetLine"}),
@@ -107,3 +149,31 @@ def test_the_tree_in_the_documentation_is_the_tree() -> None:
         if kind.__module__ == "signalbox.errors" and not kind.__name__.startswith("_"):
             assert kind.__name__ in errors.__doc__
     assert issubclass(ConfigurationError, SignalboxError)
+
+
+@pytest.mark.parametrize(
+    "violations",
+    [
+        [FieldViolation(f"entries[{n}].number", "must be 3 to 20 digits, not 'x'") for n in range(10_000)],
+        [FieldViolation("flow.draft", "→ 中文" * 100_000)],
+        [FieldViolation("update_mask" * 100_000, "x"), FieldViolation("a", "b")],
+        [FieldViolation(f"流[{n}]" * 40, "错" * 200) for n in range(20)],
+    ],
+    ids=["very many", "a long reason", "a long field", "long ones, many bytes a character"],
+)
+def test_a_status_is_never_too_large_for_headers(violations: list[FieldViolation]) -> None:
+    status = to_status(InvalidFieldError(*violations))
+    encoded = 3 * len(status.message.encode()) + 4 * status.ByteSize() / 3
+    assert encoded < 8 * 1024, "the message by itself, percent-encoded, and all of it in base64"
+    info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    for detail in status.details:
+        detail.Unpack(info) or detail.Unpack(bad)
+    told = len(bad.field_violations)
+    assert told
+    assert info.metadata.get("more", "0") == str(len(violations) - told)
+    assert (f"{len(violations) - told} more fields are wrong" in status.message) is (told < len(violations))
+
+
+def test_what_the_caller_sent_does_not_come_back_at_length() -> None:
+    status = to_status(EtagMismatchError("line", "acme/a", "x" * 1_000_000, "7"))
+    assert status.ByteSize() < 2_000

@@ -44,3 +44,11 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigurationError, match="token"):
         secretfile.read_or_make(tmp_path / "file" / "token")
+
+
+def test_a_secret_that_others_must_have_too_is_not_made(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    with pytest.raises(ConfigurationError, match=r"routing.some_file: .*key does not exist"):
+        secretfile.read(file, "routing.some_file")
+    file.write_text("secret\n")
+    assert secretfile.read(file, "routing.some_file") == b"secret"

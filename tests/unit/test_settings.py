@@ -77,6 +77,7 @@ def test_the_variable_of_the_command_is_no_setting(monkeypatch: pytest.MonkeyPat
         ("SIGNALBOX_ROUTING__WORKERS", "0", "routing.workers: "),
         ("SIGNALBOX_LOG__LEVEL", "loud", "log.level: "),
         ("SIGNALBOX_EDGE__ID", "Edge 1", "edge.id: "),
+        ("SIGNALBOX_EDGE__ID", "edge.1", "edge.id: "),
         ("SIGNALBOX_ETCD__USERNAME", "root", "etcd: username and password_file go together"),
         ("SIGNALBOX_ROUTING__TLS__CERT_FILE", "cert.pem", "routing.tls: cert_file and key_file go together"),
         ("SIGNALBOX_EDGE__HEDGE_AFTER_MS", "350", "edge: hedge_after_ms < decide_timeout_ms"),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from signalbox.api.routing.v1 import routing_pb2 as pb
 from signalbox.edge import applier as module
+from signalbox.edge import control as control_module
 from signalbox.edge import media as media_module
 from signalbox.edge.applier import Applier
 from signalbox.edge.control import Control
@@ -142,6 +143,39 @@ async def test_a_restart_between_two_looks_is_noticed_too(bench: Bench) -> None:
     await until(lambda: len(bench.reports) == 1)
     bench.kamailio.htables["cfg"].clear()
     await until(lambda: bench.kamailio.htables["cfg"] == {"version": "v1"})
+
+
+async def test_a_look_that_had_no_answer_is_no_new_life_of_a_proxy_that_has_its_mark(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control_module, "TIMEOUT_S", 0.1)
+    bench.kamailio.start()
+    bench.applier.submit(snapshot())
+    bench.run()
+    await until(lambda: bench.applier.in_step)
+    for life in (1, 2):
+        assert bench.applier.proxy_life == life
+        bench.kamailio.silent = True
+        await until(lambda: not bench.applier.proxy_up)
+        assert bench.applier.proxy_life == 0
+        bench.kamailio.silent = False
+        await until(lambda: bench.applier.in_step)
+        assert bench.applier.proxy_life == life
+        del bench.kamailio.htables["cfg"]["version"]
+        await until(lambda next=life + 1: bench.applier.proxy_life == next and bench.applier.in_step)
+
+
+async def test_a_proxy_that_was_away_without_a_mark_may_be_another(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control_module, "TIMEOUT_S", 0.1)
+    bench.kamailio.start()
+    bench.run()
+    await until(lambda: bench.applier.proxy_life == 1)
+    bench.kamailio.silent = True
+    await until(lambda: not bench.applier.proxy_up)
+    bench.kamailio.silent = False
+    await until(lambda: bench.applier.proxy_life == 2)
 
 
 async def test_tables_are_written_while_the_proxy_is_away(bench: Bench) -> None:

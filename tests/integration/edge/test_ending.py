@@ -3,171 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 import time
-from typing import TYPE_CHECKING, Any
+from collections import Counter
 
-import aiohttp
-import pytest
-from prometheus_client import CollectorRegistry
 from signalbox import redis_client
-from signalbox.api.routing.v1 import routing_pb2 as pb
 from signalbox.edge.dialogs import Dialogs
-from signalbox.edge.door import SOCKET
-from signalbox.edge.main import Sidecar
-from signalbox.process import Supervisor
-from signalbox.settings import RedisSettings
-from support.kamailio import TOKEN, Kamailio
-from support.redis import RedisServer, redis_server
-from support.routing_fake import RoutingFake, dial
-from support.sip_agent import SDP, Agent, Call, Message
+from support.ending import Site, decide, due_call, hang_up, id_of, known, proxies, site, talk
+from support.redis import redis_server
+from support.sip_agent import SDP, Agent, Message
 from support.sip_agent_tcp import TcpAgent
 from support.wait import until
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
-    from pathlib import Path
-
-__all__ = ["redis_server"]
-
-HOSTS = ("127.0.0.41", "127.0.0.42")
-
-
-class Site:
-    """Proxies with their sidecars, one routing service, one redis."""
-
-    def __init__(self, proxies: list[Kamailio], routing: RoutingFake, redis: RedisServer, directory: Path) -> None:
-        self.proxies = proxies
-        self.routing = routing
-        self.redis = RedisSettings(address=redis.address, timeout_ms=500)
-        self._directory = directory
-        self._running: dict[int, tuple[Sidecar, Supervisor, asyncio.Task[None]]] = {}
-
-    async def start(self, n: int = 0) -> Sidecar:
-        """The sidecar of a proxy."""
-        proxy, state = self.proxies[n], self._directory / f"state-{n}"
-        state.mkdir(exist_ok=True)
-        (state / "token").write_text(TOKEN)
-        changes = {"routing": [self.routing.address], "state_dir": state, "token_file": state / "token"}
-        sidecar, supervisor = (
-            Sidecar(proxy.settings.model_copy(update=changes), self.redis, CollectorRegistry()),
-            Supervisor(),
-        )
-        self._running[n] = sidecar, supervisor, asyncio.create_task(sidecar.run(supervisor))
-        await until(lambda: sidecar.pool.healthy and sidecar.applier.in_step, timeout_s=25)
-        return sidecar
-
-    async def stop(self, n: int = 0) -> None:
-        """End a sidecar."""
-        _, supervisor, task = self._running.pop(n)
-        supervisor.stopping.set()
-        await asyncio.wait_for(task, 10)
-        assert not supervisor.failed
-
-    async def stop_all(self) -> None:
-        """End all that run."""
-        for n in list(self._running):
-            await self.stop(n)
-
-
-@pytest.fixture
-def proxies() -> Iterator[list[Kamailio]]:
-    with contextlib.ExitStack() as stack:
-        yield [stack.enter_context(Kamailio(id=f"edge-{n}", host=host)) for n, host in enumerate(HOSTS, 1)]
-
-
-@pytest.fixture
-async def site(proxies: list[Kamailio], redis_server: RedisServer, tmp_path: Path) -> AsyncIterator[Site]:
-    async with RoutingFake() as routing:
-        routing.push(
-            pb.WatchEdgeResponse(
-                version="v1",
-                trunks=[pb.EdgeTrunk(id="carrier-a", source_addresses=["127.0.0.0/8"])],
-                peers=[pb.Edge(id=p.settings.id, advertised_addresses=[f"{p.host}:{p.port}"]) for p in proxies],
-            )
-        )
-        site = Site(proxies, routing, redis_server, tmp_path)
-        yield site
-        await site.stop_all()
-
-
-def _sender(request: Message) -> tuple[str, int]:
-    """The proxy that a request came from, which need not be the one that the call was set up through."""
-    host, _, port = request.get("Via").split()[1].partition(";")[0].partition(":")
-    return host, int(port)
-
-
-class Talk:
-    """An answered call between two agents."""
-
-    def __init__(self, caller: Agent, line: Agent, call: Call, invite: Message) -> None:
-        self.caller, self.line, self.call, self.invite = caller, line, call, invite
-        self.dialog = line.dialog(invite)
-        self.id = re.findall(r";sb=([^;>]+)", " ".join(invite.all("Record-Route")))[-1]
-
-    def close(self) -> None:
-        """Close the sockets."""
-        self.caller.close()
-        self.line.close()
-
-    async def both_hung_up(self, within: float = 3.0) -> None:
-        """Both get one BYE that fits what they know of the dialog, and say yes."""
-        for agent, own in ((self.caller, self.call), (self.line, self.dialog)):
-            bye = await agent.expect("BYE", within=within)
-            agent.send(agent.reply(bye, 200), _sender(bye))
-            assert bye.uri == f"sip:{'agent' if agent is self.caller else 'line'}@{agent.host}:{agent.port}"
-            assert bye.get("Call-ID") == own.call_id
-            assert bye.get("To") == own.local
-            assert bye.get("From") == own.remote
-            assert not bye.all("X-Signalbox-End")
-            assert not bye.all("Route")
-
-    def byes(self) -> list[list[int]]:
-        """CSeq numbers of the BYEs that caller and line got, one for each transaction."""
-        return [
-            sorted({int(m.get("CSeq").split()[0]) for m in agent.seen if m.method == "BYE" and not m.code})
-            for agent in (self.caller, self.line)
-        ]
-
-
-def decide(site: Site, port: int, *, longest_s: int = 0, transport: str = "udp") -> None:
-    uri = f"sip:1001@127.0.0.1:{port};transport={transport}"
-    branch = pb.Branch(uri=uri, destination=f"sip:127.0.0.1:{port};transport={transport}", line="line-a")
-    stage = pb.Stage(branches=[branch], ring_time_ms=30_000)
-    site.routing.behaviour.decide = lambda request: dial(
-        dial=pb.Dial(stages=[stage], media=2, max_duration_s=longest_s), fingerprint=0
-    )
-
-
-async def talk(site: Site, *, longest_s: int = 0, n: int = 0) -> Talk:
-    """Set a call up through the n-th proxy."""
-    proxy = site.proxies[n]
-    caller, line = [await Agent((proxy.host, proxy.port)).start() for _ in range(2)]
-    decide(site, line.port, longest_s=longest_s)
-    call = caller.call()
-    caller.invite(call)
-    invite = await line.expect("INVITE")
-    line.send(line.reply(invite, 200, body=SDP))
-    caller.answered(call, await caller.expect(200))
-    caller.send(caller.in_dialog(call, "ACK"))
-    await line.expect("ACK")
-    return Talk(caller, line, call, invite)
-
-
-async def hang_up(site: Site, call_id: str, n: int = 0) -> tuple[int, dict[str, Any]]:
-    """POST to the door of the n-th sidecar."""
-    connector = aiohttp.UnixConnector(path=str(site.proxies[n].directory / SOCKET))
-    async with (
-        aiohttp.ClientSession(connector=connector) as client,
-        client.post(f"http://edge/calls/{call_id}/hangup") as response,
-    ):
-        return response.status, await response.json()
-
-
-async def known(sidecar: Sidecar) -> None:
-    """Wait until redis knows what was written so far."""
-    await until(lambda: sidecar.journal.sequence > 0 and not sidecar.follower.behind_bytes and not sidecar.ender.behind)
+__all__ = ["proxies", "redis_server", "site"]
 
 
 async def test_a_call_is_ended_when_it_is_as_long_as_it_may_be(site: Site) -> None:
@@ -216,85 +64,6 @@ async def test_after_requests_within_the_dialog_numbers_and_contacts_are_the_new
     one.close()
 
 
-async def test_an_operator_ends_a_call_at_any_edge_even_if_the_proxy_that_took_it_is_gone(site: Site) -> None:
-    first = await site.start(0)
-    await site.start(1)
-    one = await talk(site)
-    await known(first)
-    await site.stop(0)
-    site.proxies[0].kill()
-    assert (await hang_up(site, "edge-9-1-1-1", 1))[0] == 404
-    result = asyncio.create_task(hang_up(site, one.id, 1))
-    await one.both_hung_up()
-    assert await result == (200, {"call_id": one.id, "caller": 200, "line": 200})
-    assert (await hang_up(site, one.id, 1))[0] == 404
-    events = await site.proxies[1].events_until(one.call, "hung_up")
-    assert events[-1].hung_up.cause == 'Q.850;cause=31;text="Ended by the Operator"'
-    one.close()
-
-
-async def test_the_duration_holds_although_the_edge_that_saw_the_answer_is_gone(site: Site) -> None:
-    first = await site.start(0)
-    one = await talk(site, longest_s=4)
-    await known(first)
-    await site.stop(0)
-    site.proxies[0].kill()
-    await site.start(1)
-    await one.both_hung_up(within=10)
-    one.close()
-
-
-async def test_what_happened_while_the_edge_was_away_is_taken_over(site: Site) -> None:
-    await site.start()
-    one = await talk(site, longest_s=4)
-    await site.stop()
-    await site.start()
-    await one.both_hung_up(within=10)
-    one.close()
-
-
-async def test_edges_together_end_a_call_once(site: Site) -> None:
-    await site.start(0)
-    await site.start(1)
-    talks = [await talk(site, longest_s=3, n=n % 2) for n in range(6)]
-    await asyncio.gather(*(one.both_hung_up(within=8) for one in talks))
-    await asyncio.sleep(1.5)  # time for a second one, should there be any
-    assert [one.byes() for one in talks] == [[[1], [2]]] * 6
-    for one in talks:
-        one.close()
-
-
-async def test_a_call_that_has_ended_is_not_ended_again(site: Site) -> None:
-    sidecar = await site.start()
-    one = await talk(site, longest_s=3)
-    one.line.send(one.line.in_dialog(one.dialog, "BYE"))
-    bye = await one.caller.expect("BYE")
-    one.caller.send(one.caller.reply(bye, 200))
-    await known(sidecar)
-    assert (await hang_up(site, one.id))[0] == 404
-    one.close()
-
-
-async def test_without_redis_calls_go_on_and_when_it_is_back_they_are_known(
-    site: Site, redis_server: RedisServer, capsys: pytest.CaptureFixture[str]
-) -> None:
-    sidecar = await site.start()
-    redis_server.stop()
-    one = await talk(site, longest_s=2)
-    await until(lambda: sidecar.ender.behind > 0)
-    assert (await hang_up(site, one.id))[0] == 503
-    written: list[str] = []
-
-    def told() -> bool:
-        written.extend(capsys.readouterr())
-        return "dialogs_unavailable" in "".join(written)
-
-    await until(told)
-    redis_server.start()
-    await one.both_hung_up(within=10)
-    one.close()
-
-
 async def test_across_transports_and_other_proxies_the_route_sets_are_those_of_the_parties(site: Site) -> None:
     sidecar = await site.start()
     proxy = site.proxies[0]
@@ -312,7 +81,7 @@ async def test_across_transports_and_other_proxies_the_route_sets_are_those_of_t
     caller.send(caller.in_dialog(call, "ACK"))
     await line.expect("ACK")
     await known(sidecar)
-    call_id = re.findall(r";sb=([^;>]+)", " ".join(invite.all("Record-Route")))[-1]
+    call_id = id_of(invite)
     result = asyncio.create_task(hang_up(site, call_id))
     bye = await caller.expect("BYE")
     assert bye.all("Route") == [f"<sip:{caller.host}:{caller.port};lr;near>"]
@@ -325,13 +94,102 @@ async def test_across_transports_and_other_proxies_the_route_sets_are_those_of_t
     await line.stop()
 
 
-async def test_a_stop_while_redis_is_asked_is_a_stop_at_whatever_moment_it_comes(redis_server: RedisServer) -> None:
-    for turns in range(300):
-        dialogs = Dialogs(redis_client.connect(RedisSettings(address=redis_server.address)), "test:")
-        task = asyncio.create_task(dialogs.due(1, "max_duration"))
-        for _ in range(turns % 30):
-            await asyncio.sleep(0)
-        if task.cancel():
-            with pytest.raises(asyncio.CancelledError):
-                await task
-        await dialogs.close()
+async def test_parties_that_are_known_by_host_names_are_reached(site: Site) -> None:
+    sidecar = await site.start()
+    proxy = site.proxies[0]
+    caller, line = [await Agent((proxy.host, proxy.port)).start() for _ in range(2)]
+    decide(site, line.port)
+    call = caller.call()
+    named = caller.request(call, "INVITE", body=SDP).replace(
+        f"agent@{caller.host}:{caller.port}", "agent@caller.example"
+    )
+    caller.send(named)
+    invite = await line.expect("INVITE")
+    line.send(line.reply(invite, 200, body=SDP).replace(f"line@{line.host}:{line.port}", "line@line.example"))
+    caller.answered(call, await caller.expect(200))
+    caller.send(caller.in_dialog(call, "ACK"))
+    await line.expect("ACK")
+    await known(sidecar)
+    result = asyncio.create_task(hang_up(site, id_of(invite)))
+    for agent, uri in ((caller, "sip:agent@caller.example"), (line, "sip:line@line.example")):
+        bye = await agent.expect("BYE")
+        assert bye.uri == uri
+        agent.send(agent.reply(bye, 200))
+    assert (await result)[1] == {"call_id": id_of(invite), "caller": 200, "line": 200}
+    caller.close()
+    line.close()
+
+
+async def test_with_headers_as_long_as_they_may_be_a_call_can_be_ended(site: Site) -> None:
+    sidecar = await site.start()
+    proxy = site.proxies[0]
+    caller, line = [await Agent((proxy.host, proxy.port)).start() for _ in range(2)]
+    decide(site, line.port)
+    call = caller.call()
+    near = f"<sip:{caller.host}:{caller.port};lr;near={'x' * 960}>"
+    contact = f"Contact: <sip:agent@{caller.host}:{caller.port};p={'x' * 960}>"
+    invite = caller.request(call, "INVITE", headers=8 * [f"Record-Route: {near}"], body=SDP)
+    caller.send(re.sub("Contact: .*(?=\r)", contact, invite))
+    invite = await line.expect("INVITE")
+    contact = f"Contact: <sip:line@{line.host}:{line.port};p={'x' * 960}>"
+    line.send(re.sub("Contact: .*(?=\r)", contact, line.reply(invite, 200, body=SDP)))
+    caller.answered(call, await caller.expect(200))
+    call.routes = call.routes[8:]
+    assert len(call.routes) == 1
+    caller.send(caller.in_dialog(call, "ACK"))
+    await line.expect("ACK")
+    await known(sidecar)
+    call_id = id_of(invite)
+    result = asyncio.create_task(hang_up(site, call_id))
+    bye = await caller.expect("BYE")
+    assert bye.all("Route") == 8 * [near]
+    caller.send(caller.reply(bye, 200))
+    line.send(line.reply(await line.expect("BYE"), 200))
+    assert (await result)[1] == {"call_id": call_id, "caller": 200, "line": 200}
+    caller.close()
+    line.close()
+
+
+async def test_a_call_that_has_ended_is_not_ended_again(site: Site) -> None:
+    sidecar = await site.start()
+    one = await talk(site, longest_s=3)
+    one.line.send(one.line.in_dialog(one.dialog, "BYE"))
+    bye = await one.caller.expect("BYE")
+    one.caller.send(one.caller.reply(bye, 200))
+    await known(sidecar)
+    assert (await hang_up(site, one.id))[0] == 404
+    one.close()
+
+
+async def test_edges_together_end_a_call_once(site: Site) -> None:
+    await site.start(0)
+    await site.start(1)
+    talks = [await talk(site, longest_s=3, n=n % 2) for n in range(6)]
+    await asyncio.gather(*(one.both_hung_up(within=8) for one in talks))
+    await asyncio.sleep(1.5)  # time for a second one, should there be any
+    assert [one.byes() for one in talks] == [[[1], [2]]] * 6
+    for one in talks:
+        one.close()
+
+
+async def test_many_calls_that_are_due_at_once_are_ended_soon_and_each_party_is_told_once(site: Site) -> None:
+    many = 300
+    edges = [await site.start(n) for n in (0, 1)]
+    agent = await Answering((site.proxies[0].host, site.proxies[0].port)).start()
+    dialogs = Dialogs(redis_client.connect(site.redis), site.redis.prefix)
+    await dialogs.apply([due_call(n, agent, site.proxies[n % 2].host, site.proxies[n % 2].port) for n in range(many)])
+    await until(lambda: sum(edge.ender.ended for edge in edges) == many, timeout_s=5)
+    asked = Counter(message.get("Call-ID") + message.get("To") for message in agent.seen)
+    assert len(asked) == 2 * many
+    assert set(asked.values()) == {1}
+    await dialogs.close()
+    agent.close()
+
+
+class Answering(Agent):
+    """Says yes to every request, whoever it is for."""
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        message = Message(data)
+        self.seen.append(message)
+        self.send(self.reply(message, 200), addr)

@@ -14,8 +14,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 from signalbox.api.routing.v1 import routing_pb2 as pb
 from signalbox.edge import follower as follower_module
-from signalbox.edge.journal import read
 from signalbox.edge.main import Sidecar
+from signalbox.journal import read
 from signalbox.process import Supervisor
 from signalbox.settings import RedisSettings
 from signalbox_local import probes

@@ -15,12 +15,13 @@ import pytest
 from prometheus_client.exposition import generate_latest
 from signalbox.api.routing.v1 import routing_pb2 as pb
 from signalbox.edge import beat, secrets
-from signalbox.edge.journal import read
 from signalbox.edge.main import Sidecar
 from signalbox.errors import ConfigurationError
+from signalbox.journal import read
 from signalbox.settings import EdgeSettings, RedisSettings
 from support.kamailio_fake import RouteSocket, question
 from support.ports import free_port
+from support.promises_fake import RecorderFake
 from support.wait import until
 
 if TYPE_CHECKING:
@@ -106,6 +107,8 @@ async def test_metrics_tell_what_happened(start_edge: Start, replicas: list[Rout
         'signalbox_edge_answer_seconds_bucket{le="+Inf"} 1.0',
         "signalbox_edge_answer_seconds_count 1.0",
         "signalbox_edge_journal_sequence 0.0",
+        'signalbox_edge_orders{state="waiting"} 0.0',
+        'signalbox_edge_orders{state="refused"} 0.0',
         f'signalbox_edge_replica_state{{replica="{replicas[0].address}",state="ready"}} 1.0',
     ):
         assert line in text.splitlines()
@@ -117,6 +120,20 @@ async def test_event_rows_land_in_the_journal(start_edge: Start, tmp_path: Path)
     await until(lambda: edge.sidecar.journal.sequence == 2)
     await edge.stop()
     assert list(read(tmp_path / "state" / "journal")) == [(1, b"a"), (2, b"b")]
+
+
+async def test_recorders_are_told_of_recordings_that_are_promised(start_edge: Start, tmp_path: Path) -> None:
+    async with RecorderFake() as recorder:
+        edge = await start_edge(recorders=[recorder.address])
+        row = "INVITE|a|b|id@host||S line-a 7 acme 4001234567 a b - - |1795318705|1795318705.386123|call-1|"
+        (tmp_path / "events" / "events_1.log").write_text(f"{row}\n")
+        await until(lambda: bool(recorder.promises))
+        assert [(one.proxy, one.facts.call_id) for one in recorder.promises] == [("edge-1", "call-1")]
+        await until(lambda: edge.sidecar.promises.behind == 0)
+        lines = generate_latest(edge.registry).decode().splitlines()
+        assert "signalbox_edge_promises_told 1.0" in lines
+        assert "signalbox_edge_promises_behind 0.0" in lines
+        assert "signalbox_edge_promises_given_up 0.0" in lines
 
 
 def test_the_token_is_made_once_and_only_for_us(tmp_path: Path) -> None:

@@ -134,3 +134,22 @@ async def test_with_no_replica_left_the_proxy_keeps_what_it_had_also_over_its_re
     ready, facts = edge.sidecar.readiness()
     assert not ready
     assert facts["in_step"]
+
+
+async def test_changes_of_targets_wait_as_one_while_nobody_is_watched(
+    start_edge: Start, replicas: list[RoutingFake]
+) -> None:
+    for fake in replicas:
+        fake.push(snapshot("v1"))
+    edge = await start_edge()
+    await until(lambda: bool(edge.sidecar.watch.watched))
+    one, other = watched(edge, replicas)
+    await until(lambda: one.targets == [[]])
+    await one.stop()
+    await other.stop()
+    await until(lambda: not edge.sidecar.watch.watched)
+    for _ in range(5):
+        edge.sidecar.watch._report_targets()
+    assert edge.sidecar.watch._reports.qsize() <= 2, "hello at most, and the targets"
+    await other.start()
+    await until(lambda: other.targets == [[]])

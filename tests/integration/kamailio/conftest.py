@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
-from support.kamailio import Kamailio
+from support.kamailio import WORKER_HOST, Kamailio
 from support.sidecar_fake import FakeSidecar, branch, dial, reject, stage
 from support.sip_agent import SDP, Agent, Call, Message
 from support.sip_agent_tcp import TcpAgent
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def proxy() -> Iterator[Kamailio]:
     """A proxy with short timers."""
-    with Kamailio(connect_timeout_ms=700) as proxy:
+    with Kamailio(connect_timeout_ms=700, workers=[WORKER_HOST]) as proxy:
         yield proxy
 
 
@@ -39,6 +39,21 @@ async def agent(proxy: Kamailio) -> AsyncIterator[Callable[..., Awaitable[Agent]
             agent = await Agent((to.host, to.port)).start(host)
             stack.callback(agent.close)
             return agent
+
+        yield make
+
+
+@pytest.fixture
+async def worker_at(agent: Callable[..., Awaitable[Agent]]) -> AsyncIterator[Callable[[str], Awaitable[Agent]]]:
+    """Makes agents that are called over "udp" or "tcp"."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def make(transport: str) -> Agent:
+            worker = await agent()
+            if transport == "tcp":
+                worker = await TcpAgent(worker.proxy).start()
+                stack.push_async_callback(worker.stop)
+            return worker
 
         yield make
 

@@ -136,7 +136,7 @@ class Impatient(asyncio.DatagramProtocol):
 
 @pytest.mark.parametrize("most_us", [0, 300, 1500, 6000])
 async def test_within_the_round_trip_of_the_invite_thousands_of_times(proxy, sidecar, agent, most_us):
-    """Callers see exactly one final reply to INVITE and CANCEL, whatever overtakes what; at most one sees none."""
+    """Callers see exactly one final reply to INVITE and CANCEL, whatever overtakes what."""
     maker, line = await agent(), await agent()
     rng = random.Random(most_us)
     sidecar.decide = lambda question: (
@@ -169,10 +169,7 @@ async def test_within_the_round_trip_of_the_invite_thousands_of_times(proxy, sid
         for method in ("INVITE", "CANCEL")
         if len(set(impatient.finals.get((call_id, method), []))) != 1
     }
-    # While the question is open the 487 is sent three times within 0.3 s; on a busy machine all three can be lost, seen
-    # once in 8,000 races (kamailio/README.md, "CANCEL").
-    assert len(wrong) <= 1, wrong
-    assert all(replies is None for replies in wrong.values()), wrong
+    assert not wrong
     await until(lambda: answer_lines(line) or proxy.transactions() == 0, timeout_s=15)
     rung = {message.get("Via") for message in line.seen if message.first.startswith("INVITE")}
     assert rung == {message.get("Via") for message in line.seen if message.first.startswith("CANCEL")}

@@ -67,6 +67,14 @@ class Steps:
         self.measure("new call", decided[0], invite)
         return caller, line, call, invite
 
+    async def ring_first(self):
+        """The same, through the first node: on a busy machine it may have failed for a moment."""
+        limit = time.monotonic() + 15
+        while through((rung := await self.ring())[3]) != 1:
+            assert time.monotonic() < limit, "the first node is never used"
+            await asyncio.sleep(0.2)
+        return rung
+
     async def answer(self, caller, line, call, invite):
         """The line answers; the time until the caller sees it."""
         begun = time.monotonic()
@@ -135,10 +143,9 @@ async def waits(prober):
 @pytest.mark.parametrize("silent", [True, False], ids=["silent", "killed"])
 @pytest.mark.parametrize("first", ["new call", "answer", "re-INVITE", "BYE"])
 async def test_no_worker_waits_longer_than_its_tight_timeout(nodes, proxy, steps, agent, first, silent):
-    ringing = await steps.ring()
-    assert through(ringing[3]) == 1
-    running = await steps.answer(*await steps.ring())
-    ending = await steps.answer(*await steps.ring())
+    running = await steps.answer(*await steps.ring_first())
+    ending = await steps.answer(*await steps.ring_first())
+    ringing = await steps.ring_first()
     todo = {
         "new call": steps.ring,
         "answer": lambda: steps.answer(*ringing),

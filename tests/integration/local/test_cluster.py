@@ -32,8 +32,8 @@ __all__ = ["cluster", "own_cluster"]
 TIMEOUT_S = 40.0
 
 NAMES = [
-    *("etcd", "redis", "rtpengine-1", "media-1", "rtpengine-2", "media-2"),
-    *("routing-1", "routing-2", "provisioning", "edge-1", "kamailio-1", "edge-2", "kamailio-2"),
+    *("etcd", "redis", "routing-1", "routing-2", "rtpengine-1", "media-1", "rtpengine-2", "media-2"),
+    *("recorder-1", "provisioning", "edge-1", "kamailio-1", "edge-2", "kamailio-2"),
 ]
 # As small as a cluster can be: what is tried does not depend on the numbers.
 SMALL = {"replicas": 1, "proxies": 1, "media_nodes": 0}
@@ -82,9 +82,25 @@ def test_the_provisioning_service_wants_a_certificate(cluster: Cluster) -> None:
 
 
 def test_secrets_are_for_the_owner_alone(cluster: Cluster) -> None:
-    secrets = ["cluster.key", "edge-1/token", "kamailio-1/kamailio.cfg", "pki/client.key", "pki/ca.key"]
+    secrets = ["cluster.key", "objects.key", "edge-1/token", "kamailio-1/kamailio.cfg", "pki/client.key", "pki/ca.key"]
     for file in secrets:
         assert stat.S_IMODE((cluster.directory / file).stat().st_mode) == 0o600, file
+
+
+def test_documents_lie_in_the_cluster_s_folder(cluster: Cluster, tmp_path: Path) -> None:
+    (tmp_path / "order.pdf").write_bytes(b"%PDF-1.7 order")
+    for line in ("tenants create papers", f"inventory documents upload --tenant papers other={tmp_path}/order.pdf"):
+        done = subprocess.run(
+            [sys.executable, "-m", "signalbox", *line.split(), "--cluster", str(cluster.directory / "cluster.json")],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    (file,) = (cluster.directory / "objects" / "documents" / "papers").iterdir()
+    assert b"order" not in file.read_bytes()
 
 
 def test_processor_time_of_children_counts(cluster: Cluster) -> None:

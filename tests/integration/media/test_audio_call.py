@@ -13,7 +13,7 @@ from support.rtpengine import Rtpengine, SipRelay, ng_client, rtpengine
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from signalbox.media.ng import NgClient
+    from signalbox.ng import NgClient
 
 __all__ = ["ng_client", "rtpengine"]
 

@@ -10,21 +10,26 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from signalbox import rpc
+from signalbox.api.media.v1 import media_pb2, media_pb2_grpc
+from signalbox.api.recording.v1 import recording_pb2, recording_pb2_grpc
 from signalbox.api.routing.v1 import routing_pb2
-from signalbox.media.ng import NgClient
-from signalbox.settings import EtcdSettings
+from signalbox.ng import NgClient
+from signalbox.settings import ClientTlsSettings, EtcdSettings
 from signalbox.store import keys
 from signalbox.store.etcd import EtcdStore
+from support.capturing import RecordedCall
 from support.etcd import EtcdServer, etcd_server, own_etcd
 from support.ports import free_port
+from support.provisioning import reason_of
 from support.rtpengine import Rtpengine, rtpengine, sdp
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
 
 __all__ = ["etcd_server", "own_etcd", "rtpengine"]
 
@@ -42,6 +47,12 @@ class Process:
     advertise: str = ""
     name: str = "media-1"
     drain_s: float = 0.0
+    spool: Path | None = None
+    captures: str = "127.0.0.1:0"
+    voice: Path | None = None
+    """Its cache of audio."""
+    voice_listen: str = "127.0.0.1:0"
+    keys_listen: str = "127.0.0.1:0"
     metrics_port: int = field(default_factory=free_port)
     _process: asyncio.subprocess.Process | None = None
 
@@ -56,6 +67,16 @@ class Process:
             "SIGNALBOX_MEDIA__ADVERTISE_CONTROL": self.advertise or self.control,
             "SIGNALBOX_MEDIA__LEASE_TTL_S": str(TTL_S),
             "SIGNALBOX_MEDIA__DRAIN_S": str(self.drain_s),
+            "SIGNALBOX_MEDIA__CAPTURES__SPOOL_DIR": str(self.spool or ""),
+            "SIGNALBOX_MEDIA__CAPTURES__LISTEN": self.captures,
+            "SIGNALBOX_MEDIA__CAPTURES__FREE_PERCENT": "0",
+            "SIGNALBOX_MEDIA__CAPTURES__FREE_MB": "1",
+            "SIGNALBOX_MEDIA__VOICE__CACHE_DIR": str(self.voice or ""),
+            "SIGNALBOX_MEDIA__VOICE__LISTEN": self.voice_listen,
+            "SIGNALBOX_MEDIA__VOICE__KEYS_LISTEN": self.keys_listen,
+            # A bucket that nobody serves.
+            "SIGNALBOX_OBJECTS__LOCATION": "s3://prompts",
+            "SIGNALBOX_OBJECTS__S3__ENDPOINT": "http://127.0.0.1:9",
             "SIGNALBOX_MEDIA__METRICS__LISTEN": f"127.0.0.1:{self.metrics_port}",
         }
         with self.log.open("ab") as log:
@@ -219,6 +240,86 @@ async def test_etcd_away_at_the_start(tmp_path: Path, own_etcd: EtcdServer, rtpe
         await process.until_ready()
     finally:
         await process.kill()
+
+
+async def test_a_node_that_captures_says_so_and_where(tmp_path: Path, own_etcd: EtcdServer, store: EtcdStore) -> None:
+    """A capture that waits when the sidecar is stopped is there for the next one."""
+    node_ = Rtpengine(tmp_path / "rtpengine", recording_dir=tmp_path / "spool").start()
+    client = await NgClient.connect(node_.control)
+    process = Process(tmp_path / "media", own_etcd, node_.control, spool=tmp_path / "spool")
+    try:
+        await process.start()
+        await until(store, lambda entry: entry is not None and entry.records and bool(entry.captures_address))
+        async with RecordedCall.open(client, "call-1") as call:
+            await call.end()
+        for _ in range(2):
+            entry = await node(store)
+            assert entry is not None
+            async with rpc.channel(entry.captures_address, ClientTlsSettings()) as channel:
+                stub: Any = recording_pb2_grpc.CaptureServiceStub(channel)
+                claim = recording_pb2.ClaimCaptureRequest(recorder="r", lease_ms=1000, wait_ms=20_000)
+                assert (await stub.ClaimCapture(claim)).capture.call_id == "call-1"
+                waiting = asyncio.create_task(reason_of(stub.ClaimCapture(claim)))
+                await asyncio.sleep(0.1)
+                process.signal(signal.SIGTERM)
+                assert await waiting in ("DRAINING", "OK")
+            assert await process.ended() == 0
+            await process.start()
+            await until(store, lambda entry: entry is not None and entry.records)
+        (tmp_path / "spool" / "pcaps").rename(tmp_path / "elsewhere")
+        await until(store, lambda entry: entry is not None and not entry.records)
+    finally:
+        await process.kill()
+        client.close()
+        node_.stop()
+
+
+async def test_a_node_that_speaks_says_where_whether_or_not_it_reaches_the_objects(
+    tmp_path: Path, own_etcd: EtcdServer, store: EtcdStore, rtpengine: Rtpengine
+) -> None:
+    process = Process(tmp_path / "media", own_etcd, rtpengine.control, voice=tmp_path / "audio")
+    try:
+        await process.start()
+        await process.until_ready()
+        await until(store, lambda entry: entry is not None and bool(entry.voice_address))
+        entry = await node(store)
+        assert entry is not None
+        async with rpc.channel(entry.voice_address, ClientTlsSettings()) as channel:
+            watching = media_pb2_grpc.VoiceServiceStub(channel).WatchKeys(media_pb2.WatchKeysRequest(worker="ivr-1"))
+            assert (await watching.read()).instance
+            process.signal(signal.SIGTERM)
+            assert await reason_of(watching.read()) == "DRAINING"
+        assert await process.ended() == 0
+    finally:
+        await process.kill()
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"voice_listen": "0.0.0.0:0"}, "media.voice.advertise: workers cannot connect"),
+        ({"voice_listen": "192.0.2.1:1"}, "cannot listen on 192.0.2.1:1"),
+        ({"keys_listen": "192.0.2.1:1"}, "media.voice.keys_listen: '192.0.2.1:1' must be a loopback address"),
+        ({"voice": Path("/proc/audio")}, "media.voice.cache_dir: "),
+    ],
+)
+async def test_a_voice_that_nobody_could_use_ends_the_process_with_2(
+    tmp_path: Path, own_etcd: EtcdServer, settings: dict[str, Any], named: str
+) -> None:
+    given = {"voice": tmp_path / "audio", **settings}
+    process = await Process(tmp_path / "media", own_etcd, "127.0.0.1:2223", **given).start()
+    assert await process.ended() == 2
+    assert named in process.log.read_text()
+
+
+@pytest.mark.parametrize(("listen", "named"), [("0.0.0.0:0", "captures.advertise"), ("192.0.2.1:1", "cannot listen")])
+async def test_captures_that_nobody_could_fetch_end_the_process_with_2(
+    tmp_path: Path, own_etcd: EtcdServer, listen: str, named: str
+) -> None:
+    process = Process(tmp_path / "media", own_etcd, "127.0.0.1:2223", spool=tmp_path, captures=listen)
+    await process.start()
+    assert await process.ended() == 2
+    assert named in process.log.read_text()
 
 
 async def test_sidecars_that_start_together_get_different_numbers(

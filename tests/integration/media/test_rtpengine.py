@@ -8,8 +8,8 @@ import struct
 from typing import TYPE_CHECKING
 
 import pytest
-from signalbox.media.bencode import encode
-from signalbox.media.ng import NgClient, NgRefusedError, NgUnreachableError
+from signalbox.bencode import encode
+from signalbox.ng import NgClient, NgRefusedError, NgUnreachableError
 from support.redis import RedisServer, redis_server
 from support.rtpengine import STRICT, Rtpengine, media_address, ng_client, rtpengine, sdp
 from support.wait import until

@@ -19,12 +19,19 @@ from signalbox import pki
 from support.etcd import etcd_server, own_etcd  # noqa: F401  (fixtures)
 from support.ports import free_port
 from support.provisioning import Stub
+from support.routing_process import RoutingProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 DEADLINE_S = 20.0
+
+
+def environment() -> dict[str, str]:
+    """The environment of processes: without settings of whoever runs the tests."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("SIGNALBOX_")}
+    return {**kept, "PYTHONPATH": os.pathsep.join(sys.path)}
 
 
 @dataclass
@@ -34,10 +41,16 @@ class ProvisioningProcess:
     directory: Path
     etcd: str
     request_timeout_s: float = 3.0
+    settings: str = ""
+    """More of the section [provisioning], in TOML."""
+    database: str = ""
+    """Where it is, if not in a file of its own."""
     process: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
         self.port, self.metrics_port, self.keys_port = free_port(), free_port(), free_port()
+        self.routing_port = free_port()
+        """Where the replica would be that it asks for explanations."""
         self.log = self.directory / "provisioning.log"
         self.server = pki.issue(self.directory / "pki", "provisioning", server=True)
         self.client = pki.issue(self.directory / "pki", "client", server=False)
@@ -54,21 +67,28 @@ class ProvisioningProcess:
             [etcd]
             endpoints = ["{self.etcd}"]
             request_timeout_s = {self.request_timeout_s}
+            [objects]
+            location = "{self.directory / "objects"}"
+            master_key_file = "{self.directory / "objects.key"}"
+            [database]
+            url = "{self.database or f"sqlite:///{self.directory / 'signalbox.db'}"}"
             [provisioning]
             listen = "{self.address}"
             keys_listen = "127.0.0.1:{self.keys_port}"
+            routing = ["127.0.0.1:{self.routing_port}"]
             metrics.listen = "127.0.0.1:{self.metrics_port}"
+            audit.directory = "{self.directory / "audit"}"
             tls.ca_file = "{self.server.ca}"
             tls.cert_file = "{self.server.cert}"
             tls.key_file = "{self.server.key}"
+            {self.settings}
         """)
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("SIGNALBOX_")}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "signalbox", "provisioning", "--config", str(config)],
                 stdout=log,
                 stderr=log,
-                env=environment,
+                env=environment(),
             )
 
     def wait_until(self, ready: bool) -> dict[str, object]:
@@ -112,6 +132,12 @@ class ProvisioningProcess:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(DEADLINE_S)
 
+    def kill(self) -> None:
+        """As a crash does (SIGKILL)."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
     def end(self) -> None:
         """Whatever state it is in."""
         if self.process is not None and self.process.poll() is None:
@@ -127,3 +153,26 @@ def provisioning(tmp_path_factory: pytest.TempPathFactory, etcd_server) -> Itera
     process.wait_until(ready=True)
     yield process
     process.end()
+
+
+@pytest.fixture(scope="module")
+def directory(provisioning: ProvisioningProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A directory with the cluster file of the provisioning service and a routing replica."""
+    directory = tmp_path_factory.mktemp("cluster")
+    routing = RoutingProcess(directory, provisioning.etcd, port=provisioning.routing_port)
+    client = provisioning.client
+    cluster = {
+        "version": 1,
+        "name": "test",
+        "processes": [],
+        "grpc": {"routing": [routing.address], "provisioning": [provisioning.address]},
+        "credentials": {"ca": str(client.ca), "cert": str(client.cert), "key": str(client.key)},
+    }
+    (directory / "var").mkdir()
+    (directory / "var" / "cluster.json").write_text(json.dumps(cluster))
+    routing.start()
+    try:
+        routing.wait_ready()
+        yield directory
+    finally:
+        routing.stop()

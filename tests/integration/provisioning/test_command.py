@@ -3,59 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING
 
-import pytest
-from support.ports import free_address
+from .conftest import environment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from .conftest import ProvisioningProcess
 
 DEADLINE_S = 20.0
-
-
-@pytest.fixture(scope="module")
-def directory(provisioning: ProvisioningProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A directory with the cluster file of the provisioning service and a routing replica."""
-    directory = tmp_path_factory.mktemp("cluster")
-    routing = free_address()
-    config = directory / "routing.toml"
-    config.write_text(f"""
-        [etcd]
-        endpoints = ["{provisioning.etcd}"]
-        [routing]
-        listen = "{routing}"
-        snapshot_file = "{directory}/rules.snapshot"
-    """)
-    client = provisioning.client
-    cluster = {
-        "version": 1,
-        "name": "test",
-        "processes": [],
-        "grpc": {"routing": [routing], "provisioning": [provisioning.address]},
-        "credentials": {"ca": str(client.ca), "cert": str(client.cert), "key": str(client.key)},
-    }
-    (directory / "var").mkdir()
-    (directory / "var" / "cluster.json").write_text(json.dumps(cluster))
-    with (directory / "routing.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "signalbox", "routing", "--config", str(config)], stderr=log, env=environment()
-        )
-    yield directory
-    process.terminate()
-    process.wait(DEADLINE_S)
-
-
-def environment() -> dict[str, str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("SIGNALBOX_")}
-    return {**kept, "PYTHONPATH": os.pathsep.join(sys.path)}
 
 
 def signalbox(directory: Path, line: str) -> subprocess.CompletedProcess[str]:
@@ -90,6 +50,7 @@ def test_a_number_from_its_creation_to_its_explanation(directory: Path) -> None:
     shown = signalbox(directory, "explain 4001234567 --from 13800001234 --trunk carrier").stdout
     assert "reject with 403" in shown
     assert "→" in shown
+    assert "reject with 403" in signalbox(directory, "explain 4001234567 --from 13800001234 --ask provisioning").stdout
 
 
 def explained(directory: Path, number: str, why: str) -> dict:  # type: ignore[type-arg]

@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 from signalbox.api.provisioning.v1 import provisioning_pb2 as pb
 from signalbox.api.types.v1 import types_pb2
+from signalbox.store.paged import PagedStore
 from support import provisioning_race as race
 from support.provisioning import Stub, serving, world
 from support.stores import open_etcd
@@ -17,28 +18,27 @@ from support.stores import open_etcd
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from signalbox.store.etcd import EtcdStore
     from support.etcd import EtcdServer
 
 
 @pytest.fixture
-async def stores(etcd_server: EtcdServer) -> AsyncIterator[Sequence[EtcdStore]]:
+async def stores(etcd_server: EtcdServer) -> AsyncIterator[Sequence[PagedStore]]:
     """Connections of two replicas and of an onlooker to the same keys."""
     prefix = f"/race-{uuid4().hex}/"
-    opened = [open_etcd(etcd_server, prefix=prefix) for _ in range(3)]
+    opened = [PagedStore(open_etcd(etcd_server, prefix=prefix)) for _ in range(3)]
     yield opened
     for store in opened:
         await store.close()
 
 
 @pytest.fixture
-async def replicas(stores: Sequence[EtcdStore]) -> AsyncIterator[Sequence[Stub]]:
+async def replicas(stores: Sequence[PagedStore]) -> AsyncIterator[Sequence[Stub]]:
     async with AsyncExitStack() as stack:
         yield [await stack.enter_async_context(serving(store)) for store in stores[:2]]
 
 
 async def test_rules_hold_together_whatever_is_written_at_once(
-    stores: Sequence[EtcdStore], replicas: Sequence[Stub]
+    stores: Sequence[PagedStore], replicas: Sequence[Stub]
 ) -> None:
     seen = await race.anything_goes(stores[2], replicas, seed=1, writers=16, writes=15)
     assert seen["OK"] > 10
@@ -57,12 +57,12 @@ async def test_of_writers_with_one_etag_one_wins(replicas: Sequence[Stub]) -> No
 
 
 async def test_what_the_operator_shares_does_not_vanish_under_who_uses_it(
-    stores: Sequence[EtcdStore], replicas: Sequence[Stub]
+    stores: Sequence[PagedStore], replicas: Sequence[Stub]
 ) -> None:
     await race.relied_on(stores[2], replicas, tenants=20)
 
 
-async def test_a_repeated_request_is_done_once(stores: Sequence[EtcdStore], replicas: Sequence[Stub]) -> None:
+async def test_a_repeated_request_is_done_once(stores: Sequence[PagedStore], replicas: Sequence[Stub]) -> None:
     """Under a real lease, and with answers from both replicas."""
     tenant = pb.CreateTenantRequest(tenant=types_pb2.Tenant(id="acme"), request_id="one")
     answers = await asyncio.gather(*(replicas[n % 2].CreateTenant(tenant) for n in range(20)))

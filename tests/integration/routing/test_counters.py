@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from signalbox.domain.claims import Claimed, Limit, Order, Window
+from signalbox.routing import counters_script as script
 from support.counters import calls, claim, counted, dial, keys, make
 from support.redis import RedisServer, redis_server
 
@@ -321,6 +322,22 @@ async def test_every_key_is_gone_some_day(counters: RedisCounters, redis_server:
     kinds = {name.partition(":")[0] for name in kept}
     assert kinds >= {"call", "calls", "month", "turn", "returned", "recent", "sticky"}
     assert all(0 <= ttl <= 71 * 86400 for ttl in kept.values()), kept
+
+
+async def test_a_name_that_is_empty_in_the_midst_of_a_run_is_gone_some_day_too(
+    counters: RedisCounters, redis_server: RedisServer
+) -> None:
+    first, second = (script.claim(claim(id, calls(NUMBER, 9))) for id in ("c1", "c2"))
+    await counters.report([first, ["ended", "c1"], second])
+    assert (await keys(redis_server))[f"calls:{NUMBER}"] > 0
+    assert await counted(counters, NUMBER) == 1
+
+
+async def test_lines_in_turn_without_caps_are_told_in_their_order(counters: RedisCounters) -> None:
+    many = [dial(*[cap] * 20, order=Order.TURN, key=f"k{cap}") for cap in (0, 1000)]
+    for turn in range(22):
+        (claimed,) = await counters.settle([claim(f"c{turn}", dials=tuple(many))])
+        assert claimed.dials == (tuple((turn + at) % 20 for at in range(16)),) * 2
 
 
 async def test_a_message_of_more_claims_than_one_run_takes(counters: RedisCounters) -> None:

@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from signalbox.domain.claims import Limit, Order, Window, uncounted
 from signalbox.errors import ConfigurationError
 from signalbox.routing import counters as module
+from signalbox.routing import counters_script as script
 from signalbox.routing.counters import CountersUnavailableError, RedisCounters
 from signalbox.settings import CountersSettings, RedisSettings
 from structlog.testing import capture_logs
@@ -272,3 +273,41 @@ async def test_keys_of_a_crashed_replica_are_not_for_ever(redis_server: RedisSer
     assert late.over == -1
     assert not {f"call:c{n}" for n in range(5)} & (await keys(redis_server)).keys()
     await other.close()
+
+
+async def test_who_answered_stands_whatever_a_replica_counts_afterwards(redis_server: RedisServer) -> None:
+    """One replica alone is cut off: the others hear who answered before it counts the call."""
+    month = Limit(NUMBER, Window.MONTH, 99, "2026-11")
+    asked = claim("1", calls(NUMBER, 9), month, dials=(dial(1, 1, 2, order=Order.STICKY, key="s", takes=2),))
+    late = script.count(asked, uncounted(asked))
+    counters = make(redis_server, setup_lease_s=0.2, call_lease_s=60)
+    for told in ([["answered", "1", "c"], late], [late, ["answered", "1", "c"], late]):
+        await counters.report(told)
+        assert [await counted(counters, f"line/acme/{line}") for line in "abc"] == [0, 0, 1]
+        # An answered call: not free when one that only rings is.
+        await asyncio.sleep(0.3)
+        assert await counted(counters, NUMBER) == 1
+        served = await counters.settle([claim("look", dials=asked.dials, look=True)])
+        assert served[0].dials[0][0] == 2
+        await counters.report([["ended", "1"]])
+        assert await counted(counters, NUMBER) == 0
+        async with Redis(port=redis_server.port) as client:
+            await client.flushall()
+    await counters.close()
+
+
+async def test_an_answer_to_a_call_that_nobody_counts_is_soon_forgotten(redis_server: RedisServer) -> None:
+    counters = make(redis_server)
+    await counters.report([["answered", "1", "a"], ["alive", "1"], ["return", "1", ""]])
+    assert await keys(redis_server) == {"call:1": pytest.approx(module.OWED_S, abs=2)}
+    await counters.report([["ended", "1"], ["answered", "1", "a"]])
+    assert await counted(counters, "line/acme/a") == 0
+    await counters.close()
+
+
+async def test_a_worker_that_answered_takes_no_line(redis_server: RedisServer) -> None:
+    asked = claim("1", calls(NUMBER, 9), dials=(dial(1, 1),))
+    counters = make(redis_server)
+    await counters.report([["answered", "1", ""], script.count(asked, uncounted(asked))])
+    assert [await counted(counters, name) for name in (NUMBER, "line/acme/a")] == [1, 1]
+    await counters.close()

@@ -1,4 +1,7 @@
-"""The counters in redis do what slow, obvious ones do, whatever comes: claims, hedges, returns, answers, ends."""
+"""The counters in redis do what slow, obvious ones do, whatever comes.
+
+Claims, hedges, returns, answers, ends; and a replica that is cut off, whose claims are counted when all that is over.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ import random
 from typing import TYPE_CHECKING
 
 import pytest
-from signalbox.domain.claims import Claim, DialClaim, Limit, Order, Window
+from signalbox.domain.claims import Claim, DialClaim, Limit, Order, Window, uncounted
+from signalbox.routing import counters_script
 from support.counters import make
 from support.counters_model import ModelCounters
 from support.redis import RedisServer, redis_server
@@ -27,6 +31,7 @@ class World:
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         self.claims: dict[tuple[str, str], Claim] = {}
+        self.owed: dict[tuple[str, str], Claim] = {}
 
     def call_id(self) -> str:
         return f"call-{self.random.randrange(25)}"
@@ -60,11 +65,21 @@ class World:
 
 
 async def step(world: World, real: RedisCounters, model: ModelCounters) -> None:
-    call_id, line = world.call_id(), world.random.choice("abcde")
-    match world.random.choices(("settle", "give back", "answered", "alive", "ended"), (6, 2, 2, 1, 1))[0]:
+    call_id, line = world.call_id(), world.random.choice([*"abcde", ""])
+    steps = ("settle", "cut off", "back", "give back", "answered", "alive", "ended")
+    match world.random.choices(steps, (6, 1, 0.5, 2, 2, 1, 1))[0]:
         case "settle":
             claims = [world.claim() for _ in range(world.random.randint(1, 4))]
             assert await real.settle(claims) == model.settle(claims)
+        case "cut off":
+            claim = world.claim()
+            if not claim.look:
+                world.owed[claim.call_id, claim.part] = claim
+        case "back":
+            for claim in world.owed.values():
+                await real.report([counters_script.count(claim, uncounted(claim))])
+                model.recover(claim, uncounted(claim))
+            world.owed.clear()
         case "give back":
             claims = [claim for (id, _), claim in world.claims.items() if id == call_id]
             real.give_back(claims)

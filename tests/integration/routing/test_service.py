@@ -9,7 +9,7 @@ import grpc
 import pytest
 from signalbox.api.routing.v1 import routing_pb2
 from signalbox.api.types.v1 import types_pb2
-from signalbox.routing import edges, replica
+from signalbox.routing import edges, keeper, replica
 from signalbox.routing.worker import Role
 from signalbox.store import keys
 from signalbox.store.base import Put
@@ -40,6 +40,10 @@ def hello(edge: routing_pb2.Edge | None = None) -> routing_pb2.WatchEdgeRequest:
 
 def ack(version: str) -> routing_pb2.WatchEdgeRequest:
     return routing_pb2.WatchEdgeRequest(ack=routing_pb2.SnapshotAck(version=version))
+
+
+def sees(*dead: str) -> routing_pb2.WatchEdgeRequest:
+    return routing_pb2.WatchEdgeRequest(targets=routing.targets("", *dead))
 
 
 async def read(call: object) -> routing_pb2.WatchEdgeResponse:
@@ -144,7 +148,15 @@ async def test_acknowledged_and_refused_snapshots_are_known(store: MemoryStore, 
 
 
 @pytest.mark.parametrize(
-    "messages", [[ack("x")], [hello(routing.edge("Not an id"))], [hello(), hello()], [routing_pb2.WatchEdgeRequest()]]
+    "messages",
+    [
+        [ack("x")],
+        [hello(routing.edge("Not an id"))],
+        [hello(), hello()],
+        [routing_pb2.WatchEdgeRequest()],
+        [sees()],
+        [hello(), sees("carrier.example")],
+    ],
 )
 async def test_an_edge_that_breaks_the_protocol_is_refused(
     store: MemoryStore, tmp_path: Path, messages: list[routing_pb2.WatchEdgeRequest]
@@ -188,6 +200,38 @@ async def test_an_edge_that_moves_to_another_replica_never_vanishes(
         await put(store, routing.trunk("other", "192.0.2.2"))
         last = await read_until(observer, lambda r: len(r.trunks) == 2)
         assert {p.id for p in last.peers} == {"edge-1", "observer"}
+
+
+async def test_calls_of_an_edge_pass_over_the_targets_that_are_dead_to_it(store: MemoryStore, tmp_path: Path) -> None:
+    targets = [types_pb2.TrunkTarget(host=f"192.0.2.{n}") for n in (1, 2)]
+    group = types_pb2.TrunkGroup(id="all", prefixes=[""], members=[types_pb2.TrunkGroupMember(trunk="out")])
+    out = types_pb2.Trunk(id="out", targets=targets)
+    await routing.put(store, routing.trunk(), out, group, routing.line(host=""), routing.number())
+    async with (
+        routing.running(store, tmp_path / "one") as one,
+        routing.running(store, tmp_path / "two") as other,
+    ):
+        watch = one.stub.WatchEdge()
+        await watch.write(hello(routing.edge("edge-1")))
+        await read(watch)
+
+        async def tried(edge: str, service: routing.Running) -> list[str]:
+            response = await service.stub.Decide(routing.call(edge=edge))
+            return [stage.branches[0].destination.split(":")[1] for stage in response.decision.dial.stages]
+
+        for dead, left in (
+            (["192.0.2.1"], ["192.0.2.2"]),
+            (["192.0.2.1", "192.0.2.2"], ["192.0.2.1", "192.0.2.2"]),
+            (["192.0.2.2"], ["192.0.2.1"]),
+            ([], ["192.0.2.1", "192.0.2.2"]),
+        ):
+            await watch.write(sees(*dead))
+            for service in (one, other):
+                async with asyncio.timeout(5):
+                    while await tried("edge-1", service) != left:  # noqa: ASYNC110, only asking tells
+                        await asyncio.sleep(0.01)
+                assert await tried("edge-2", service) == ["192.0.2.1", "192.0.2.2"]
+        watch.cancel()
 
 
 async def test_two_replicas_give_a_call_the_same_decision_and_nodes(store: MemoryStore, tmp_path: Path) -> None:
@@ -235,6 +279,22 @@ async def test_a_replica_starts_from_its_snapshot_while_the_store_is_away(
         assert (await read_until(watch, lambda r: r.version == version)).version == version
 
 
+async def test_what_edges_saw_of_targets_is_not_believed_from_a_snapshot(
+    store: MemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replica, "SNAPSHOT_AFTER_S", 0.05)
+    await routing.put(store, routing.targets("edge-1", "192.0.2.1"))
+    async with running(store, tmp_path) as service:
+        await until(lambda: bool(service.worker._book.dead))
+        await until(lambda: (tmp_path / "rules.snapshot").exists())
+    store.available = False
+    async with running(store, tmp_path) as service:
+        assert service.facts["source"] == "snapshot"
+        assert service.worker._book.dead == {}
+        store.available = True
+        await until(lambda: bool(service.worker._book.dead))
+
+
 async def test_a_store_that_goes_away_stops_no_call_and_ages_the_rules(store: MemoryStore, tmp_path: Path) -> None:
     async with running(store, tmp_path, stale_after_s=0.2) as service:
         store.available = False
@@ -252,14 +312,17 @@ async def test_the_snapshot_follows_the_rules_and_tells_its_age(store: MemorySto
         await until(file.exists)
         size, written = file.stat().st_size, file.stat().st_mtime_ns
         await until(lambda: file.stat().st_mtime_ns > written)
-        await put(store, routing.number("4007654321"))
+        await put(store, routing.trunk("other", "192.0.2.99"))
         await until(lambda: file.stat().st_size > size)
         file.unlink()
         await until(file.exists)
         assert service.worker.gauges()["snapshot_age_seconds"] < 60
 
 
-async def test_only_the_first_worker_writes_the_snapshot(store: MemoryStore, tmp_path: Path) -> None:
+async def test_only_the_first_worker_writes_the_snapshot(
+    store: MemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "ALONE_WITHOUT_S", 0.1)
     async with (
         running(store, tmp_path / "1", Role(index=1), snapshot_interval_s=0.01),
         running(store, tmp_path / "0", Role(index=0), snapshot_interval_s=0.01),

@@ -29,10 +29,12 @@ class SlowCounts(Collector):
     def __init__(self) -> None:
         self.ready = asyncio.Event()
         self.asked: list[str] = []
+        self.rounds = 0
         self.given_back: list[str] = []
 
     async def settle(self, claims: Sequence[Claim]) -> list[Claimed]:
         self.asked += [claim.call_id for claim in claims]
+        self.rounds += 1
         await self.ready.wait()
         return [uncounted(claim) for claim in claims]
 
@@ -68,6 +70,24 @@ async def test_a_message_that_waits_does_not_hold_up_the_next(store: MemoryStore
         counts.ready.set()
         assert [(a.id, a.decision.why) for a in (await stream.read()).answers] == [(1, "dial")]
         assert counts.given_back == []
+
+
+async def test_messages_that_come_while_others_are_counted_go_together(store: MemoryStore, tmp_path: Path) -> None:
+    counts = SlowCounts()
+    async with running(store, tmp_path, counters=counts) as service:  # type: ignore[arg-type]
+        stream = service.stub.DecideStream()
+        await stream.write(questions(call(call_id="one"), first_id=1))
+        await until(lambda: counts.asked == ["one"])
+        await stream.write(questions(call("110"), call(call_id="two"), first_id=2))
+        await stream.write(questions(call(call_id="three"), first_id=4))
+        await stream.write(questions(call("110"), first_id=5))
+        assert [answer.id for answer in (await stream.read()).answers] == [5]
+        counts.ready.set()
+        assert [answer.id for answer in (await stream.read()).answers] == [1]
+        assert sorted(answer.id for answer in (await stream.read()).answers) == [2, 3, 4]
+        assert counts.asked == ["one", "two", "three"]
+        assert counts.rounds == 2
+        assert service.worker.stats.took_us.total > 0
 
 
 async def test_what_was_claimed_for_a_stream_that_broke_is_given_back(store: MemoryStore, tmp_path: Path) -> None:

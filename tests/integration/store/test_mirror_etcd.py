@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 class Follower(Mirror):
     """A mirror with its owner in one."""
 
-    def __init__(self, store: Store, *, start_revision: int = 0, far_behind: int = 5_000) -> None:
+    def __init__(self, store: Store, *, start: tuple[int, int] = (0, 0), far_behind: int = 5_000) -> None:
         super().__init__(
             store,
             "p/",
             on_reset=self.reset,
             on_changes=self.change,
-            start_revision=start_revision,
+            start=start,
             far_behind=far_behind,
             retry_s=0.05,
         )
@@ -42,7 +42,7 @@ class Follower(Mirror):
         self.resets += 1
         self.entries = {entry.key: entry for entry in listing.entries}
 
-    def change(self, changes: Sequence[Change], revision: int) -> None:
+    async def change(self, changes: Sequence[Change], revision: int) -> None:
         for change in changes:
             if change.entry:
                 self.entries[change.key] = change.entry
@@ -103,7 +103,7 @@ async def test_far_behind_it_lists(etcd_server: EtcdServer) -> None:
     for n in range(101):
         await store.commit([], [Put("p/a", b"%d" % n)])
     for far_behind, resets in ((101, 0), (100, 1)):
-        follower = Follower(store, start_revision=start, far_behind=far_behind)
+        follower = Follower(store, start=(await store.cluster(), start), far_behind=far_behind)
         async with follower.running():
             await follower.agrees(store)
         assert follower.resets == resets
@@ -118,7 +118,7 @@ async def test_a_replica_starts_from_its_snapshot_and_catches_up(etcd_server: Et
     await store.commit([], [Put("p/1", b"1"), Delete("p/2")])
     loaded = snapshot.load(tmp_path / "snapshot")
     assert loaded == listing
-    follower = Follower(store, start_revision=loaded.revision)
+    follower = Follower(store, start=(await store.cluster(), loaded.revision))
     follower.entries = {entry.key: entry for entry in loaded.entries}
     async with follower.running():
         await asyncio.wait_for(follower.synced.wait(), DEADLINE_S)

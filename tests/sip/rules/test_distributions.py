@@ -114,13 +114,20 @@ async def test_a_caller_comes_to_the_line_that_served_him_last(company):
     await company.line("one", BUSY)
     number = company.rings(*LINES, distribution="STICKY")
     regular, other = "01088886666", "02887654321"
-    assert (await company.call(number, regular)).rang == ["one", "two"]
-    company.desks["one"].does = 200
 
     def first():
         return company.explain(number, regular).decision.dial.stages[0].branches[0].line
 
-    await eventually(lambda: first() == "two", "two is first for its caller", first)
+    # A call that the counters were too late for leaves no mark: on a busy machine that may happen to one.
+    for last in (False, True):
+        assert (await company.call(number, regular)).rang == ["one", "two"]
+        try:
+            await eventually(lambda: first() == "two", "two is first for its caller", first)
+            break
+        except AssertionError:
+            if last:
+                raise
+    company.desks["one"].does = 200
     assert (await company.call(number, regular, proxy=2)).rang == ["two"]
     assert (await company.call(number, other)).rang == ["one"]
 

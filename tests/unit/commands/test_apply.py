@@ -49,7 +49,9 @@ def test_a_dry_run_checks_and_writes_nothing(shell: Shell, elsewhere: Path) -> N
     assert shell.json("tenants list") == []
     bad = write(elsewhere, SMALL.replace("[desk]", "[nobody]"), "bad.yaml")
     refused = shell(f"apply -f {bad} --dry-run", code=1).stderr
-    assert "stages[0].lines[0]" in refused
+    assert refused.splitlines()[1] == "  number 4001234567: stages[0].lines[0]: tenant acme has no line nobody"
+    worse = write(elsewhere, SMALL.replace("id: desk", "id: Desk"), "worse.yaml")
+    assert "  line acme/Desk: id: must be" in shell(f"apply -f {worse} --dry-run", code=1).stderr
 
 
 def test_only_what_differs_is_shown_and_written(shell: Shell, elsewhere: Path) -> None:
@@ -89,11 +91,22 @@ def test_deleting_what_a_file_names(shell: Shell, elsewhere: Path) -> None:
 def test_what_is_printed_as_yaml_can_be_applied(shell: Shell, elsewhere: Path) -> None:
     shell(f"apply -f {write(elsewhere, SMALL)}")
     printed = shell("lines get acme desk --output yaml").stdout
-    file = write(elsewhere, "kind: Line\n" + printed.replace('"0100"', '"0101"').replace("0100", '"0101"'), "line.yaml")
+    file = write(elsewhere, printed.replace("0100", "0101"), "line.yaml")
     shell(f"apply -f {file}")
     assert shell.json("lines get acme desk")["user"] == "0101"
-    refused = shell(f"apply -f {file}", code=0).stdout
-    assert "nothing to do" in refused
+    assert "nothing to do" in shell(f"apply -f {file}").stdout
+    shell("lines update acme desk --user 0102")
+    assert "ETAG_MISMATCH" in shell(f"apply -f {file}", code=1).stderr, "changed by somebody since it was printed"
+
+
+def test_a_whole_company_that_is_printed_can_be_applied(shell: Shell, elsewhere: Path) -> None:
+    shell(f"apply -f {EXAMPLE}")
+    kinds = ("lines", "line-groups", "calendars", "schedules", "region-groups", "screening-lists", "flows")
+    lists = [*(f"{kind} list acme" for kind in kinds), "tenants list", "numbers list --tenant acme"]
+    printed = "---\n".join(shell(f"{one} --output yaml").stdout for one in lists)
+    told = shell(f"apply -f {write(elsewhere, printed)}").stdout.splitlines()
+    assert told[-1] == "nothing to do: everything is as the files say"
+    assert len(told) == EXAMPLE.read_text().count("kind: ") - EXAMPLE.read_text().count(", kind: ") + 1
 
 
 @pytest.mark.parametrize(

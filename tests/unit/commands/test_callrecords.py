@@ -33,6 +33,7 @@ def test_an_answered_call_that_went_to_the_second_line() -> None:
         event(1100, line_failed=events_pb2.LineFailed(line="desk", code=486)),
         event(1101, line_tried=events_pb2.LineTried(line="mobile", stage=2)),
         event(1300, ringing=events_pb2.Ringing(line="mobile", code=180)),
+        event(4000, recording_started=events_pb2.RecordingStarted(line="mobile", media_node=1)),
         event(4000, answered=events_pb2.Answered(line="mobile", media_node=1)),
         event(64_000, hung_up=events_pb2.HungUp(party=events_pb2.PARTY_LINE, cause="Q.850;cause=16")),
     )
@@ -40,8 +41,9 @@ def test_an_answered_call_that_went_to_the_second_line() -> None:
         "call_id": "edge-1-1", "sip_call_id": "a@b", "proxy": "edge-1", "trunk": "carrier",
         "source_address": "192.0.2.1", "called": "4001234567", "calling": "13800001234", "tenant": "acme",
         "number": "4001234567", "decided_by": "routing", "why": "dial", "begin_ms": 1000, "ring_ms": 1300,
-        "answer_ms": 4000, "end_ms": 64_000, "post_dial_delay": 300, "talk": 60_000, "line": "mobile",
+        "answer_ms": 4000, "end_ms": 64_000, "post_dial_delay_ms": 300, "talk_ms": 60_000, "line": "mobile",
         "tried": "desk=486 mobile", "code": 200, "hung_up_by": "line", "cause": "Q.850;cause=16",
+        "recorded": 1, "parent": "",
     }  # fmt: skip
     assert tuple(record.as_dict()) == FIELDS
     assert record.ended
@@ -49,7 +51,7 @@ def test_an_answered_call_that_went_to_the_second_line() -> None:
 
 def test_a_refused_call_ends_with_its_code() -> None:
     record = one(event(5, asked=ASKED), event(9, failed=events_pb2.Failed(code=404, phrase="Not Found")))
-    assert (record.code, record.end_ms, record.cause, record.talk, record.post_dial_delay) == (
+    assert (record.code, record.end_ms, record.cause, record.talk_ms, record.post_dial_delay_ms) == (
         404,
         9,
         "Not Found",
@@ -60,7 +62,7 @@ def test_a_refused_call_ends_with_its_code() -> None:
 
 def test_an_answer_without_ringing_is_the_first_sign() -> None:
     record = one(event(5, asked=ASKED), event(25, answered=events_pb2.Answered(line="desk")))
-    assert (record.post_dial_delay, record.ended, record.talk) == (20, False, 0)
+    assert (record.post_dial_delay_ms, record.ended, record.talk_ms) == (20, False, 0)
 
 
 def test_a_call_whose_beginning_is_gone_is_kept_with_what_is_known() -> None:

@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 import yaml
+from google.protobuf import timestamp_pb2
+from signalbox import eventrow
+from signalbox.api.events.v1 import events_pb2
 from signalbox.commands import eventtext
-from signalbox.edge.journal import Chunk, Journal
+from signalbox.journal import Chunk, Journal
 
 from .test_connection import cluster
 
@@ -111,6 +114,39 @@ def test_a_call_by_its_sip_call_id(bare: Shell, journals: Path) -> None:
     assert "caller got 404 Not Found" in told
 
 
+LEG = "edge-2-69c1f0a0-1-11L"
+OF_WORKER = eventrow.written(
+    events_pb2.CallEvent(
+        call_id=FIRST,
+        time=timestamp_pb2.Timestamp(seconds=1774317728, nanos=60_000_000),
+        flow_ended=events_pb2.FlowEnded(cause="caller"),
+    )
+)
+OF_LEG = [
+    row(LEG, 30, f"Q _voice 198.51.100.9 {b64('100')} {b64('13800001234')} {b64('leg@host')} {FIRST}"),
+    row(LEG, 35, f"T a 1 {b64('sip:100@192.0.2.7:5070')}"),
+]
+
+
+def test_a_call_has_its_worker_s_events_and_the_lines_that_the_worker_called(bare: Shell, journals: Path) -> None:
+    write(journals / "edge-3" / "journal", OF_LEG)
+    write(journals / "ivr-1" / "journal", [OF_WORKER])
+    where = " ".join(f"--journal {journals / name / 'journal'}" for name in ("edge-1", "edge-3", "ivr-1"))
+    told = bare(f"calls show {FIRST} {where}").stdout.splitlines()
+    assert told[0].startswith(f"call {FIRST}, begun")
+    assert told[6:9] == [
+        "      30 ms  edge-3      asked        leg 1: 13800001234 → 100 on trunk _voice from 198.51.100.9,"
+        f" Call-ID leg@host, for call {FIRST}",
+        "      35 ms  edge-3      line tried   leg 1: a at sip:100@192.0.2.7:5070, stage 1",
+        "      40 ms  edge-1      ringing      b (180)",
+    ]
+    assert "      60 ms  ivr-1       flow ended   cause caller" in told
+    assert len(told) == 1 + len(ANSWERED) + len(OF_LEG) + 1
+    assert len(bare(f"calls show {LEG} {where}").stdout.splitlines()) == 1 + len(OF_LEG)
+    lines = csv.DictReader(io.StringIO(bare(f"calls export --all {where}").stdout))
+    assert {line["call_id"]: line["parent"] for line in lines} == {FIRST: "", LEG: FIRST}
+
+
 def test_a_like_id_is_another_call(bare: Shell, journals: Path) -> None:
     assert "no call" in bare(f"calls show {SECOND[:-1]}", code=1).stderr
 
@@ -139,7 +175,7 @@ def test_the_tail_merges_journals_by_time(bare: Shell, journals: Path) -> None:
 
 def test_one_record_for_each_call_as_csv(bare: Shell, journals: Path) -> None:
     first, second = csv.DictReader(io.StringIO(bare("calls export").stdout))
-    assert (first["call_id"], first["tried"], first["line"], first["talk"]) == (FIRST, "a=486 b", "b", "810")
+    assert (first["call_id"], first["tried"], first["line"], first["talk_ms"]) == (FIRST, "a=486 b", "b", "810")
     assert (second["call_id"], second["code"], second["why"], second["calling"]) == (
         SECOND,
         "404",
@@ -253,3 +289,24 @@ def test_every_kind_of_event_has_its_words() -> None:
         getattr(event, kind).SetInParent()
         assert eventtext.describe(event)[0] == kind.replace("_", " ")
     assert eventtext.describe(events_pb2.CallEvent())[0] == "unknown"
+
+
+def test_a_leg_and_the_steps_of_a_flow_in_words() -> None:
+    from signalbox.api.events.v1 import events_pb2
+
+    leg = events_pb2.Asked(trunk="_voice", called="400", source_address="192.0.2.1", sip_call_id="x", parent="edge-1-7")
+    step = events_pb2.FlowStep(
+        flow="welcome", revision=3, node="ask", kind="menu", outcome="digits", digits="12", took_ms=1500, line="desk"
+    )
+    within = events_pb2.FlowStep(flow="welcome", revision=3, node="ask", kind="menu", took_ms=1500)
+    ended = events_pb2.FlowEnded(cause="media", code=503, detail="node 1 is gone")
+    assert eventtext.describe(events_pb2.CallEvent(asked=leg))[1].endswith("Call-ID x, for call edge-1-7")
+    assert eventtext.describe(events_pb2.CallEvent(flow_step=step)) == (
+        "flow step", "menu ask of flow welcome, revision 3: digits, keyed 12, line desk, 1500 ms",
+    )  # fmt: skip
+    assert eventtext.describe(events_pb2.CallEvent(flow_step=within)) == (
+        "flow step", "menu ask of flow welcome, revision 3: the call ended, 1500 ms",
+    )  # fmt: skip
+    assert eventtext.describe(events_pb2.CallEvent(flow_ended=ended)) == (
+        "flow ended", "cause media, caller got 503, node 1 is gone",
+    )  # fmt: skip

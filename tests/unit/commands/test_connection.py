@@ -6,7 +6,9 @@ import json
 import socket
 from typing import TYPE_CHECKING, Any
 
+import grpc
 import pytest
+from signalbox.commands.connection import Credentials
 from support.ports import free_address
 
 if TYPE_CHECKING:
@@ -93,8 +95,26 @@ def test_a_cluster_file_that_is_not_there(bare: Shell) -> None:
         ("--api 127.0.0.1:1 --ca ca.pem --cert c.pem", "--cert and --key go together"),
         ("--api 127.0.0.1:1 --cert c.pem --key c.key", "need --ca"),
         ("--ca ca.pem", "--ca needs --api"),
+        ("--api 127.0.0.1:1 --api-key sb.acme.k.x", "--api-key needs --ca"),
         ("--api 127.0.0.1:1 --ca ca.pem", "ca.pem: No such file"),
     ],
 )
 def test_options_that_do_not_go_together(bare: Shell, options: str, told: str) -> None:
     assert told in bare(f"tenants list {options}", code=2).stderr
+
+
+@pytest.mark.parametrize("command", ["tenants list", "explain 404 --from 1 --ask provisioning"])
+def test_an_api_key_is_shown_to_the_cluster_of_the_file_too(
+    bare: Shell, elsewhere: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """Or who tries a tenant's key would see what the operator does."""
+    shown: list[str] = []
+
+    def load(self: Credentials) -> grpc.ChannelCredentials:
+        shown.append(self.api_key)
+        return grpc.ssl_channel_credentials()
+
+    monkeypatch.setattr(Credentials, "load", load)
+    (elsewhere / "cluster.json").write_text(json.dumps(cluster()))
+    bare(f"{command} --cluster cluster.json --api-key sb.acme.k.x --timeout 0.2", code=3)
+    assert shown == ["sb.acme.k.x"]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def test_the_steps_and_the_decision(shell: Shell, service: Service) -> None:
-    told = shell("explain 4001234567 --from 13800001234 --trunk carrier --diversions 1").stdout
+    told = shell("explain 4001234567 --from 13800001234 --trunk carrier --diversions 1 --edge edge-2").stdout
     assert told.splitlines() == [
         "   STEP   FINDING",
         "   trunk  any trunk",
@@ -25,6 +25,12 @@ def test_the_steps_and_the_decision(shell: Shell, service: Service) -> None:
     ]
     asked = service.explainer.asked[0]
     assert (asked.called, asked.calling, asked.trunk, asked.diversions) == ("4001234567", "13800001234", "carrier", 1)
+    assert asked.edge == "edge-2"
+
+
+def test_the_provisioning_service_is_asked(shell: Shell) -> None:
+    """Here no replica is there that it could ask."""
+    assert "ROUTING_UNAVAILABLE" in shell("explain 4001234567 --from 1 --ask provisioning", code=3).stderr
 
 
 def test_a_reject(shell: Shell) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from support.commands import Shell
 
-PROCESSES = ("routing", "edge", "media", "provisioning")
+PROCESSES = ("routing", "edge", "media", "provisioning", "recorder")
 
 
 @pytest.mark.parametrize("process", PROCESSES)
@@ -62,6 +62,12 @@ def test_rtpengine_command_is_that_of_the_node(bare: Shell, elsewhere: Path) -> 
         control="192.0.2.9:2223", interface="192.0.2.9!203.0.113.9", port_max=39_999, capacity=500
     )
     assert shlex.split(told) == rtpengine_config.render(node)
+
+
+def test_rtpengine_command_of_a_node_that_speaks(bare: Shell, elsewhere: Path) -> None:
+    (elsewhere / "signalbox.toml").write_text('[media.voice]\ncache_dir = "audio"\nkeys_listen = "127.0.0.1:7499"\n')
+    told = bare("rtpengine-command --config signalbox.toml --interface 192.0.2.9").stdout
+    assert "--dtmf-log-dest=127.0.0.1:7499" in shlex.split(told)
 
 
 def test_rtpengine_command_refuses_ports_that_carry_no_call(bare: Shell) -> None:

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+from signalbox.commands import entries
 from signalbox.commands import rules as rules_module
 from signalbox.commands.ruleoptions import parse_stage, stage_text
 
@@ -79,6 +80,21 @@ def test_an_update_changes_what_is_given(world: Shell) -> None:
     assert world.json("tenants get acme")["display_name"] == ""
 
 
+def test_what_is_recorded_and_how_is_said_on_the_command_line(world: Shell) -> None:
+    world("numbers update 4001234567 --media record")
+    assert world.json("numbers get 4001234567")["media"] == "MEDIA_MODE_RECORD"
+    refused = "--set recording.unrecordable=UNRECORDABLE_CALL_IS_REFUSED"
+    world(f"tenants update acme --set recording.retention=31536000s {refused}")
+    world("tenants update acme --set recording.format=RECORDING_FORMAT_WAV")
+    assert world.json("tenants get acme")["recording"] == {
+        "format": "RECORDING_FORMAT_WAV",
+        "retention": "31536000s",
+        "unrecordable": "UNRECORDABLE_CALL_IS_REFUSED",
+    }
+    failed = world("tenants update acme --set recording.retention=3600s", code=1)
+    assert "tenant.recording.retention: must be 1 to 36500 whole days" in failed.stderr
+
+
 def test_a_field_within_another_is_set_and_the_rest_of_it_stays(world: Shell) -> None:
     world("numbers update 4001234567 --set limits.concurrent_calls=20 --set limits.calls_per_month=1000")
     world("numbers update 4001234567 --set limits.calls_per_second=3 --set max_call_duration=600s")
@@ -86,7 +102,9 @@ def test_a_field_within_another_is_set_and_the_rest_of_it_stays(world: Shell) ->
     assert number["limits"] == {"concurrent_calls": 20, "calls_per_second": 3, "calls_per_month": 1000}
     assert number["max_call_duration"] == "600s"
     assert "no field named" in world("numbers update 4001234567 --set limits.lines=1", code=1).stderr
-    assert "has no fields" in world("numbers update 4001234567 --set number.x=1", code=2).stderr
+    assert "Failed to parse number" in world("numbers update 4001234567 --set number.x=1", code=1).stderr
+    both = "numbers update 4001234567 --set limits=null --set limits.concurrent_calls=1"
+    assert "has no fields" in world(both, code=2).stderr
 
 
 def test_fields_from_a_file(world: Shell, elsewhere: Path) -> None:
@@ -127,7 +145,19 @@ def test_entries_of_a_list(world: Shell, elsewhere: Path) -> None:
     }  # fmt: skip
     assert "removed 1 of 2" in world("screening-lists remove-entries acme pests anonymous 13800009999").stdout
     world("screening-lists add-entries acme pests", code=2)
-    assert "entries[0]" in world("screening-lists add-entries acme pests 1+2", code=1).stderr
+    assert "  '1+2': must be" in world("screening-lists add-entries acme pests 1+2", code=1).stderr
+
+
+def test_a_bad_entry_of_a_file_is_told_with_its_line(
+    world: Shell, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entries, "MOST_AT_ONCE", 2)
+    world("screening-lists create acme pests")
+    (elsewhere / "entries.txt").write_text("# who calls too often\n13800001234\n13800001235\n13800001236\n1+2\n")
+    told = world("screening-lists add-entries acme pests --file entries.txt", code=1).stderr
+    assert told.splitlines()[0] == "added 2 of the first 2 entries, then:"
+    assert told.splitlines()[-1].startswith("  entries.txt:5: must be")
+    assert "tenant" in world("screening-lists add-entries A pests --file entries.txt", code=1).stderr
 
 
 def test_what_the_operator_shares(world: Shell) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,14 @@ from google.protobuf import json_format
 from signalbox.api.types.v1 import flows_pb2, types_pb2
 from signalbox.commands import documents
 from signalbox.domain.decided import Decision, Dial
+from signalbox.domain.objects import HealthCheck
+from signalbox.routing import convert
 from signalbox.routing.book import Book
 from signalbox.routing.messages import decision_message
+from signalbox.store import keys
+from signalbox.store.base import Change
 from support import routing
-from support.deciding import Call, decided
+from support.deciding import Call, decided, setup
 
 PAGE = (Path(__file__).parents[3] / "docs" / "rules" / "distributions.md").read_text(encoding="utf-8")
 KINDS = {"LineGroup": flows_pb2.LineGroup, "Trunk": types_pb2.Trunk, "TrunkGroup": types_pb2.TrunkGroup}
@@ -63,6 +68,31 @@ def test_telephone_numbers_go_to_the_trunks_of_their_prefix(user: str, expected:
     number = routing.number("4007654321", ("phone",))
     decision = decided(book(line, number).rules, Call(called="4007654321"))
     assert [uri for _, uri in uris(decision)] == expected.split(", ")
+
+
+@pytest.mark.parametrize(("dead", "expected"), rows("dead to the proxy | 01088886666 is sent to, in this order"))
+def test_dead_targets_are_passed_over(dead: str, expected: str) -> None:
+    made = book(routing.line("phone", user="01088886666", host=""), routing.number("4007654321", ("phone",)))
+    hosts = () if dead == "nothing" else dead.split(", ")
+    made.change_live([Change(keys.live_targets("edge-1"), routing.entry(routing.targets("edge-1", *hosts)), 1)])
+    given = replace(setup(), dead=made.dead)
+    action = decided(made.rules, Call(called="4007654321"), given=given).action
+    assert isinstance(action, Dial)
+    assert [stage.lines[0].host for stage in action.stages] == expected.split(", ")
+
+
+def test_what_a_trunk_need_not_say_of_its_check_is_on_the_page() -> None:
+    told = {cells[0].strip("`"): cells[1].strip("`") for cells in rows("field | if it is not given | meaning")}
+    check = convert.DEFAULT_CHECK
+    assert told == {
+        "interval": f"{check.interval_s}s",
+        "failures": str(check.failures),
+        "successes": str(check.successes),
+        "disabled": "false",
+    }
+    rules = book().rules
+    checks = [rules.trunk(id).health_check for id in ("carrier-c", "carrier-d")]  # type: ignore[union-attr]
+    assert checks == [HealthCheck(10, 2, 5), None]
 
 
 def test_every_distribution_is_on_the_page() -> None:

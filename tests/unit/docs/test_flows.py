@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,13 +19,16 @@ from google.protobuf import json_format
 from signalbox.api.provisioning.v1 import provisioning_pb2 as pb
 from signalbox.api.types.v1 import flows_pb2, types_pb2
 from signalbox.commands import documents
-from signalbox.domain.claims import uncounted
-from signalbox.domain.continuing import Ended, Next, Outcome, proceed
+from signalbox.domain.claims import Place, Waiting, uncounted
+from signalbox.domain.continuing import Next, proceed
 from signalbox.domain.decided import Dial, Reject, Step
 from signalbox.domain.objects import Line
+from signalbox.domain.outcomes import Ended, Outcome
 from signalbox.domain.planner import Voice
 from signalbox.domain.regions import Region
+from signalbox.domain.voice import Pool
 from signalbox.errors import InvalidFieldError
+from signalbox.provisioning import passwords
 from signalbox.provisioning.flows import Flows
 from signalbox.provisioning.line_groups import LineGroups
 from signalbox.provisioning.lines import Lines
@@ -57,6 +61,7 @@ COLLECTIONS = {
     "Schedule": Schedules,
     "ScreeningList": ScreeningLists,
 }
+PASSWORD_KEY = b"a key"
 NOW = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
 
 PLACES = {"010": Region("北京", "北京", "010"), "028": Region("四川", "成都", "028")}
@@ -83,7 +88,7 @@ def graph(fields: dict[str, Any]) -> flows_pb2.FlowGraph:
 async def store() -> MemoryStore:
     """Everything that the page refers to, written as an API's client would."""
     store = MemoryStore()
-    await put(store, types_pb2.Tenant(id="acme"))
+    await put(store, types_pb2.Tenant(id="acme"), types_pb2.ApiKey(tenant="acme", id="crm"))
     for text in blocks("yaml"):
         for fields in read(text):
             collection = COLLECTIONS[fields.pop("kind")](store, Writer(store), lambda: NOW)
@@ -107,7 +112,11 @@ async def activated(flows: Flows, id: str, draft: flows_pb2.FlowGraph) -> flows_
 
 
 def page_flow() -> flows_pb2.FlowGraph:
-    return graph({"entry": "screening", "nodes": [read(text)[0] for text in blocks("yaml node")]})
+    """As it comes to who keeps it: without passwords."""
+    draft = graph({"entry": "screening", "nodes": [read(text)[0] for text in blocks("yaml node")]})
+    flow = flows_pb2.Flow(tenant="acme", id="main", draft=draft)
+    passwords.seal(flow, PASSWORD_KEY)
+    return flow.draft
 
 
 async def test_the_nodes_of_the_page_are_a_flow_that_can_be_activated(flows: Flows) -> None:
@@ -150,7 +159,8 @@ class Caller:
         self.number = number
         self.cursors: list[Cursor] = []
         worker = Line("", "ivr-1", "ivr", "192.0.2.100")
-        self.setup = setup(PLACES, Voice((worker,), lambda cursor: self.cursors.append(cursor) or "sealed"))
+        given = setup(PLACES, Voice(Pool([(worker, 0.0)]), lambda cursor: self.cursors.append(cursor) or "sealed"))
+        self.setup = replace(given, password_key=PASSWORD_KEY)
 
     def call(self) -> Iterator[str]:
         """The steps of the decision."""
@@ -169,7 +179,7 @@ class Caller:
             try:
                 claim = next(going)
                 while True:
-                    claim = going.send(uncounted(claim))
+                    claim = going.send(Place(3) if isinstance(claim, Waiting) else uncounted(claim))
             except StopIteration as end:
                 step: Next = end.value
             cursor = step.cursor

@@ -6,7 +6,7 @@ import io
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from google.protobuf import json_format
@@ -17,14 +17,18 @@ from signalbox.api.types.v1.screening_pb2 import ScreeningList
 from signalbox.commands import documents, entries
 from signalbox.domain.numbering import caller
 from signalbox.domain.regions import RegionTable
-from signalbox.domain.screening import ScreeningLists, ScreeningRules, Verdict, judge
+from signalbox.domain.screening import ScreeningRules, Verdict, judge
 from signalbox.provisioning import screening, validate_screening
 from signalbox.provisioning.screening_entries import ScreeningEntries
 from signalbox.provisioning.writer import Writer
 from signalbox.routing import convert_screening
+from signalbox.routing.book import Book
 from signalbox.store import codec, keys
-from signalbox.store.base import Put
+from signalbox.store.base import Change, Put
 from signalbox.store.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from signalbox.domain.rules import Rules
 
 PAGE = (Path(__file__).parents[3] / "docs" / "rules" / "screening.md").read_text(encoding="utf-8")
 REGIONS = RegionTable.load(data.read("regions.bin"))
@@ -50,7 +54,7 @@ def objects() -> dict[str, list[dict[str, Any]]]:
 
 
 @pytest.fixture
-async def lists() -> ScreeningLists:
+async def lists() -> Rules:
     """The page's lists, as a routing replica has them."""
     store = MemoryStore()
     writer = Writer(store)
@@ -64,11 +68,11 @@ async def lists() -> ScreeningLists:
             tenant="" if owner == "operator" else owner, list=id, entries=map(entries.parse, written.split())
         )
         await ScreeningEntries(store).add(request, writer)
-    found = ScreeningLists()
+    book = Book(lambda: None)
     for prefix in (keys.SCREENING_LISTS, keys.SCREENING_PAGES):
-        for entry in (await store.list(prefix)).entries:
-            convert_screening.put(found, codec.decode_any(entry))  # type: ignore[arg-type]
-    return found
+        listing = await store.list(prefix)
+        book.change_rules([Change(entry.key, entry, entry.revision) for entry in listing.entries])
+    return book.rules
 
 
 @pytest.fixture
@@ -77,21 +81,19 @@ def rules() -> ScreeningRules:
     return convert_screening.rules(json_format.ParseDict(fields, types_pb2.Number()).screening)
 
 
-def judged(lists: ScreeningLists, rules: ScreeningRules, written: str) -> Verdict:
+def judged(lists: Rules, rules: ScreeningRules, written: str) -> Verdict:
     calling = caller(written, "")
-    return judge(rules, lambda id: lists.get("acme", id), calling, REGIONS.find(calling))
+    return judge(rules, lambda id: lists.screening_list("acme", id), calling, REGIONS.find(calling))
 
 
 @pytest.mark.parametrize(("written", "reason", "entry", "list_"), rows("caller | reason | entry | list"))
-async def test_callers(
-    lists: ScreeningLists, rules: ScreeningRules, written: str, reason: str, entry: str, list_: str
-) -> None:
+async def test_callers(lists: Rules, rules: ScreeningRules, written: str, reason: str, entry: str, list_: str) -> None:
     verdict = judged(lists, rules, written)
     kept = validate_screening.entries([entries.parse(entry)])[0] if entry else ""
     assert (verdict.reason, verdict.entry, verdict.list) == (reason, kept, list_)
 
 
-async def test_whitelist_only(lists: ScreeningLists, rules: ScreeningRules) -> None:
+async def test_whitelist_only(lists: Rules, rules: ScreeningRules) -> None:
     verdict = judged(lists, replace(rules, whitelist_only=True), "13800001234")
     assert (verdict.refused, verdict.reason) == (True, "caller_not_whitelisted")
 

@@ -128,3 +128,14 @@ def test_what_may_be_used_again_is_what_every_other_caller_gets_at_any_time(
     for other in CALLERS:
         for later in (now, now + 6 * 3600, now + 12 * 3600):
             assert decided(rules, Call(calling=other), now=later, given=setup(PLACES), counts=counts) == decision
+
+
+@given(worlds(), st.lists(st.tuples(st.sampled_from(CALLERS), TIMES, st.integers(0, 4)), min_size=2, max_size=6))
+@settings(max_examples=200, deadline=None)
+def test_what_was_kept_for_other_calls_changes_no_decision(world: World, calls: list[tuple[str, float, int]]) -> None:
+    rules, given = reference.rules_of(world), setup(PLACES)
+    for caller, now, turn in calls:
+        counts = {name: turn if name.startswith("turn/") else count for name, count in counts_of(world).items()}
+        call = Call(calling=caller or "anonymous")
+        found = decided(rules, call, now=now, given=given, counts=counts)
+        assert found == decided(reference.rules_of(world), call, now=now, given=given, counts=counts)

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from signalbox.domain import egress
 from signalbox.domain.decided import Dial, Trace
+from signalbox.domain.flow import DialLine, DialNode, Flow, FlowGraph, FlowRevision, VoicemailNode
 from signalbox.domain.objects import (
     DialStage,
+    HealthCheck,
     Line,
     Member,
     Number,
     NumberFormat,
     Target,
+    Transport,
     Trunk,
     TrunkGroup,
 )
+from signalbox.domain.planner import Voice
 from signalbox.domain.rules import Rules
-from support.deciding import Call, decided
+from signalbox.domain.voice import Pool
+from support.deciding import Call, decided, setup
 
 MOBILE = Line("acme", "m", "13900001111", "")
 
@@ -123,3 +129,112 @@ def test_a_changed_trunk_is_in_force_for_the_next_call(rules: Rules) -> None:
     assert before != after
     assert isinstance(after.action, Dial)
     assert after.action.stages[0].lines[0].host == "192.0.2.77"
+
+
+ONE, TWO, THREE = (Target(f"192.0.2.{n}") for n in (1, 2, 3))
+
+
+@pytest.fixture
+def checked(rules: Rules) -> Rules:
+    """The same trunks, with targets that are asked whether they live, and a number that rings the mobile."""
+    rules.put(trunk("one", ONE.host, TWO.host, health_check=HealthCheck()))
+    rules.put(trunk("two", THREE.host, health_check=HealthCheck()))
+    rules.put(Number("4001234567", "acme", (DialStage(("m",)),)))
+    return rules
+
+
+@pytest.mark.parametrize(
+    ("dead", "left"),
+    [
+        ({ONE}, [TWO, THREE]),
+        ({TWO, THREE}, [ONE]),
+        ({ONE, TWO}, [THREE]),
+        ({Target(ONE.host, 5062)}, [ONE, TWO, THREE]),
+        ({ONE, TWO, THREE}, [ONE, TWO, THREE]),
+    ],
+)
+def test_dead_targets_are_passed_over_as_long_as_one_lives(
+    checked: Rules, dead: set[Target], left: list[Target]
+) -> None:
+    found = egress.attempts(checked, MOBILE, "call-1", dead)
+    assert [line.host for line in found] == [target.host for target in left]
+
+
+def test_a_trunk_that_wants_no_check_has_no_dead_targets(checked: Rules) -> None:
+    checked.put(trunk("one", ONE.host, TWO.host))
+    found = egress.attempts(checked, MOBILE, "call-1", {ONE, TWO, THREE})
+    assert [line.host for line in found] == [ONE.host, TWO.host]
+
+
+def test_among_the_living_of_one_priority_the_weights_count(checked: Rules) -> None:
+    checked.put(trunk("six", "192.0.2.6", health_check=HealthCheck()))
+    checked.put(TrunkGroup("all", ("",), (Member("one", 0, 8), Member("two", 0, 1), Member("six", 0, 3))))
+    first = Counter(egress.attempts(checked, MOBILE, f"call-{n}", {ONE, TWO})[0].host for n in range(2000))
+    assert first.keys() == {THREE.host, "192.0.2.6"}
+    assert abs(first["192.0.2.6"] / 2000 - 0.75) < 0.04
+
+
+def stages(rules: Rules, edge: str, trace: Trace | None = None) -> list[str]:
+    given = replace(setup(), dead={"edge-a": frozenset({ONE}), "edge-c": frozenset({ONE, TWO, THREE})})
+    action = decided(rules, Call(edge=edge), trace, given=given).action
+    assert isinstance(action, Dial)
+    return [stage.lines[0].host for stage in action.stages]
+
+
+@pytest.mark.parametrize(
+    ("edge", "left"),
+    [("edge-a", [TWO, THREE]), ("edge-b", [ONE, TWO, THREE]), ("edge-c", [ONE, TWO, THREE]), ("", [ONE, TWO, THREE])],
+)
+def test_a_target_is_dead_for_calls_of_the_edge_that_sees_it_so(checked: Rules, edge: str, left: list[Target]) -> None:
+    assert stages(checked, edge) == [target.host for target in left]
+
+
+@pytest.mark.parametrize(
+    ("edge", "finding"),
+    [
+        ("edge-a", "line m: udp:192.0.2.1:5060 of trunk one: dead, passed over"),
+        (
+            "edge-c",
+            "line m: udp:192.0.2.1:5060 of trunk one, udp:192.0.2.2:5060 of trunk one, "
+            "udp:192.0.2.3:5060 of trunk two: all dead, tried all the same",
+        ),
+    ],
+)
+def test_the_explanation_tells_which_targets_are_dead(checked: Rules, edge: str, finding: str) -> None:
+    trace: Trace = []
+    stages(checked, edge, trace)
+    assert [step.finding for step in trace if step.rule == "target"] == [finding]
+
+
+def test_an_ipv6_target_is_written_with_brackets() -> None:
+    assert str(Target("2001:db8::7", 5062, Transport.TCP)) == "tcp:[2001:db8::7]:5062"
+
+
+def test_a_telephone_in_a_flow_that_goes_on_with_voice_is_reached_through_its_trunks(rules: Rules) -> None:
+    nodes = {"desk": DialNode((DialLine("m"),), busy="mail"), "mail": VoicemailNode("greeting")}
+    rules.put(Flow("acme", "main", (FlowRevision(1, 0.0, FlowGraph("desk", nodes)),)))
+    rules.put(Number("4001234567", "acme", (), flow="main"))
+    worker = Line("", "ivr-1", "ivr", "192.0.2.100")
+    given = setup(voice=Voice(Pool([(worker, 0.0)]), lambda cursor: "sealed"))
+    for call_id in ("call-1", "call-2"):
+        action = decided(rules, Call(call_id=call_id), given=given).action
+        assert isinstance(action, Dial)
+        reached = [(stage.lines[0].host, stage.cursor) for stage in action.stages]
+        assert reached[:3] == [("192.0.2.1", ""), ("192.0.2.2", ""), ("192.0.2.3", "")]
+        assert reached[3:] == [("192.0.2.100", "sealed")]
+
+
+def test_dials_that_are_equal_are_the_same_stages_each_time(rules: Rules) -> None:
+    rules.put(Number("4001234567", "acme", (DialStage(("m",)),)))
+    rules.put(TrunkGroup("all", ("",), (Member("two", 0), Member("one", 0))))
+    found = {}
+    for n in range(40):
+        action = decided(rules, Call(call_id=f"call-{n}")).action
+        assert isinstance(action, Dial)
+        if n >= 2:
+            found.setdefault(tuple(stage.lines[0].host for stage in action.stages), set()).add(id(action.stages))
+    assert [len(ids) for ids in found.values()] == [1, 1]
+    rules.put(trunk("one", "192.0.2.8"))
+    action = decided(rules, Call()).action
+    assert isinstance(action, Dial)
+    assert {stage.lines[0].host for stage in action.stages} == {"192.0.2.8", "192.0.2.3"}

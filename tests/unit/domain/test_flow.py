@@ -12,11 +12,11 @@ from signalbox.domain.flow import (
     CallerListNode,
     DialLine,
     DialNode,
-    Exit,
     Flow,
     FlowGraph,
     FlowRevision,
     HangUpNode,
+    LineAnnouncement,
     MenuBranch,
     MenuNode,
     Node,
@@ -25,9 +25,19 @@ from signalbox.domain.flow import (
     ScheduleBranch,
     ScheduleNode,
     SurveyNode,
+    TransferNode,
     VoicemailNode,
-    exits,
     needs_voice,
+)
+from signalbox.domain.flow_exits import Exit, exits
+from signalbox.domain.flow_nodes import (
+    ConditionBranch,
+    ConditionNode,
+    MessageNode,
+    PasswordNode,
+    QueueNode,
+    RequestNode,
+    SetVariableNode,
 )
 
 GRAPH = FlowGraph("end", {"end": HangUpNode()})
@@ -72,17 +82,29 @@ SILENT: list[Node] = [
     ScheduleNode("hours", (), "x"),
     RegionNode((), "x"),
     CallerListNode(("vip",), "x", "y"),
+    ConditionNode("caller", (ConditionBranch(("1",), "x"),), "y"),
     DIAL,
     HangUpNode(),
 ]
 VOICED: list[Node] = [
     replace(DIAL, whisper="hello"),
     replace(DIAL, after="x"),
+    replace(DIAL, ring_back="p"),
+    replace(DIAL, replaces_early_media=True),
+    replace(DIAL, announces=LineAnnouncement()),
+    replace(DIAL, pause_keys="*1"),
+    replace(DIAL, transfer_keys="*2", transfer="x"),
     HangUpNode(prompt="bye"),
     AnnounceNode("hello", answer=False, next="x"),
     MenuNode("hello", (MenuBranch("1", "x"),), "x", "x"),
     VoicemailNode("hello"),
     SurveyNode("hello"),
+    SetVariableNode("a", "1", "x"),
+    RequestNode("https://example.com", "key", "x", "y"),
+    MessageNode("106", "hi"),
+    TransferNode("a"),
+    PasswordNode("p", "s", "x", "y"),
+    QueueNode("d", "p", "x", "y"),
 ]
 
 
@@ -119,6 +141,16 @@ EXITS: list[tuple[Node, list[Exit]]] = [
             Exit("dial.after", "d", required=False),
         ],
     ),
+    (
+        DialNode((DialLine("l"),), transfer_keys="*2", transfer="a"),
+        [
+            Exit("dial.busy", "", required=False, silent=True),
+            Exit("dial.no_answer", "", required=False, silent=True),
+            Exit("dial.failed", "", required=False, silent=True),
+            Exit("dial.after", "", required=False),
+            Exit("dial.transfer", "a"),
+        ],
+    ),
     (HangUpNode(), []),
     (AnnounceNode("p", answer=True, next="a"), [Exit("announce.next", "a")]),
     (
@@ -130,8 +162,57 @@ EXITS: list[tuple[Node, list[Exit]]] = [
             Exit("menu.no_match", "d"),
         ],
     ),
+    (
+        MenuNode("p", (), "c", "d", variable="v", entered="e"),
+        [Exit("menu.entered", "e"), Exit("menu.no_input", "c"), Exit("menu.no_match", "d")],
+    ),
     (VoicemailNode("p", next="a"), [Exit("voicemail.next", "a", required=False)]),
+    (
+        VoicemailNode("p", no_message="a"),
+        [Exit("voicemail.next", "", required=False), Exit("voicemail.no_message", "a")],
+    ),
     (SurveyNode("p", next="a"), [Exit("survey.next", "a", required=False)]),
+    (
+        RequestNode("u", "k", "b", "c", branch_key="x", branches=(ConditionBranch(("1",), "a"),)),
+        [
+            Exit("request.branches[0].next", "a", silent=True),
+            Exit("request.otherwise", "b", silent=True),
+            Exit("request.failed", "c", silent=True),
+        ],
+    ),
+    (
+        TransferNode("l", busy="a", no_answer="b", failed="c", after="d"),
+        [
+            Exit("transfer.busy", "a", required=False, silent=True),
+            Exit("transfer.no_answer", "b", required=False, silent=True),
+            Exit("transfer.failed", "c", required=False, silent=True),
+            Exit("transfer.after", "d", required=False),
+        ],
+    ),
+    (PasswordNode("p", "s", "a", "b"), [Exit("password.ok", "a"), Exit("password.failed", "b")]),
+    (
+        QueueNode("d", "p", "f", "t", leave_keys="*", left="l"),
+        [
+            Exit("queue.dial", "d"),
+            Exit("queue.full", "f", silent=True),
+            Exit("queue.timed_out", "t"),
+            Exit("queue.left", "l"),
+        ],
+    ),
+    (
+        QueueNode("d", "p", "f", "t"),
+        [Exit("queue.dial", "d"), Exit("queue.full", "f", silent=True), Exit("queue.timed_out", "t")],
+    ),
+    (MessageNode("106", "hi"), [Exit("message.next", "", required=False, silent=True)]),
+    (
+        MessageNode("106", "hi", next="a", failed="b"),
+        [Exit("message.next", "a", required=False, silent=True), Exit("message.failed", "b", silent=True)],
+    ),
+    (SetVariableNode("v", "1", "a"), [Exit("set_variable.next", "a", silent=True)]),
+    (
+        ConditionNode("v", (ConditionBranch(("1",), "a"),), "b"),
+        [Exit("condition.branches[0].next", "a", silent=True), Exit("condition.otherwise", "b", silent=True)],
+    ),
 ]
 
 

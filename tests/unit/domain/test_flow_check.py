@@ -15,6 +15,7 @@ from signalbox.domain.flow import (
     DialNode,
     FlowGraph,
     HangUpNode,
+    LineAnnouncement,
     MenuBranch,
     MenuNode,
     Node,
@@ -23,10 +24,21 @@ from signalbox.domain.flow import (
     ScheduleBranch,
     ScheduleNode,
     SurveyNode,
+    TransferNode,
     VoicemailNode,
-    exits,
 )
 from signalbox.domain.flow_check import Kind, Known, Reference, references, structure, unknown, validate
+from signalbox.domain.flow_exits import exits
+from signalbox.domain.flow_nodes import (
+    ConditionBranch,
+    ConditionNode,
+    MessageNode,
+    PasswordNode,
+    QueueNode,
+    ReceivedValue,
+    RequestNode,
+    SetVariableNode,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,6 +121,19 @@ def test_a_circle_in_which_nothing_is_played() -> None:
     }
 
 
+def test_variables_take_no_time_of_the_caller() -> None:
+    ask = ConditionNode("caller", (ConditionBranch(("1",), "a"),), "end")
+    assert faults("a", a=SetVariableNode("v", "1", "b"), b=ask, end=END) == {
+        "nodes[0].set_variable.next": "node a: a circle in which nothing is played: a → b → a"
+    }
+    assert faults("a", a=RequestNode("u", "k", "end", "a"), end=END) == {
+        "nodes[0].request.failed": "node a: a circle in which nothing is played: a → a"
+    }
+    assert faults("a", a=MessageNode("106", "hi", next="end", failed="a"), end=END) == {
+        "nodes[0].message.failed": "node a: a circle in which nothing is played: a → a"
+    }
+
+
 def test_a_dial_that_is_repeated_for_ever() -> None:
     for way in ("busy", "no_answer", "failed"):
         found = faults("a", a=dial(**{way: "a"}))
@@ -121,6 +146,25 @@ def test_a_dial_with_voice_is_silent_when_no_line_takes_the_call() -> None:
 
 def test_a_circle_through_a_conversation_is_good() -> None:
     assert not faults("a", a=dial(after="a"))
+    assert not faults("a", a=dial(transfer_keys="*2", transfer="a"))
+
+
+def test_a_queue_is_before_a_dial_which_may_lead_back_to_it() -> None:
+    assert not faults("q", q=QueueNode("d", "p", "end", "end"), d=dial(busy="q", no_answer="q"), end=END)
+    assert faults("q", q=QueueNode("end", "p", "end", "end"), end=END) == {
+        "nodes[0].queue.dial": "node q: node end is no dial"
+    }
+    assert faults("q", q=QueueNode("d", "p", "q", "end"), d=dial(), end=END) == {
+        "nodes[0].queue.full": "node q: a circle in which nothing is played: q → q"
+    }
+    assert faults("q", q=QueueNode("", "p", "end", "end", leave_keys="*"), end=END) == {
+        "nodes[0].queue.dial": "node q: is required",
+        "nodes[0].queue.left": "node q: is required",
+    }
+
+
+def test_transfer_keys_lead_somewhere() -> None:
+    assert faults("a", a=dial(transfer_keys="*2")) == {"nodes[0].dial.transfer": "node a: is required"}
 
 
 def test_two_circles_are_told_apart() -> None:
@@ -142,10 +186,52 @@ INCOMPLETE: list[tuple[Node, str, str]] = [
     (dial(""), "dial.lines[0].line", "is required"),
     (AnnounceNode("", answer=True, next="end"), "announce.prompt", "is required"),
     (MenuNode("", (MenuBranch("1", "end"),), "end", "end"), "menu.prompt", "is required"),
-    (MenuNode("p", (), "end", "end"), "menu.branches", "must have at least one branch"),
+    (
+        MenuNode("p", (), "end", "end"),
+        "menu.branches",
+        "must have at least one branch, unless there is entered",
+    ),
+    (MenuNode("p", (), "end", "end", entered="end"), "menu.variable", "is required with entered"),
     (MenuNode("p", (MenuBranch("", "end"),), "end", "end"), "menu.branches[0].digits", "is required"),
     (VoicemailNode(""), "voicemail.prompt", "is required"),
     (SurveyNode(""), "survey.prompt", "is required"),
+    (SetVariableNode("", "x", "end"), "set_variable.name", "is required"),
+    (RequestNode("", "k", "end", "end"), "request.url", "is required"),
+    (RequestNode("u", "", "end", "end"), "request.api_key", "is required"),
+    (RequestNode("u", "k", "end", "end", send=("",)), "request.send[0]", "is required"),
+    (RequestNode("u", "k", "end", "end", receive=(ReceivedValue("", "v"),)), "request.receive[0].key", "is required"),
+    (
+        RequestNode("u", "k", "end", "end", receive=(ReceivedValue("v", ""),)),
+        "request.receive[0].variable",
+        "is required",
+    ),
+    (
+        RequestNode("u", "k", "end", "end", branches=(ConditionBranch(("1",), "end"),)),
+        "request.branch_key",
+        "is required with branches",
+    ),
+    (
+        RequestNode("u", "k", "end", "end", branch_key="x", branches=(ConditionBranch((), "end"),)),
+        "request.branches[0].values",
+        "must have at least one value",
+    ),
+    (TransferNode(), "transfer.line", "must be given, unless there is a number"),
+    (
+        TransferNode(number="0{caller}"),
+        "transfer.prefixes",
+        "must have at least one entry for a number that names variables",
+    ),
+    (PasswordNode("", "s", "end", "end"), "password.prompt", "is required"),
+    (PasswordNode("p", "", "end", "end"), "password.digits", "is required"),
+    (MessageNode("", "hi"), "message.sender", "is required"),
+    (MessageNode("106", ""), "message.text", "is required"),
+    (ConditionNode("", (ConditionBranch(("x",), "end"),), "end"), "condition.variable", "is required"),
+    (ConditionNode("caller", (), "end"), "condition.branches", "must have at least one branch"),
+    (
+        ConditionNode("caller", (ConditionBranch((), "end"),), "end"),
+        "condition.branches[0].values",
+        "must have at least one value",
+    ),
 ]
 
 
@@ -162,11 +248,23 @@ EVERYTHING = FlowGraph(
         "place": RegionNode((RegionBranch(frozenset(), frozenset(), ("north",), frozenset(), "who"),), "who"),
         "who": CallerListNode(("vip", "staff"), "hello", "hello"),
         "hello": AnnounceNode("greeting", answer=False, next="menu"),
-        "menu": MenuNode("choices", (MenuBranch("1", "group"),), "mail", "end"),
-        "group": DialNode(line_group="sales", whisper="new-call", busy="lines"),
+        "menu": MenuNode(
+            "choices", (MenuBranch("1", "group"),), "mail", "end", no_input_prompt="what", no_match_prompt="wrong"
+        ),
+        "group": DialNode(
+            line_group="sales",
+            whisper="new-call",
+            busy="lines",
+            ring_back="jingle",
+            announces=LineAnnouncement("you-speak-to", "thanks"),
+        ),
         "lines": DialNode((DialLine("a"), DialLine("b")), after="ask"),
-        "ask": SurveyNode("how-was-it"),
-        "mail": VoicemailNode("beep"),
+        "ask": SurveyNode("how-was-it", no_match_prompt="one-to-five"),
+        "mail": VoicemailNode("beep", next="crm"),
+        "crm": RequestNode("https://example.com/", "signs", "pin", "end"),
+        "pin": PasswordNode("your-pin", "s", "branch", "wait", wrong_prompt="no-pin"),
+        "wait": QueueNode("lines", "jazz", "end", "end", position_before="you-are", position_after="in-line"),
+        "branch": TransferNode("c", ring_back="waltz", after="end"),
         "end": HangUpNode(prompt="goodbye"),
     },
 )
@@ -177,13 +275,27 @@ USED = [
     (Kind.SCREENING_LIST, "staff", "nodes[2].caller_list.lists[1]", "who"),
     (Kind.PROMPT, "greeting", "nodes[3].announce.prompt", "hello"),
     (Kind.PROMPT, "choices", "nodes[4].menu.prompt", "menu"),
+    (Kind.PROMPT, "what", "nodes[4].menu.no_input_prompt", "menu"),
+    (Kind.PROMPT, "wrong", "nodes[4].menu.no_match_prompt", "menu"),
     (Kind.LINE_GROUP, "sales", "nodes[5].dial.line_group", "group"),
     (Kind.PROMPT, "new-call", "nodes[5].dial.whisper", "group"),
+    (Kind.PROMPT, "jingle", "nodes[5].dial.ring_back", "group"),
+    (Kind.PROMPT, "you-speak-to", "nodes[5].dial.announce_line.before", "group"),
+    (Kind.PROMPT, "thanks", "nodes[5].dial.announce_line.after", "group"),
     (Kind.LINE, "a", "nodes[6].dial.lines[0].line", "lines"),
     (Kind.LINE, "b", "nodes[6].dial.lines[1].line", "lines"),
     (Kind.PROMPT, "how-was-it", "nodes[7].survey.prompt", "ask"),
+    (Kind.PROMPT, "one-to-five", "nodes[7].survey.no_match_prompt", "ask"),
     (Kind.PROMPT, "beep", "nodes[8].voicemail.prompt", "mail"),
-    (Kind.PROMPT, "goodbye", "nodes[9].hang_up.prompt", "end"),
+    (Kind.API_KEY, "signs", "nodes[9].request.api_key", "crm"),
+    (Kind.PROMPT, "your-pin", "nodes[10].password.prompt", "pin"),
+    (Kind.PROMPT, "no-pin", "nodes[10].password.wrong_prompt", "pin"),
+    (Kind.PROMPT, "jazz", "nodes[11].queue.music", "wait"),
+    (Kind.PROMPT, "you-are", "nodes[11].queue.position_before", "wait"),
+    (Kind.PROMPT, "in-line", "nodes[11].queue.position_after", "wait"),
+    (Kind.LINE, "c", "nodes[12].transfer.line", "branch"),
+    (Kind.PROMPT, "waltz", "nodes[12].transfer.ring_back", "branch"),
+    (Kind.PROMPT, "goodbye", "nodes[13].hang_up.prompt", "end"),
 ]
 
 
@@ -231,11 +343,22 @@ def nodes() -> st.SearchStrategy[Node]:
         st.builds(CallerListNode, st.just(("l",)), targets, targets),
         st.builds(DialNode, st.just(line), busy=targets, no_answer=targets, failed=targets, after=targets),
         st.builds(DialNode, st.just(line), busy=targets),
+        st.builds(DialNode, st.just(line), transfer_keys=st.just("*"), transfer=targets),
         st.just(END),
         st.builds(AnnounceNode, st.just("p"), st.booleans(), targets),
         st.builds(MenuNode, st.just("p"), st.tuples(key), targets, targets),
+        st.builds(MenuNode, st.just("p"), st.just(()), targets, targets, variable=st.just("v"), entered=targets),
         st.builds(VoicemailNode, st.just("p"), next=targets),
+        st.builds(VoicemailNode, st.just("p"), next=targets, no_message=targets),
         st.builds(SurveyNode, st.just("p"), next=targets),
+        st.builds(SetVariableNode, st.just("v"), st.just("{caller}"), targets),
+        st.builds(RequestNode, st.just("u"), st.just("k"), targets, targets),
+        st.builds(MessageNode, st.just("106"), st.just("hi"), next=targets, failed=targets),
+        st.builds(TransferNode, st.just("l"), busy=targets, after=targets),
+        st.builds(PasswordNode, st.just("p"), st.just("s"), targets, targets),
+        st.builds(
+            ConditionNode, st.just("v"), st.tuples(st.builds(ConditionBranch, st.just(("1",)), targets)), targets
+        ),
     )
 
 

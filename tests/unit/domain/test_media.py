@@ -18,6 +18,7 @@ class Node:
     calls: int = 0
     healthy: bool = True
     draining: bool = False
+    records: bool = False
 
 
 def test_no_node_means_no_media() -> None:
@@ -66,3 +67,34 @@ def test_a_table_fits_until_a_node_comes_goes_or_changes_its_weight() -> None:
     assert not table.fits([Node(1)])
     assert not table.fits([Node(1), Node(2, calls=100)])
     assert not table.fits([Node(1), Node(2, capacity=50)])
+    assert not table.fits([Node(1), Node(2, records=True)])
+
+
+def test_a_call_that_is_to_be_recorded_goes_to_nodes_that_record_and_others_anywhere() -> None:
+    nodes = [Node(1), Node(2, records=True), Node(3), Node(4, 300, records=True)]
+    table = MediaTable(nodes)
+    assert table.records
+    recording = [table.assign_recording(call) for call in CALLS]
+    assert {frozenset((a.node, a.spare)) for a in recording} == {frozenset((2, 4))}
+    assert Counter(a.node for a in recording)[4] == pytest.approx(3000, rel=0.15)
+    silent = MediaTable([replace(node, records=False) for node in nodes])
+    assert [table.assign(call) for call in CALLS] == [silent.assign(call) for call in CALLS]
+
+
+def test_a_spare_that_does_not_record_serves_if_no_other_does() -> None:
+    table = MediaTable([Node(1), Node(2, records=True), Node(3)])
+    recording = [table.assign_recording(call) for call in CALLS]
+    assert {a.node for a in recording} == {2}
+    assert {a.spare for a in recording} == {1, 3}
+    assert MediaTable([Node(2, records=True)]).assign_recording("x") == Assignment(2, 0)
+
+
+def test_where_all_record_recorded_calls_go_where_all_go() -> None:
+    table = MediaTable([Node(1, records=True), Node(2, records=True)])
+    assert [table.assign_recording(call) for call in CALLS] == [table.assign(call) for call in CALLS]
+
+
+@pytest.mark.parametrize("change", [{"healthy": False}, {"draining": True}, {"calls": 100}, {"records": False}])
+def test_nobody_records_while_those_that_would_take_no_calls(change: dict[str, int]) -> None:
+    assert not MediaTable([Node(1), replace(Node(2, records=True), **change)]).records
+    assert not MediaTable().records

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from signalbox.domain.decided import Stage, Why
+from signalbox.domain.flow import Distribution
+from signalbox.domain.layout import lay_out
 from signalbox.domain.objects import Line
-from signalbox.domain.plan import End, Plan, Ring, lay_out
+from signalbox.domain.plan import End, Plan, Ring
 
 A, B, C = (Line("acme", id, "1", "192.0.2.1") for id in "abc")
 BUSY, VAIN, DEAD = End(486, Why.LINES_BUSY), End(480, Why.NO_LINE), End(0, Why.NO_LINE)
 
 
+FAR = Line("acme", "far", "13800001234", "")
+
+
 def laid(plan: Plan, *, taken: tuple[Line, ...] = (), ways: int = 1) -> list[tuple[str, int, int, int]] | End:
     """Lines and jumps of the stages; each line is reached in so many ways."""
-    free = {name: tuple(line for line in ring.lines if line not in taken) for name, ring in plan.rings.items()}
+    free = tuple(
+        tuple(at for at, line in enumerate(ring.lines) if line not in taken) for ring in plan.rings.values()
+    )  # fmt: skip
+    plan.direct = plan.direct and ways == 1
     stages = lay_out(plan, free, lambda line: (line,) * ways)
     if isinstance(stages, End):
         return stages
@@ -20,7 +28,8 @@ def laid(plan: Plan, *, taken: tuple[Line, ...] = (), ways: int = 1) -> list[tup
 
 
 def one(*lines: Line, together: bool = False) -> Plan:
-    return Plan("one", {"one": Ring(lines, 1_000, BUSY, VAIN, DEAD, together)})
+    distribution = Distribution.ALL if together else Distribution.SEQUENTIAL
+    return Plan("one", {"one": Ring(lines, 1_000, BUSY, VAIN, DEAD, distribution)})
 
 
 def test_a_single_line_ends_as_it_failed() -> None:
@@ -83,12 +92,21 @@ def test_lines_that_are_too_many_are_those_of_the_dials_reached_last() -> None:
     assert [line for line, *_ in found] == [f"l{n}" for n in (*range(12), *range(4))]
 
 
-def test_equal_plans_get_the_identical_stages() -> None:
-    free = {"one": (A, B)}
-    first = lay_out(one(A, B), free, lambda line: (line,))
-    assert lay_out(one(A, B), free, lambda line: (line,)) is first
+def test_a_plan_gets_the_identical_stages_for_the_same_lines() -> None:
+    plan = one(A, B)
+    first = lay_out(plan, ((1, 0),), lambda line: (line,))
+    assert lay_out(plan, ((1, 0),), lambda line: (line,)) is first
+    assert lay_out(plan, ((0, 1),), lambda line: (line,)) != first
+
+
+def test_a_line_without_an_address_is_looked_for_anew_for_each_call() -> None:
+    plan = one(A, FAR)
+    for far, lines in ((), [(A,)]), ((B,), [(B,), (A,), (A,), (A,)]):
+        stages = lay_out(plan, ((1, 0),), lambda line, far=far: (line,) if line.host else far)  # type: ignore[misc]
+        assert not isinstance(stages, End)
+        assert [stage.lines for stage in stages] == lines
 
 
 def test_a_stage_for_a_worker_carries_the_cursor() -> None:
     plan = Plan("menu", {"menu": Ring((A,), 1_000, VAIN, VAIN, VAIN, cursor="text")})
-    assert lay_out(plan, {"menu": (A,)}, lambda line: (line,)) == (Stage((A,), 1_000, 480, 480, 480, "text"),)
+    assert lay_out(plan, ((0,),), lambda line: (line,)) == (Stage((A,), 1_000, 480, 480, 480, "text"),)

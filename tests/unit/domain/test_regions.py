@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from array import array
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -148,11 +149,14 @@ class TestStored:
             RegionTable.load(dump([BEIJING], segments(s1391000=2), {}))
 
     @given(st.integers(0, 2000), st.integers(1, 255))
-    def test_a_changed_byte_never_goes_unnoticed(self, position: int, change: int) -> None:
-        dumped = bytearray(dump([BEIJING], segments(s1391000=1), {}))
+    def test_a_changed_byte_never_changes_a_region(self, position: int, change: int) -> None:
+        made = dump([BEIJING], segments(s1391000=1), {})
+        dumped = bytearray(made)
         dumped[position % len(dumped)] ^= change
-        with pytest.raises(ValueError, match="table of regions"):
-            RegionTable.load(bytes(dumped))
+        with suppress(ValueError):
+            loaded = RegionTable.load(bytes(dumped))
+            # Only bits that fill up a byte between blocks (RFC 1951) go unnoticed.
+            assert (loaded._regions, loaded._segments) == ([None, BEIJING], segments(s1391000=1))
 
     def test_a_table_of_another_size_is_not_written(self) -> None:
         with pytest.raises(ValueError, match="700000"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from signalbox.domain.objects import Line, Member, Number, Tenant, Trunk, TrunkGroup
 from signalbox.domain.regions import RegionGroup
 from signalbox.domain.rules import Rules
+from signalbox.domain.screening import Page
 
 
 def test_a_tenants_own_object_goes_before_the_operators() -> None:
@@ -31,6 +32,7 @@ def test_a_tenant_that_is_not_known_has_nothing_but_its_id() -> None:
 def test_what_is_not_there_can_be_deleted() -> None:
     rules = Rules()
     rules.delete(Line, "acme", "a")
+    rules.delete(RegionGroup, "acme", "a")
     rules.delete_trunk("t")
     rules.delete_trunk_group("g")
     rules.delete_tenant("acme")
@@ -52,10 +54,12 @@ def test_rules_that_are_no_longer_used_are_let_go_of_bit_by_bit() -> None:
     for n in range(10):
         rules.put(Number(f"400000000{n}", "acme", ()))
         rules.put(Line(f"tenant-{n}", "a", "1", "192.0.2.1"))
-        rules.lists.put_list("acme", f"list-{n}")
+        rules.put_screening_list("acme", f"list-{n}")
+        rules.put_screening_page("acme", f"list-{n}", n, Page.of(["x"]))
+        rules.put(RegionGroup("acme", f"group-{n}"))
     rounds = 0
     while rules.shrink(3):
         rounds += 1
-    assert rounds == 10
+    assert rounds == 16
     assert rules.numbers == 0
-    assert rules.lists.get("acme", "list-0") is None
+    assert rules.screening_list("acme", "list-0") is rules.owned(RegionGroup, "acme", "group-0") is None

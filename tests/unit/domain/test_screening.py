@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from signalbox.domain.numbering import Caller, CallerKind
 from signalbox.domain.regions import Region
+from signalbox.domain.rules import Rules
 from signalbox.domain.screening import (
     ADDED,
     CALLER_ANONYMOUS,
@@ -22,7 +23,6 @@ from signalbox.domain.screening import (
     REMOVED,
     Page,
     ScreeningList,
-    ScreeningLists,
     ScreeningRules,
     Verdict,
     judge,
@@ -80,10 +80,8 @@ def in_pages(entries: Iterable[str]) -> dict[int, set[str]]:
 
 
 def list_of(*entries: str, tenant: str = "", id: str = "spam") -> ScreeningList:
-    made = ScreeningList(tenant, id)
-    for number, content in in_pages(entries).items():
-        made.put_page(number, Page.of(content))
-    return made
+    pages = {number: Page.of(content) for number, content in in_pages(entries).items()}
+    return ScreeningList(tenant, id, lambda number: pages.get(number, EMPTY))
 
 
 class TestPage:
@@ -131,24 +129,23 @@ class TestFind:
     def test_pages_come_and_go_in_any_order(
         self, writes: list[tuple[str, set[str]]], calls: list[tuple[Caller, Region | None]]
     ) -> None:
-        screened, pages = ScreeningList("acme", "spam"), dict[int, set[str]]()
+        rules, pages = Rules(), dict[int, set[str]]()
+        rules.put_screening_list("acme", "spam")
         for where, entries in writes:
             changes = {"added": ADDED, "removed": REMOVED}
             for number, content in ({changes[where]: entries} if where in changes else in_pages(entries)).items():
                 if content:
-                    screened.put_page(number, Page.of(content))
+                    rules.put_screening_page("acme", "spam", number, Page.of(content))
                     pages[number] = set(content)
                 else:
-                    screened.drop_page(number)
+                    rules.delete_screening_page("acme", "spam", number)
                     pages.pop(number, None)
-        below = set[str]().union(*(content for number, content in pages.items() if number < PAGES))
-        content = (below - pages.get(REMOVED, set())) | pages.get(ADDED, set())
-        for caller, region in calls:
-            assert screened.find(caller, region) == naive_find(content, caller, region)
-        assert len(screened) >= len(content)
-        for number in list(pages):
-            screened.drop_page(number)
-        assert screened.empty
+            below = set[str]().union(*(content for number, content in pages.items() if number < PAGES))
+            content = (below - pages.get(REMOVED, set())) | pages.get(ADDED, set())
+            screened = rules.screening_list("acme", "spam")
+            assert screened is not None
+            for caller, region in calls:
+                assert screened.find(caller, region) == naive_find(content, caller, region)
 
     @pytest.mark.parametrize(
         ("entry", "caller", "region"),
@@ -172,62 +169,69 @@ class TestFind:
 
 class TestLists:
     def test_the_tenants_own_goes_before_the_operators(self) -> None:
-        lists = ScreeningLists()
-        lists.put_list("", "spam")
-        lists.put_page("", "spam", page_of("x"), Page.of(["x"]))
-        shared = lists.get("acme", "spam")
+        rules = Rules()
+        rules.put_screening_list("", "spam")
+        rules.put_screening_page("", "spam", page_of("x"), Page.of(["x"]))
+        shared = rules.screening_list("acme", "spam")
         assert shared is not None
         assert shared.find(ANONYMOUS, None) == "x"
-        lists.put_list("acme", "spam")
-        own = lists.get("acme", "spam")
+        rules.put_screening_list("acme", "spam")
+        own = rules.screening_list("acme", "spam")
         assert own is not None
         assert own.find(ANONYMOUS, None) == ""
-        lists.drop_list("acme", "spam")
-        assert lists.get("acme", "spam") is shared
-        assert lists.get("other", "spam") is shared
-        assert lists.get("acme", "vip") is None
+        rules.delete_screening_list("acme", "spam")
+        assert rules.screening_list("acme", "spam") is shared
+        assert rules.screening_list("other", "spam") is shared
+        assert rules.screening_list("acme", "vip") is None
 
     @given(st.permutations(["list", "page", "changes"]), st.permutations(["list", "page", "changes"]))
     def test_a_list_is_there_while_it_is_known_whatever_comes_first(self, puts: list[str], drops: list[str]) -> None:
-        lists = ScreeningLists()
+        rules = Rules()
         there = False
         for what in puts:
             there = there or what == "list"
             match what:
                 case "list":
-                    lists.put_list("acme", "spam")
+                    rules.put_screening_list("acme", "spam")
                 case "page":
-                    lists.put_page("acme", "spam", page_of("x"), Page.of(["x"]))
+                    rules.put_screening_page("acme", "spam", page_of("x"), Page.of(["x"]))
                 case "changes":
-                    lists.put_page("acme", "spam", ADDED, Page.of(["n100"]))
-            assert (lists.get("acme", "spam") is not None) == there
+                    rules.put_screening_page("acme", "spam", ADDED, Page.of(["n100"]))
+            assert (rules.screening_list("acme", "spam") is not None) == there
         for what in drops:
             there = there and what != "list"
             match what:
                 case "list":
-                    lists.drop_list("acme", "spam")
+                    rules.delete_screening_list("acme", "spam")
                 case "page":
-                    lists.drop_page("acme", "spam", page_of("x"))
+                    rules.delete_screening_page("acme", "spam", page_of("x"))
                 case "changes":
-                    lists.drop_page("acme", "spam", ADDED)
-            assert (lists.get("acme", "spam") is not None) == there
-        assert not lists.shrink()
+                    rules.delete_screening_page("acme", "spam", ADDED)
+            assert (rules.screening_list("acme", "spam") is not None) == there
+        assert not rules.shrink(1), "nothing is left behind"
 
     def test_what_was_never_there_may_go(self) -> None:
-        lists = ScreeningLists()
-        lists.drop_page("acme", "spam", 0)
-        lists.drop_list("acme", "spam")
-        lists.put_page("acme", "spam", 0, EMPTY)
-        assert lists.get("acme", "spam") is None
+        rules = Rules()
+        rules.delete_screening_page("acme", "spam", 0)
+        rules.delete_screening_list("acme", "spam")
+        rules.put_screening_page("acme", "spam", 0, EMPTY)
+        assert rules.screening_list("acme", "spam") is None
 
-    def test_they_shrink_list_by_list(self) -> None:
-        lists = ScreeningLists()
-        for id in ("a", "b"):
-            lists.put_list("acme", id)
-        assert lists.shrink()
-        assert lists.shrink()
-        assert not lists.shrink()
-        assert lists.get("acme", "a") is None
+    def test_pages_are_looked_at_again_only_when_they_are_searched(self) -> None:
+        asked: list[int] = []
+        entries = in_pages(["n13912345678", "p138"])
+
+        def page(number: int) -> Page:
+            asked.append(number)
+            return Page.of(entries.get(number, ()))
+
+        spam = ScreeningList("", "spam", page)
+        assert spam.find(MOBILE, None) == "n13912345678"
+        asked.clear()
+        assert spam.find(MOBILE, None) == "n13912345678"
+        assert asked == [page_of("n13912345678")]
+        assert spam.find(ANONYMOUS, None) == ""
+        assert len(asked) == 1
 
 
 @dataclass(frozen=True)

@@ -2,38 +2,51 @@
 
 from __future__ import annotations
 
-import json
+import base64
+import re
 
 import pytest
-from signalbox.api.events.v1 import events_pb2
 from signalbox.edge import byes
-from signalbox.edge.dialogs import Dialog, operation
+from signalbox.edge.dialogs import Dialog, _ending, operation
+from signalbox.eventrow import EventRowError, Row
+from structlog.testing import capture_logs
 
 ID = "edge-1-1795318705-1-2"
-OURS = f"<sip:192.0.2.1;lr;ftag=c;sb={ID};mn=0.0;sg=x>"
-OURS_TCP = f"<sip:192.0.2.1;transport=tcp;r2=on;lr;ftag=c;sb={ID};mn=0.0;sg=x>"
+OURS = f"<sip:192.0.2.1;lr;ftag=c;sb={ID};mn=12.0;sg=x>"
+OURS_TCP = f"<sip:192.0.2.1;transport=tcp;r2=on;lr;ftag=c;sb={ID};mn=12.0;sg=x>"
 NEAR_CALLER, NEAR_LINE = "<sip:198.51.100.1;lr>", "<sip:203.0.113.1;lr>;x=y"
 
 
-def event(**kinds: object) -> events_pb2.CallEvent:
-    made = events_pb2.CallEvent(call_id=ID, **kinds)  # type: ignore[arg-type]
-    made.time.seconds = 1_000
-    return made
+def row(text: str, code: str = "") -> Row:
+    return Row(code, text, "1000", "1000.25", ID, "")
 
 
-def connected(**changes: object) -> events_pb2.CallEvent:
-    values: dict[str, object] = {
-        "line": "a",
+def encoded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def connected(longest_s: int = 0, **changes: str) -> Row:
+    values = {
         "sip_call_id": "id@h",
-        "from_header": "<sip:1380@h>;tag=c",
-        "to_header": "<sip:400@h>;tag=l",
-        "line_tag": "l",
-        "caller_contact": "<sip:1380@198.51.100.7>",
-        "line_contact": "sip:200@203.0.113.7;expires=60",
-        "record_route": ", ".join([NEAR_LINE, OURS, NEAR_CALLER]),
-        "cseq": 7,
+        "from": "<sip:1380@h>;tag=c",
+        "to": "<sip:400@h>;tag=l",
+        "caller": "<sip:1380@198.51.100.7>",
+        "line": "sip:200@203.0.113.7;expires=60",
+        "routes": ", ".join([NEAR_LINE, OURS, NEAR_CALLER]),
     }
-    return event(connected=events_pb2.Connected(**(values | changes)))  # type: ignore[arg-type]
+    return row(" ".join(["C", "a", str(longest_s), "7", "l", *map(encoded, (values | changes).values())]))
+
+
+def kept(*rows: Row, **changed: str) -> Dialog:
+    """The dialog that is read back from what rows put into redis."""
+    values = {b"/why": b"max_duration", b"/tries": b"1"}
+    for one in rows:
+        _, _, tag, facts, cseq, _, _ = operation(one) or []
+        values |= {str(tag).encode(): str(facts).encode(), f"{tag}/caller".encode(): b"%d" % cseq}
+    values |= {f"l/{field.replace('__', '/')}".encode(): value.encode() for field, value in changed.items()}
+    ending = _ending(ID.encode(), [item for pair in values.items() for item in pair])
+    assert ending is not None
+    return ending.dialogs[0]
 
 
 def dialog(**changes: object) -> Dialog:
@@ -51,47 +64,61 @@ def headers(request: str, name: str) -> list[str]:
 
 
 def test_an_answer_tells_all_that_does_not_change_and_when_the_call_has_to_end() -> None:
-    name, id, tag, facts, cseq, deadline = operation(connected(max_duration_s=60)) or []
-    assert (name, id, tag, cseq, deadline) == ("connected", ID, "l", 7, 1_060)
-    assert json.loads(str(facts)) == {
-        "call_id": "id@h", "from": "<sip:1380@h>;tag=c", "to": "<sip:400@h>;tag=l", "caller": "sip:1380@198.51.100.7",
-        "line": "sip:200@203.0.113.7", "routes": [NEAR_LINE, OURS, NEAR_CALLER],
-    }  # fmt: skip
+    name, id, tag, _, cseq, deadline, node = operation(connected(60)) or []
+    assert (name, id, tag, cseq, deadline, node) == ("connected", ID, "l", 7, 1_060, "12")
+    assert kept(connected(60)) == dialog()
 
 
 def test_a_call_without_a_longest_duration_has_no_deadline() -> None:
-    assert (operation(connected()) or [])[-1] == 0
+    assert (operation(connected()) or [])[-2] == 0
+
+
+@pytest.mark.parametrize("routes", ["", NEAR_LINE, "<sip:192.0.2.1;lr;sb=other;mn=3.4;sg=x>", f"<sip:h;sb={ID};sg=x>"])
+def test_without_our_signed_record_route_no_media_node_is_known(routes: str) -> None:
+    assert (operation(connected(routes=routes)) or [])[-1] == ""
 
 
 @pytest.mark.parametrize("injected", ["<sip:1@h>\r\nX: y", "<sip:1\r\n @h>", "sip:1@h\r\nX: y;z", '"a" <sip:1@h\0>'])
 def test_no_line_of_a_party_becomes_a_header_of_ours(injected: str) -> None:
-    changes = dict.fromkeys(("from_header", "to_header", "caller_contact", "line_contact", "record_route"), injected)
-    facts = json.loads(str((operation(connected(**changes)) or [])[3]))
-    values = [facts["from"], facts["to"], facts["caller"], facts["line"], *facts["routes"]]
-    assert all("\r" not in value and "\n" not in value for value in values)
+    known = kept(connected(**dict.fromkeys(("from", "to", "caller", "line", "routes"), injected)))
+    values = [known.from_header, known.to_header, known.caller_contact, known.line_contact, *known.routes]
+    assert all(value.isprintable() for value in values)
+
+
+def test_a_later_contact_counts() -> None:
+    assert kept(connected(), line__contact="sip:moved@h").line_contact == "sip:moved@h"
+
+
+@pytest.mark.parametrize("damage", ["no!", "a b c d e", "YQ== YQ== YQ== YQ== YQ== Y"])
+def test_what_cannot_be_read_any_more_is_told_and_ends_nothing(damage: str) -> None:
+    with capture_logs() as logs:
+        assert _ending(ID.encode(), [b"/why", b"hangup", b"l", damage.encode()]) is None
+    assert [(entry["event"], entry["call_id"]) for entry in logs] == [("dialog_unreadable", ID)]
 
 
 @pytest.mark.parametrize(
     ("party", "expected"),
-    [
-        (events_pb2.PARTY_CALLER, ["ended", ID, "l"]),
-        (events_pb2.PARTY_LINE, ["ended", ID, "l"]),
-        (events_pb2.PARTY_SIGNALBOX, None),
-    ],
+    [("caller", ["ended", ID, "l"]), ("line", ["ended", ID, "l"]), ("signalbox", None)],
 )
-def test_the_end_by_a_party_is_the_end_and_ours_is_told_by_who_did_it(
-    party: events_pb2.Party, expected: object
-) -> None:
-    assert operation(event(hung_up=events_pb2.HungUp(party=party, line_tag="l"))) == expected
+def test_the_end_by_a_party_is_the_end_and_ours_is_told_by_who_did_it(party: str, expected: object) -> None:
+    assert operation(row(f"H {party} {encoded('Q.850;cause=16')} l")) == expected
 
 
 def test_a_request_of_a_party_changes_its_number_and_contact() -> None:
-    changed = events_pb2.DialogChanged(party=events_pb2.PARTY_LINE, line_tag="l", cseq=3, contact="<sip:x@h>")
-    assert operation(event(dialog_changed=changed)) == ["changed", ID, "l", "line", 3, "sip:x@h"]
+    assert operation(row(f"U line l 3 {encoded('<sip:x@h>')}")) == ["changed", ID, "l", "line", 3, "sip:x@h"]
 
 
-def test_other_events_change_nothing() -> None:
-    assert operation(event(ringing=events_pb2.Ringing(line="a", code=180))) is None
+@pytest.mark.parametrize("other", [row("R a 180"), row("C is for a reason phrase", "486"), row("")])
+def test_other_events_change_nothing(other: Row) -> None:
+    assert operation(other) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["C a 0 7 l YQ==", "C a x 7 l a a a a a a", "U nobody l 3 ", "U line l x ", "U line l 3 !", "U line", "H"]
+)
+def test_a_damaged_row_is_an_error_that_quotes_it(text: str) -> None:
+    with pytest.raises(EventRowError, match=re.escape(repr(text))):
+        operation(row(text))
 
 
 @pytest.mark.parametrize("ours", [(OURS,), (OURS_TCP, OURS)], ids=["one", "two for two transports"])
@@ -109,7 +136,7 @@ def test_each_party_gets_a_bye_in_the_name_of_the_other_over_its_own_route_set(o
     assert headers(to_line, "CSeq") == ["8 BYE"]
 
 
-@pytest.mark.parametrize("why", byes.REASONS)
+@pytest.mark.parametrize("why", [*byes.REASONS, "what only a newer edge knows"])
 def test_the_reason_is_told_as_rfc_3326_says(why: str) -> None:
     for request in byes.requests(dialog(), why):
         (reason,) = headers(request, "Reason")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from signalbox.edge import follower as module
 from signalbox.edge.control import Control
 from signalbox.edge.follower import Follower
-from signalbox.edge.journal import Journal, read
+from signalbox.journal import Journal, read
 from structlog.testing import capture_logs
 from support.kamailio_fake import KamailioFake
 from support.wait import until
@@ -227,7 +227,8 @@ _VICTIM = """
 import sys, time
 from pathlib import Path
 import structlog
-from signalbox.edge import follower as module, journal
+from signalbox import journal
+from signalbox.edge import follower as module
 from signalbox.edge.control import Control
 structlog.configure(logger_factory=structlog.WriteLoggerFactory(file=sys.stderr))
 root = Path(sys.argv[1])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from signalbox.api.routing.v1.routing_pb2 import DecideRequest, Decision, Reject
 from signalbox.edge.lastgood import LastGood
+from signalbox.edge.question import Question
 from signalbox.edge.reply import render
 from support.routing_fake import dial
 
 
-def ask(called: str = "4001234567", trunk: str = "carrier-a", diversions: int = 0) -> DecideRequest:
-    return DecideRequest(call_id="c", trunk=trunk, called=called, diversions=diversions)
+def ask(called: str = "4001234567", trunk: str = "carrier-a", diversions: int = 0) -> Question:
+    return Question(1, 2, DecideRequest(call_id="c", trunk=trunk, called=called, diversions=diversions))
 
 
 def test_a_decision_for_every_caller_is_kept() -> None:
@@ -38,6 +39,16 @@ def test_a_decision_for_one_caller_is_never_kept_and_removes_the_one_before() ->
     kept.keep(ask(), render(dial()), now=100.0)
     kept.keep(ask(), render(dial(caller_independent=False)), now=101.0)
     assert kept.find(ask(), now=102.0) is None
+
+
+def test_a_leg_gets_none_and_leaves_none() -> None:
+    kept = LastGood(60)
+    kept.keep(ask(), render(dial()), now=100.0)
+    leg = ask()
+    leg.request.leg = "signed"
+    assert kept.find(leg, now=100.0) is None
+    kept.keep(leg, render(dial(caller_independent=False)), now=101.0)
+    assert kept.find(ask(), now=101.0) is not None
 
 
 def test_unknown_numbers_are_not_kept() -> None:

@@ -7,7 +7,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from signalbox.edge.question import MalformedError, UnreadableError, parse, shows_service_number
+from signalbox.edge.question import MalformedError, UnreadableError, parse
 from support.kamailio_fake import b64, question
 
 
@@ -37,7 +37,16 @@ def test_a_question_is_read_whole() -> None:
 def test_a_service_number_as_calling_number_is_seen_wherever_it_stands(
     calling: str, asserted: str, shows: bool
 ) -> None:
-    assert shows_service_number(parse(question(fr=b64(calling), pa=b64(asserted)))) is shows
+    assert parse(question(fr=b64(calling), pa=b64(asserted))).anonymous is shows
+
+
+def test_a_worker_s_leg_is_read_and_others_have_none() -> None:
+    leg = "a-_9" * 256
+    assert parse(question(tr="_voice", lg=leg)).request.leg == leg
+    assert parse(question(lg="")).request.leg == ""
+    earlier = json.loads(question())
+    del earlier["lg"]
+    assert parse(json.dumps(earlier).encode()).request.leg == ""
 
 
 def test_names_in_any_script_are_passed_on() -> None:
@@ -61,6 +70,12 @@ def test_names_in_any_script_are_passed_on() -> None:
         ("fr", None),
         ("pa", b64("\x7f")),
         ("pa", b64("9" * 65)),
+        ("lg", "a" * 1025),
+        ("lg", "a b"),
+        ("lg", "a=="),
+        ("lg", "a\n"),
+        ("lg", None),
+        ("lg", 0),
         ("id", ""),
         ("id", "x" * 129),
         ("id", 'edge"1'.replace('"', "\x01")),

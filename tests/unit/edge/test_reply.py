@@ -7,6 +7,7 @@ import json
 
 import pytest
 from signalbox.api.routing.v1.routing_pb2 import Branch, Decision, Dial, Reject, Stage
+from signalbox.api.types.v1.types_pb2 import MEDIA_MODE_RECORD
 from signalbox.edge import reply
 from signalbox.edge.reply import DecisionCache, ReplyWriter, UnusableDecisionError, answer, reject, render
 from support.kamailio_fake import parse_routes
@@ -53,6 +54,21 @@ def test_a_dial_decision_has_every_key_of_the_contract() -> None:
             "180000 0 0 0|c sip:200@192.0.2.7:5060 sip:192.0.2.7:5060;transport=udp - a-_Z9",
         ],
     }  # fmt: skip
+
+
+def test_lines_of_stages_that_are_recorded_are_marked() -> None:
+    stages = [
+        Stage(branches=[branch(), branch(line="b", remove_identity=True)], ring_time_ms=20_000, record=True),
+        Stage(branches=[branch(line="c", cursor="a")], ring_time_ms=20_000),
+    ]
+    rendered = render(dial(dial=Dial(stages=stages, media=MEDIA_MODE_RECORD)))
+    fields = body(rendered.text())
+    assert fields["md"] == "record"
+    assert rendered.anchored
+    assert [[one.split(" ")[3:] for one in stage.split("|")[1:]] for stage in fields["st"]] == [  # type: ignore[attr-defined]
+        [["r"], ["ir"]],
+        [["-", "a"]],
+    ]
 
 
 def test_media_nodes_are_the_calls_own() -> None:

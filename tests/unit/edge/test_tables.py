@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from signalbox.api.routing.v1 import routing_pb2 as pb
+from signalbox.api.types.v1 import types_pb2
+from signalbox.domain.objects import HealthCheck, Target, Transport
 from signalbox.edge import tables
 from signalbox.errors import InvalidFieldError
 
@@ -46,6 +48,23 @@ def test_trunks_are_addresses_with_their_id_as_tag_and_disabled_ones_a_group_of_
     ]
 
 
+def test_workers_have_a_group_of_their_own_for_an_address_of_theirs_may_be_a_trunk_s() -> None:
+    trunks = [
+        pb.EdgeTrunk(id="_voice", source_addresses=["192.0.2.7", "2001:db8::7"]),
+        pb.EdgeTrunk(id="carrier-a", source_addresses=["192.0.2.7"]),
+    ]
+    assert rows(tables.contents(snapshot(trunks=trunks)).files["address"]) == [
+        "1:3:192.0.2.7:32:0:_voice",
+        "2:3:2001\\:db8\\:\\:7:128:0:_voice",
+        "3:1:192.0.2.7:32:0:carrier-a",
+    ]
+
+
+def test_no_other_id_begins_as_that_of_the_workers() -> None:
+    with pytest.raises(InvalidFieldError, match=r"trunks\[0\]\.id"):
+        tables.contents(snapshot(trunks=[pb.EdgeTrunk(id="_other", source_addresses=["192.0.2.7"])]))
+
+
 def test_each_host_of_a_peer_is_there_once_and_ipv6_with_and_without_brackets() -> None:
     assert rows(tables.contents(snapshot()).files["domain"]) == [
         "1:192.0.2.100:192.0.2.100:0",
@@ -69,9 +88,36 @@ def test_an_empty_snapshot_makes_empty_tables() -> None:
     assert all(text.count("\n") == 1 for text in contents.files.values())
 
 
+def egress(id: str, *hosts: str, check: tuple[int, int, int] = (30, 3, 2), **fields: int) -> pb.EdgeTrunk:
+    trunk = pb.EdgeTrunk(id=id)
+    for host in hosts:
+        trunk.targets.add(**{"host": host, "port": 5060, **fields})  # type: ignore[arg-type]
+    trunk.health_check.interval.seconds, trunk.health_check.failures, trunk.health_check.successes = check
+    return trunk
+
+
+def test_targets_are_asked_as_often_and_believed_as_soon_as_one_of_their_trunks_wants_it() -> None:
+    trunks = [
+        egress("a", "192.0.2.1", "2001:db8::1"),
+        egress("b", "192.0.2.1", check=(60, 2, 5)),
+        egress("c", "192.0.2.1", transport=types_pb2.SIP_TRANSPORT_TCP),
+        pb.EdgeTrunk(id="d", source_addresses=["192.0.2.9"]),
+    ]
+    assert tables.contents(snapshot(trunks=trunks)).checks == {
+        Target("192.0.2.1"): HealthCheck(30, 2, 2),
+        Target("2001:db8::1"): HealthCheck(),
+        Target("192.0.2.1", 5060, Transport.TCP): HealthCheck(),
+    }
+
+
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
+        ({"trunks": [egress("a", "192.0.2.1", "carrier")]}, "trunks[0].targets[1].host"),
+        ({"trunks": [egress("a", "192.0.2.1", port=0)]}, "trunks[0].targets[0].port"),
+        ({"trunks": [egress("a", "192.0.2.1", port=65_536)]}, "trunks[0].targets[0].port"),
+        ({"trunks": [egress("a", "192.0.2.1", check=(0, 3, 2))]}, "trunks[0].health_check"),
+        ({"trunks": [egress("a", "192.0.2.1", check=(30, 3, 0))]}, "trunks[0].health_check"),
         ({"trunks": [pb.EdgeTrunk(id="Carrier A")]}, "trunks[0].id"),
         ({"trunks": [pb.EdgeTrunk(id="a", source_addresses=["::1", "host"])]}, "trunks[0].source_addresses[1]"),
         ({"trunks": [pb.EdgeTrunk(id="a", source_addresses=["192.0.2.1/28"])]}, "trunks[0].source_addresses[0]"),

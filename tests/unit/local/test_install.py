@@ -37,7 +37,8 @@ case "$*" in
         case $word in
         kamailio) printf '/lib/systemd/system/kamailio.service\\n/etc/init.d/kamailio\\n' > "$WORLD/installed/$word" ;;
         redis-server | valkey-server) touch "$WORLD/installed/$word"; cp /bin/true "$WORLD/bin/$word" ;;
-        etcd-server | kamailio-* | rtpengine-daemon | sip-tester | tcpdump) touch "$WORLD/installed/$word" ;;
+        espeak-ng | etcd-server | kamailio-* | postgresql | rtpengine-daemon | sip-tester | tcpdump)
+            touch "$WORLD/installed/$word" ;;
         esac
     done ;;
 esac""",
@@ -60,9 +61,11 @@ PACKAGES = [
     "kamailio-extra-modules",
     "kamailio-tls-modules",
     "rtpengine-daemon",
+    "espeak-ng",
     "etcd-server",
     "sip-tester",
     "tcpdump",
+    "postgresql",
 ]
 
 
@@ -72,6 +75,7 @@ class World:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.policy = directory / "policy-rc.d"
+        self.clusters = directory / "postgresql-common" / "createcluster.conf"
         self.repository = directory / "repository"
         (self.repository / "deploy/local").mkdir(parents=True)
         shutil.copy(ROOT / "deploy/local/install", self.repository / "deploy/local/install")
@@ -93,7 +97,8 @@ class World:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {"PATH": str(self.directory / "bin"), "WORLD": str(self.directory), "POLICY_RC_D": str(self.policy)}
+        own = {"POLICY_RC_D": str(self.policy), "CREATECLUSTER_CONF": str(self.clusters)}
+        return {"PATH": str(self.directory / "bin"), "WORLD": str(self.directory), **own}
 
     @property
     def command(self) -> list[str]:
@@ -108,10 +113,9 @@ class World:
     def put(self, flag: str) -> None:
         (self.directory / flag).touch()
 
-    def run(self, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.command, env=self.environment | environment, capture_output=True, text=True, timeout=TIMEOUT_S
-        )
+    def run(self, *packages: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        command, environment = [*self.command, *packages], self.environment | environment
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S)
 
     def calls(self, start: str = "") -> list[str]:
         file = self.directory / "calls"
@@ -159,6 +163,15 @@ def test_only_what_is_missing_is_installed(world: World) -> None:
     assert install.endswith("install kamailio")
 
 
+def test_packages_for_a_benchmark_are_named_by_it(world: World) -> None:
+    world.has(*PACKAGES, "redis-server")
+    assert world.run("kamailio-sqlite-modules").returncode == 0
+    (install,) = world.calls("apt-get")
+    assert install.endswith("install kamailio-sqlite-modules")
+    assert world.run("kamailio-sqlite-modules").returncode == 0
+    assert len(world.calls("apt-get")) == 1
+
+
 def test_valkey_is_taken_where_there_is_one(world: World) -> None:
     world.put("with-valkey")
     world.has(*PACKAGES)
@@ -179,6 +192,22 @@ def test_services_that_were_there_are_left_as_they_are(world: World) -> None:
     (world.directory / "installed/kamailio").write_text("/lib/systemd/system/kamailio.service\n")
     world.run()
     assert world.calls("deb-systemd-helper") == []
+
+
+def test_postgresql_is_told_to_make_no_database_unless_somebody_has_told_it_what_to_make(world: World) -> None:
+    world.has(*PACKAGES[:-1], "redis-server")
+    world.run()
+    assert world.clusters.read_text() == "create_main_cluster = false\n"
+    (world.directory / "installed/postgresql").unlink()
+    world.clusters.write_text("ssl = on\n")
+    world.run()
+    assert world.clusters.read_text() == "ssl = on\n"
+
+
+def test_without_postgresql_nothing_is_said_of_databases(world: World) -> None:
+    world.has(*PACKAGES[1:], "redis-server")
+    world.run()
+    assert not world.clusters.exists()
 
 
 @pytest.mark.parametrize("answer", [0, 101])

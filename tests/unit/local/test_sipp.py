@@ -103,7 +103,18 @@ def test_an_answering_side_has_no_target() -> None:
     line = command(SippOptions(Path("a.xml"), Path(), "a", timeout_s=0, stay_ms=50), 5070, 6000)
     assert "-r" not in line
     assert "-timeout" not in line
+    assert "-lost" not in line
     assert line[line.index("-recv_timeout") + 1] == "50"
+
+
+def test_messages_are_lost_if_they_are_to_be() -> None:
+    line = command(SippOptions(Path("a.xml"), Path(), "a", loss_percent=5), 5070, 6000)
+    assert line[line.index("-lost") + 1] == "5"
+
+
+def test_fields_come_from_a_file() -> None:
+    line = command(SippOptions(Path("a.xml"), Path(), "a", fields=Path("/x/numbers.csv")), 5070, 6000)
+    assert line[line.index("-inf") + 1] == "/x/numbers.csv"
 
 
 def test_free_ports_lie_together() -> None:

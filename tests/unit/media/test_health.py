@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from signalbox.media.health import Health, count_forever, ping_forever
 from signalbox.media.metrics import MediaMetrics
-from signalbox.media.ng import NgClient, NgTimeoutError
+from signalbox.ng import NgClient, NgTimeoutError
 from support.ng import FakeNg
 from support.wait import until
 

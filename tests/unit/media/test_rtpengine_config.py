@@ -30,6 +30,15 @@ def test_what_differs_between_nodes() -> None:
         assert expected in arguments
 
 
+def test_the_sidecar_lists_calls_where_the_proxies_ask() -> None:
+    assert {"--listen-ng=127.0.0.1:2223", "--listen-tcp-ng=127.0.0.1:2223"} <= {*render(PLAIN)}
+
+
+def test_no_call_is_forgotten_before_the_sidecar_has_ended_it() -> None:
+    arguments = render(RtpengineOptions(PLAIN.control, PLAIN.interface, held_dead_after_s=100))
+    assert {"--timeout=700", "--silent-timeout=700"} <= {*arguments}
+
+
 def test_user_space_unless_a_kernel_table_is_given() -> None:
     assert "--table=-1" in render(PLAIN)
     kernel = render(RtpengineOptions(PLAIN.control, PLAIN.interface, kernel_table=0))
@@ -43,6 +52,12 @@ def test_redis_is_never_needed_to_carry_calls() -> None:
     assert "--redis=127.0.0.1:6379/3" in arguments
     assert "--no-redis-required" in arguments
     assert not [argument for argument in render(PLAIN) if "redis" in argument]
+
+
+def test_keys_are_told_where_the_sidecar_listens() -> None:
+    arguments = render(RtpengineOptions(PLAIN.control, PLAIN.interface, keys="127.0.0.1:7451"))
+    assert "--dtmf-log-dest=127.0.0.1:7451" in arguments
+    assert not [argument for argument in render(PLAIN) if "dtmf" in argument]
 
 
 @pytest.mark.parametrize(

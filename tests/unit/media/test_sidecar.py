@@ -12,7 +12,7 @@ from signalbox.api.routing.v1 import routing_pb2
 from signalbox.errors import ConfigurationError
 from signalbox.media.main import Sidecar, control_address
 from signalbox.media.metrics import MediaMetrics
-from signalbox.media.ng import NgClient
+from signalbox.ng import NgClient
 from signalbox.settings import MediaSettings
 from signalbox.store import keys
 from signalbox.store.memory import MemoryStore

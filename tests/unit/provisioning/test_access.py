@@ -64,6 +64,7 @@ CASES: dict[str, tuple[int, Any]] = {
     "ListTrunks": (OPERATORS, lambda t: {}),
     "UpdateTrunk": (OPERATORS, lambda t: {"trunk": {"id": "x"}}),
     "DeleteTrunk": (OPERATORS, lambda t: {"id": "x"}),
+    "ListTrunkHealth": (OPERATORS, lambda t: {}),
     "CreateTrunkGroup": (OPERATORS, lambda t: {"trunk_group": {"id": "x"}}),
     "GetTrunkGroup": (OPERATORS, lambda t: {"id": "x"}),
     "ListTrunkGroups": (OPERATORS, lambda t: {}),

@@ -142,3 +142,46 @@ async def test_repeated_it_gets_the_first_answer(api: Stub) -> None:
     first = await api.Apply(request)
     await api.Apply(pb.ApplyRequest(put=[pb.Object(tenant=types_pb2.Tenant(id="acme", display_name="Other"))]))
     assert await api.Apply(request) == first
+
+
+def trunk(id: str, *sources: str, target: str = "") -> pb.Object:
+    targets = [types_pb2.TrunkTarget(host=target)] if target else []
+    return pb.Object(trunk=types_pb2.Trunk(id=id, source_addresses=sources, targets=targets))
+
+
+def trunk_group(id: str, prefix: str, *trunks: str) -> pb.Object:
+    members = [types_pb2.TrunkGroupMember(trunk=one) for one in trunks]
+    return pb.Object(trunk_group=types_pb2.TrunkGroup(id=id, prefixes=[prefix], members=members))
+
+
+ONE, OTHER = "192.0.2.1", "192.0.2.2"
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+async def test_trunks_change_their_addresses(api: Stub, store: MemoryStore, backwards: bool) -> None:
+    await api.Apply(pb.ApplyRequest(put=[trunk("a", ONE), trunk("b", OTHER)]))
+    changed = [trunk("a", OTHER), trunk("b", ONE)]
+    await api.Apply(pb.ApplyRequest(put=changed[:: -1 if backwards else 1]))
+    assert (await api.GetTrunk(pb.GetTrunkRequest(id="a"))).source_addresses == [OTHER]
+    await api.Apply(pb.ApplyRequest(put=[trunk("c", OTHER)], delete=[trunk("a")]))
+    await check_integrity(store)
+
+
+async def test_trunk_groups_change_their_prefixes_and_trunks(api: Stub) -> None:
+    trunks = [trunk("a", target=ONE), trunk("b", target=OTHER)]
+    await api.Apply(pb.ApplyRequest(put=[*trunks, trunk_group("g", "010", "a"), trunk_group("h", "", "b")]))
+    await api.Apply(pb.ApplyRequest(put=[trunk_group("g", "", "b"), trunk_group("h", "010", "b"), trunk("a", ONE)]))
+    assert (await api.GetTrunkGroup(pb.GetTrunkGroupRequest(id="h"))).prefixes == ["010"]
+    assert not (await api.GetTrunk(pb.GetTrunkRequest(id="a"))).targets, "no group sends calls there any more"
+
+
+async def test_what_does_not_go_together_in_the_end(api: Stub, store: MemoryStore) -> None:
+    await api.Apply(pb.ApplyRequest(put=[trunk("a", ONE, target=ONE), trunk_group("g", "", "a")]))
+    before = await store.revision()
+    with invalid() as refusal:
+        await api.Apply(pb.ApplyRequest(put=[trunk("b", ONE), trunk("c", OTHER)]))
+    assert refusal.fields == {"put[0].trunk.source_addresses[0]": f"overlaps {ONE} of trunk a"}
+    with invalid() as refusal:
+        await api.Apply(pb.ApplyRequest(put=[trunk("a", ONE)]))
+    assert set(refusal.fields) == {"put[0].trunk.targets"}
+    assert await store.revision() == before

@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from signalbox.errors import InvalidFieldError
 from signalbox.provisioning.draft import PENDING, SHARED_FENCE, Draft, Transactions
-from signalbox.provisioning.writer import Plan, Turns
+from signalbox.provisioning.writer import Plan
 from signalbox.store.base import Compare, CompareFailedError, Delete, Put
 from signalbox.store.memory import MemoryStore
+from signalbox.store.turns import Turns
 
 NAMES = [f"a/{n}" for n in range(6)] + ["b/0"]
 names = st.sampled_from(NAMES)

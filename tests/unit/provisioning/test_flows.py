@@ -14,7 +14,8 @@ from signalbox.api.provisioning.v1 import provisioning_pb2 as pb
 from signalbox.api.types.v1 import flows_pb2, screening_pb2, types_pb2
 from signalbox.domain.flow_check import Kind
 from signalbox.errors import InUseError, InvalidFieldError, NotFoundError
-from signalbox.provisioning import flow_references
+from signalbox.provisioning import flow_references, references
+from signalbox.provisioning.apikeys import ApiKeys
 from signalbox.provisioning.flows import Flows
 from signalbox.provisioning.line_groups import LineGroups
 from signalbox.provisioning.prompts import Prompts
@@ -184,22 +185,24 @@ ALL = graph(
     who={"callerList": {"lists": ["nuisance"], "member": "group", "otherwise": "group"}},
     group={"dial": {"lineGroup": "sales", "busy": "line"}},
     line=dial("b", busy="hello"),
-    hello={"announce": {"prompt": "hello", "next": "end"}},
+    hello={"announce": {"prompt": "hello", "next": "crm"}},
+    crm={"request": {"url": "https://example.com/", "apiKey": "crm", "otherwise": "end", "failed": "end"}},
     end=END,
 )
 USED = [
-    (Kind.LINE, "acme", "b"),
-    (Kind.LINE_GROUP, "acme", "sales"),
-    (Kind.PROMPT, "acme", "hello"),
-    (Kind.REGION_GROUP, "", "north"),
-    (Kind.SCHEDULE, "acme", "hours"),
-    (Kind.SCREENING_LIST, "", "nuisance"),
+    (Kind.API_KEY, "crm"),
+    (Kind.LINE, "b"),
+    (Kind.LINE_GROUP, "sales"),
+    (Kind.PROMPT, "hello"),
+    (Kind.REGION_GROUP, "north"),
+    (Kind.SCHEDULE, "hours"),
+    (Kind.SCREENING_LIST, "nuisance"),
 ]
 
 
 async def test_the_index_names_what_is_in_force_and_to_come(flows: Flows, store: MemoryStore, clock: Clock) -> None:
     await make(flows, ALL)
-    assert await index_of(store) == [f"{kind.name.lower()}:{id}" for kind, _, id in USED]
+    assert await index_of(store) == [f"{kind.name.lower()}:{id}" for kind, id in USED]
     await edit(flows, graph("a", a=dial("a")))
     await flows.activate(activate(clock.now + timedelta(hours=1)))
     assert "line:a" in await index_of(store)
@@ -208,12 +211,12 @@ async def test_the_index_names_what_is_in_force_and_to_come(flows: Flows, store:
     assert await store.get(keys.flow_index("acme", "main")) is None
 
 
-@pytest.mark.parametrize(("kind", "tenant", "id"), USED, ids=[one[0].value for one in USED])
+@pytest.mark.parametrize(("kind", "id"), USED, ids=[one[0].value for one in USED])
 async def test_an_object_is_used_from_activation_until_it_is_superseded(
-    flows: Flows, store: MemoryStore, clock: Clock, kind: Kind, tenant: str, id: str
+    flows: Flows, store: MemoryStore, clock: Clock, kind: Kind, id: str
 ) -> None:
     async def user() -> str:
-        return await flow_references.user(store, kind, tenant, id, clock.now)
+        return await flow_references.user(store, kind, "acme", id, clock.now)
 
     await flows.create(flow(ALL))
     assert not await user(), "a draft uses nothing"
@@ -227,14 +230,31 @@ async def test_an_object_is_used_from_activation_until_it_is_superseded(
     assert not await user(), "superseded by time alone, without a write"
 
 
-async def test_the_operators_object_is_not_used_where_a_tenant_has_its_own(
-    flows: Flows, store: MemoryStore, clock: Clock
-) -> None:
+async def test_the_operators_object_is_not_used_where_a_tenant_has_its_own(flows: Flows, store: MemoryStore) -> None:
+    async def relying() -> list[str]:
+        return [tenant async for tenant in references.relying(store, "screening_list", "nuisance")]
+
     await make(flows, ALL)
+    assert await relying() == ["acme"]
     await put(store, screening_pb2.ScreeningList(tenant="acme", id="nuisance"))
-    assert not await flow_references.user(store, Kind.SCREENING_LIST, "", "nuisance", clock.now)
-    assert await flow_references.user(store, Kind.SCREENING_LIST, "acme", "nuisance", clock.now)
-    assert not await flow_references.user(store, Kind.SCREENING_LIST, "other", "nuisance", clock.now)
+    assert await relying() == []
+
+
+async def test_what_a_tenant_names_is_counted(flows: Flows, store: MemoryStore) -> None:
+    async def counts() -> bytes:
+        entry = await store.get(keys.shared_index("acme"))
+        return entry.value if entry else b""
+
+    await make(flows, ALL)
+    assert await counts() == b"region_group:north=1 screening_list:nuisance=1"
+    await make(flows, ALL, "again")
+    assert await counts() == b"region_group:north=2 screening_list:nuisance=2"
+    await edit(flows, graph("a", a=dial("a")))
+    await flows.activate(activate())
+    assert await counts() == b"region_group:north=1 screening_list:nuisance=1"
+    await flows.delete(flow(id="again"), "")
+    await flows.delete(NOBODY, "")
+    assert await counts() == b"", "nothing is left behind"
 
 
 async def test_a_flow_that_a_number_uses_stays(flows: Flows, store: MemoryStore) -> None:
@@ -242,6 +262,17 @@ async def test_a_flow_that_a_number_uses_stays(flows: Flows, store: MemoryStore)
     await store.commit([], [Put(keys.number_of("acme", "4001234567"), b"flow:main line:b")])
     with pytest.raises(InUseError, match="flow acme/main is used by number 4001234567"):
         await flows.delete(NOBODY, "")
+
+
+async def test_an_api_key_that_signs_requests_of_a_flow_stays(flows: Flows, store: MemoryStore, clock: Clock) -> None:
+    api_keys = ApiKeys(store, Writer(store), clock)
+    await put(store, types_pb2.ApiKey(id="crm"))
+    await make(flows, ALL)
+    with pytest.raises(InUseError, match="api_key acme/crm is used by flow acme/main"):
+        await api_keys.delete(types_pb2.ApiKey(tenant="acme", id="crm"), "")
+    await api_keys.delete(types_pb2.ApiKey(id="crm"), "")
+    await flows.delete(NOBODY, "")
+    await api_keys.delete(types_pb2.ApiKey(tenant="acme", id="crm"), "")
 
 
 async def test_line_groups_and_prompts_that_a_flow_uses_stay(flows: Flows, store: MemoryStore, clock: Clock) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -82,11 +83,14 @@ async def test_objects_in_lists_have_their_etags(api: Stub, name: str) -> None:
 
 
 @lists
-async def test_a_page_that_is_too_large_is_refused(api: Stub, name: str) -> None:
-    method, request, *_ = LISTS[name]
-    with invalid() as refusal:
-        await method(api)(request(page_size=1001))
-    assert list(refusal.fields) == ["page_size"]
+async def test_a_page_has_at_most_so_many_objects_however_many_are_asked_for(
+    api: Stub, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "page_size", partial(listing.page_size, most=3))
+    method, request, field, id, expected = LISTS[name]
+    page = await method(api)(request(page_size=2**32 - 1))
+    assert [getattr(rule, id) for rule in getattr(page, field)] == expected[:3]
+    assert page.next_page_token
 
 
 @lists
@@ -165,3 +169,40 @@ async def test_numbers_of_all_partitions_come_in_order(digits: set[str], limit: 
     after = data.draw(st.sampled_from(sorted(digits))) if digits and data.draw(st.booleans()) else ""
     found = [keys.last_part(entry.key) for entry in await merged(store, after, limit)]
     assert found == sorted(one for one in digits if one > after)[:limit]
+
+
+ORDERS = ["id desc", "update_time", "update_time desc", "create_time"]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("chunk", [1, 3, 25, 500])
+@pytest.mark.parametrize(("size", "room"), [(1, 10**6), (7, 10**6), (25, 10**6), (1000, 10**6), (1000, 50), (1000, 1)])
+async def test_pages_in_another_order_make_up_the_whole(
+    api: Stub, monkeypatch: pytest.MonkeyPatch, order: str, chunk: int, size: int, room: int
+) -> None:
+    """However much is read at once, and however few objects a page has room for."""
+    monkeypatch.setattr(listing, "CHUNK", chunk)
+    monkeypatch.setattr(listing, "PAGE_BYTES_MAX", room)
+    found: list[str] = []
+    token = ""
+    while True:
+        request = pb.ListLinesRequest(tenant="id-0", order_by=order, page_size=size, page_token=token)
+        page = await api.ListLines(request)
+        assert len(page.lines) <= size
+        found += [line.id for line in page.lines]
+        token = page.next_page_token
+        if not token:
+            break
+        assert page.lines
+    assert found == (IDS[::-1] if order.endswith("desc") else IDS)
+
+
+async def test_a_long_list_has_no_other_order(api: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = pb.ListLinesRequest(tenant="id-0", order_by="update_time")
+    monkeypatch.setattr(listing, "SORT_MAX", len(IDS))
+    assert len((await api.ListLines(request)).lines) == len(IDS)
+    monkeypatch.setattr(listing, "SORT_MAX", len(IDS) - 1)
+    with invalid() as refusal:
+        await api.ListLines(request)
+    assert set(refusal.fields) == {"order_by"}
+    assert len((await api.ListLines(pb.ListLinesRequest(tenant="id-0", order_by="id"))).lines) == len(IDS)

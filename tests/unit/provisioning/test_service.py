@@ -10,7 +10,8 @@ from grpc import StatusCode
 from signalbox.api.provisioning.v1 import provisioning_pb2 as pb
 from signalbox.api.types.v1 import types_pb2
 from signalbox.errors import StoreUnavailableError
-from signalbox.provisioning.service import METHODS, REQUESTS
+from signalbox.provisioning.service import METHODS
+from signalbox.provisioning.serving import REQUESTS
 from signalbox.store import keys
 from signalbox.store.base import Put
 from support.provisioning import Example, Stub, check_integrity, invalid, reason_of, refused
@@ -217,7 +218,7 @@ async def test_a_store_that_is_full(client: Client, store: MemoryStore) -> None:
 
 
 @kinds
-async def test_a_damaged_object_is_internal_and_its_key_not_told(client: Client, store: MemoryStore) -> None:
+async def test_a_damaged_object_is_told_with_its_key(client: Client, store: MemoryStore) -> None:
     await client.create()
     key = {
         "Tenant": keys.tenant("acme"),
@@ -226,8 +227,9 @@ async def test_a_damaged_object_is_internal_and_its_key_not_told(client: Client,
         "Number": keys.number("4001234567"),
     }[client.kind]
     await store.commit([], [Put(key, b"\xff")])
-    with refused(StatusCode.INTERNAL, "INTERNAL"):
+    with refused(StatusCode.DATA_LOSS, "VALUE_DAMAGED") as refusal:
         await client.get()
+    assert refusal.metadata["key"] == key
 
 
 @pytest.mark.parametrize("kind", ["Line", "Number"])
@@ -334,7 +336,7 @@ async def test_an_update_is_judged_as_a_whole(api: Stub) -> None:
     await Example.write(api)
     with invalid() as refusal:
         await api.UpdateNumber(pb.UpdateNumberRequest(number=types_pb2.Number(number="4001234567")))
-    assert refusal.fields == {"number.stages": "must have 1 to 16 entries"}
+    assert refusal.fields == {"number.stages": "is required, unless there is a flow"}
 
 
 async def test_metrics_count_by_method_and_code(api: Stub) -> None:

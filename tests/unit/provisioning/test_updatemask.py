@@ -54,12 +54,43 @@ def test_without_a_mask_all_that_can_change_is_replaced(stored: types_pb2.Number
     assert merged == expected
 
 
+def test_a_field_within_a_field_changes_alone(stored: types_pb2.Number) -> None:
+    stored.limits.concurrent_calls = 10
+    stored.limits.calls_per_second = 5
+    merged = apply(stored, types_pb2.Number(limits=types_pb2.Limits(concurrent_calls=20)), "limits.concurrent_calls")
+    assert merged.limits == types_pb2.Limits(concurrent_calls=20, calls_per_second=5)
+    merged = apply(stored, types_pb2.Number(), "limits.concurrent_calls")
+    assert merged.limits == types_pb2.Limits(calls_per_second=5), "absent: cleared"
+
+
+def test_a_field_within_one_that_is_not_there(stored: types_pb2.Number) -> None:
+    given = types_pb2.Number(limits=types_pb2.Limits(concurrent_calls=0, calls_per_second=5))
+    merged = apply(stored, given, "limits.concurrent_calls", "screening.blacklists")
+    assert merged.limits == types_pb2.Limits(concurrent_calls=0), "a zero that was given is no absence"
+    assert not merged.HasField("screening"), "nothing was given, nothing is made"
+    assert apply(merged, types_pb2.Number(), "limits.concurrent_calls") == stored, "what is empty then goes, too"
+
+
+def test_a_field_within_one_that_cannot_change(stored: types_pb2.Number) -> None:
+    stored.limits.concurrent_calls = 10
+    stored.limits.calls_per_second = 5
+    mask = FieldMask(paths=["limits.concurrent_calls"])
+    given = types_pb2.Number(limits=types_pb2.Limits(concurrent_calls=10))
+    assert updatemask.apply(stored, given, mask, IMMUTABLE | {"limits"}, "number") == stored
+    given.limits.concurrent_calls = 11
+    with pytest.raises(InvalidFieldError, match=r"number\.limits\.concurrent_calls: cannot be changed"):
+        updatemask.apply(stored, given, mask, IMMUTABLE | {"limits"}, "number")
+
+
 def test_output_only_fields_are_ignored(stored: types_pb2.Number) -> None:
     given = types_pb2.Number(etag="9", create_time=Timestamp(seconds=9), update_time=Timestamp(seconds=9))
     assert apply(stored, given, "etag", "create_time", "update_time") == stored
 
 
-@pytest.mark.parametrize("path", ["stage", "stages.lines", "stages[0]", "", "State", "create_time.seconds"])
+@pytest.mark.parametrize(
+    "path",
+    ["stage", "stages.lines", "stages[0]", "", "State", "create_time.seconds", "limits.", "limits.nope", "number.x"],
+)
 def test_unknown_paths_are_refused(stored: types_pb2.Number, path: str) -> None:
     with pytest.raises(InvalidFieldError) as caught:
         apply(stored, types_pb2.Number(), "state", path)

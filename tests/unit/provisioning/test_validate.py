@@ -71,6 +71,16 @@ def test_bad_users(user: str) -> None:
     assert list(found(validate.line(line(user=user)))) == ["line.user"]
 
 
+@pytest.mark.parametrize("number", ["0", "017", "12345678"])
+def test_good_agent_numbers(number: str) -> None:
+    assert found(validate.line(line(agent_number=number))) == {}
+
+
+@pytest.mark.parametrize("number", ["a", "123456789", "1 2", "+1", "１"])
+def test_bad_agent_numbers(number: str) -> None:
+    assert found(validate.line(line(agent_number=number))) == {"line.agent_number": "must be 1 to 8 digits"}
+
+
 @pytest.mark.parametrize("host", ["192.0.2.7", "127.0.0.1", "2001:db8::7", "::1", "fe80::1"])
 def test_good_hosts(host: str) -> None:
     assert found(validate.line(line(host=host))) == {}
@@ -106,6 +116,51 @@ def test_bad_source_addresses(text: str) -> None:
 def test_a_network_with_host_bits_is_told_the_network() -> None:
     trunk = types_pb2.Trunk(id="carrier", source_addresses=["192.0.2.1/24"])
     assert "192.0.2.0/24" in found(validate.trunk(trunk))["trunk.source_addresses[0]"]
+
+
+@pytest.mark.parametrize(
+    ("check", "fields"),
+    [
+        ({}, []),
+        ({"disabled": True}, []),
+        ({"interval": Duration(seconds=5), "failures": 10, "successes": 10}, []),
+        ({"interval": Duration(seconds=3600)}, []),
+        ({"interval": Duration(seconds=4)}, ["interval"]),
+        ({"interval": Duration(seconds=3601)}, ["interval"]),
+        ({"interval": Duration(seconds=5, nanos=1)}, ["interval"]),
+        ({"failures": 11, "successes": 11}, ["failures", "successes"]),
+    ],
+)
+def test_a_health_check_is_bounded(check: dict[str, Any], fields: list[str]) -> None:
+    trunk = types_pb2.Trunk(id="carrier", source_addresses=["192.0.2.1"], health_check=types_pb2.HealthCheck(**check))
+    assert list(found(validate.trunk(trunk))) == [f"trunk.health_check.{field}" for field in fields]
+
+
+DAY_S = 86_400
+
+
+@pytest.mark.parametrize(
+    ("policy", "fields"),
+    [
+        ({}, []),
+        ({"format": 2, "unrecordable": 2, "retention": Duration(seconds=DAY_S)}, []),
+        ({"retention": Duration(seconds=36_500 * DAY_S)}, []),
+        ({"format": 9, "unrecordable": 9}, ["format", "unrecordable"]),
+        ({"retention": Duration()}, ["retention"]),
+        ({"retention": Duration(seconds=36_501 * DAY_S)}, ["retention"]),
+        ({"retention": Duration(seconds=DAY_S + 1)}, ["retention"]),
+        ({"retention": Duration(seconds=DAY_S, nanos=1)}, ["retention"]),
+        ({"retention": Duration(seconds=-DAY_S)}, ["retention"]),
+    ],
+)
+def test_how_a_tenant_records_is_bounded(policy: dict[str, Any], fields: list[str]) -> None:
+    tenant = types_pb2.Tenant(id="acme", recording=types_pb2.RecordingPolicy(**policy))
+    assert list(found(validate.tenant(tenant))) == [f"tenant.recording.{field}" for field in fields]
+
+
+def test_a_number_may_be_recorded() -> None:
+    recorded = number(types_pb2.DialStage(lines=["a"]), media=types_pb2.MEDIA_MODE_RECORD)
+    assert list(found(validate.number(recorded))) == []
 
 
 def test_a_trunks_own_addresses_do_not_overlap() -> None:

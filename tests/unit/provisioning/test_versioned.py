@@ -17,6 +17,7 @@ from signalbox.routing import convert_schedules
 from signalbox.store import keys
 from signalbox.store.base import MAX_COMMIT_BYTES
 from signalbox.store.memory import MemoryStore
+from structlog.testing import capture_logs
 from support.schedules import World, calendar, create_tenant, moment, rules, schedule, weekly
 
 from .conftest import Clock
@@ -235,8 +236,26 @@ async def test_the_newest_revisions_are_kept(world: World, clock: Clock) -> None
     for number in range(1, versioned.REVISIONS_KEPT + 6):
         await world.edit(named(f"n{number}"))
         stored = await world.activate()
-        clock.advance(1)
+        clock.advance(versioned.CALLS_GO_ON_S)
     assert numbers(stored) == list(range(6, versioned.REVISIONS_KEPT + 6))
+
+
+async def test_a_revision_is_kept_for_as_long_as_calls_may_go_on_with_it(world: World, clock: Clock) -> None:
+    """However often others are activated meanwhile."""
+    await world.activate()
+    clock.advance(7 * 86_400)
+    for number in range(3 * versioned.REVISIONS_KEPT):
+        await world.edit(named(f"n{number}"))
+        with capture_logs() as logs:
+            stored = await world.activate()
+        assert "revisions_given_up" not in [entry["event"] for entry in logs]
+        clock.advance(60)
+    # The first was in force, for a week, until the second came an hour ago.
+    assert numbers(stored) == list(range(1, 3 * versioned.REVISIONS_KEPT + 2))
+    clock.advance(versioned.CALLS_GO_ON_S)
+    await world.edit(named("next-day"))
+    stored = await world.activate()
+    assert len(stored.revisions) == versioned.REVISIONS_KEPT
 
 
 async def test_what_is_in_force_is_kept_however_much_is_to_come(world: World, clock: Clock) -> None:
@@ -259,10 +278,13 @@ async def test_an_object_fits_into_a_commit(
         return found
 
     await world.calendar("create", calendar())
-    for number in range(versioned.REVISIONS_KEPT):
-        await world.edit(large(f"n{number}"))
-        stored = await world.activate()
-        clock.advance(1)
+    with capture_logs() as logs:
+        for number in range(versioned.REVISIONS_KEPT):
+            await world.edit(large(f"n{number}"))
+            stored = await world.activate()
+            clock.advance(1)
+    told = [entry["up_to_revision"] for entry in logs if entry["event"] == "revisions_given_up"]
+    assert told == list(range(1, stored.revisions[0].number))
     assert 5 < len(stored.revisions) < versioned.REVISIONS_KEPT
     for hour in range(versioned.TO_COME_MAX):
         await world.edit(large(f"m{hour}"))

@@ -9,7 +9,6 @@ import pytest
 from grpc import StatusCode
 from signalbox.api.provisioning.v1 import provisioning_pb2 as pb
 from signalbox.api.types.v1 import types_pb2
-from signalbox.provisioning import service
 from signalbox.provisioning.access import ADMINISTRATOR, READER
 from signalbox.store import keys
 from signalbox.store.base import Put
@@ -224,7 +223,7 @@ async def test_another_tenants_cursor_and_name(api: Stub) -> None:
 
 
 async def test_a_key_that_is_deleted_ends_its_watches(api: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "ADMITTED_S", 0.0)
+    monkeypatch.setattr("signalbox.provisioning.serving.ADMITTED_S", 0.0)
     watching = await watch(As(api, await key(api, "acme", READER)))
     await api.DeleteApiKey(pb.DeleteApiKeyRequest(tenant="acme", id="key"))
     with refused(StatusCode.UNAUTHENTICATED, "CREDENTIALS_REFUSED"):

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 from signalbox.api.routing.v1 import routing_pb2
 from signalbox.api.types.v1 import types_pb2
+from signalbox.domain.leg import Leg, seal
+from signalbox.domain.planner import Planner
 from signalbox.errors import InvalidFieldError, RulesNotLoadedError
 from signalbox.routing import answers
 from signalbox.routing.answers import Answerer
@@ -28,6 +32,9 @@ if TYPE_CHECKING:
         DecideStreamResponse,
         ExplainResponse,
     )
+    from signalbox.domain.objects import Number
+    from signalbox.domain.plan import Plan
+    from signalbox.store.codec import Object
 
 REVISION = 42
 
@@ -78,6 +85,18 @@ def test_a_stream_and_a_single_question_are_answered_alike(answerer: Answerer) -
     assert single.rule_revision == REVISION
 
 
+def test_a_leg_is_decided_by_what_it_names_beside_ordinary_calls(book: Book, stats: Stats) -> None:
+    """What is remembered of a number says nothing of a leg, nor the other way."""
+    answerer = Answerer(book, lambda: REVISION, stats, replace(setup(), cursor_key=b"key"))
+    leg = seal(Leg("call-1", "acme", routing.NUMBER, "a", 1, 1 << 40), b"key")
+    lines = [call(), call(trunk="_voice", leg=leg), call(), call(trunk="_voice", leg="?"), call(trunk="_voice")]
+    answers = answered(answerer, questions(*lines)).answers
+    assert [one.decision.why for one in answers] == ["dial", "leg", "dial", "leg_invalid", "trunk_unknown"]
+    assert not answers[1].HasField("media"), "the worker has the media"
+    assert answers[1].decision.dial.stages[0].branches[0].line == "a"
+    assert not answers[1].decision.caller_independent
+
+
 def test_media_is_assigned_only_where_it_is_anchored(answerer: Answerer) -> None:
     anchored, bypassed, refused = answered(answerer, questions(call(), call("4007654321"), call("110"))).answers
     assert {anchored.media.node, anchored.media.spare} == {1, 2}
@@ -86,10 +105,110 @@ def test_media_is_assigned_only_where_it_is_anchored(answerer: Answerer) -> None
 
 
 def test_an_anchored_call_without_a_living_node_says_so(answerer: Answerer, book: Book) -> None:
-    book.reset_live(routing.listing())
+    book.reset_live(routing.listing(routing.node(1, healthy=False), routing.node(2, draining=True)))
     (answer,) = answered(answerer, questions(call())).answers
     assert answer.HasField("media")
     assert (answer.media.node, answer.media.spare) == (0, 0)
+
+
+# --- recording -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def recorded(book: Book) -> Book:
+    """The number is recorded; node 2 records."""
+    change(book, routing.number(media=types_pb2.MEDIA_MODE_RECORD))
+    book.reset_live(routing.listing(routing.node(1), routing.node(2, records=True)))
+    return book
+
+
+def change(book: Book, message: Object) -> None:
+    book.change_rules([Change(key_of(message), routing.entry(message, 2), 2)])
+
+
+def test_a_call_that_is_to_be_recorded_gets_a_node_that_records(recorded: Book, answerer: Answerer) -> None:
+    for n in range(20):
+        single = routing.at_once(answerer.answer_unary(call(call_id=f"call-{n}")))
+        assert single.decision.dial.media == types_pb2.MEDIA_MODE_RECORD
+        assert [stage.record for stage in single.decision.dial.stages] == [True]
+        assert (single.media.node, single.media.spare) == (2, 1)
+
+
+def test_what_is_remembered_of_a_decision_says_nothing_of_who_could_record_then(
+    recorded: Book, answerer: Answerer, stats: Stats
+) -> None:
+    def asked() -> tuple[int, bool, int]:
+        (answer,) = answered(answerer, questions(call())).answers
+        fingerprints.append(answer.decision.fingerprint)
+        return answer.decision.dial.media, answer.decision.caller_independent, answer.media.node
+
+    fingerprints: list[int] = []
+    recording = routing.listing(routing.node(1), routing.node(2, records=True))
+    for _ in range(3):
+        recorded.reset_live(recording)
+        assert [asked() for _ in range(3)] == [(types_pb2.MEDIA_MODE_RECORD, True, 2)] * 3
+        recorded.reset_live(routing.listing(routing.node(1)))
+        # Not to be used again at an edge: the next call may be recorded.
+        assert [asked() for _ in range(3)] == [(types_pb2.MEDIA_MODE_ANCHOR, False, 1)] * 3
+    assert len(set(fingerprints[:3])) == len(set(fingerprints[3:6])) == 1
+    assert fingerprints[:6] * 3 == fingerprints
+    assert stats.unrecordable == {"goes_on": 9, "refused": 0}
+
+
+def test_a_tenant_may_have_calls_refused_that_cannot_be_recorded(
+    recorded: Book, answerer: Answerer, stats: Stats
+) -> None:
+    policy = types_pb2.RecordingPolicy(unrecordable=types_pb2.UNRECORDABLE_CALL_IS_REFUSED)
+    change(recorded, types_pb2.Tenant(id="acme", recording=policy))
+    assert routing.at_once(answerer.answer_unary(call())).decision.why == "dial"
+    recorded.reset_live(routing.listing(routing.node(1)))
+    (answer, other) = answered(answerer, questions(call(), call("4007654321"))).answers
+    assert (answer.decision.why, answer.decision.reject.code) == ("recording_unavailable", 503)
+    assert (answer.decision.tenant, answer.decision.number) == ("acme", routing.NUMBER)
+    assert not answer.decision.caller_independent
+    assert not answer.HasField("media")
+    assert other.decision.why == "dial"
+    assert stats.unrecordable == {"goes_on": 0, "refused": 1}
+    assert stats.decisions["recording_unavailable"] == 1
+
+
+def test_calls_that_cannot_be_recorded_are_told_in_a_line_now_and_then(
+    recorded: Book, answerer: Answerer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded.reset_live(routing.listing(*(routing.node(n, draining=True) for n in (1, 2))))
+    clock = iter([100.0, 101.0, 109.9, 110.0])
+    monkeypatch.setattr("signalbox.routing.unrecordable.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    with capture_logs() as logs:
+        for n in range(4):
+            routing.at_once(answerer.answer_unary(call(call_id=f"call-{n}")))
+    told = [log for log in logs if log["event"] == "recording_not_promised"]
+    assert [(log["log_level"], log["calls"], log["call_id"], log["tenant"], log["outcome"]) for log in told] == [
+        ("error", 1, "call-0", "acme", "goes_on"),
+        ("error", 3, "call-3", "acme", "goes_on"),
+    ]
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+def test_an_explanation_says_that_nobody_can_record_the_call(
+    recorded: Book, answerer: Answerer, stats: Stats, refuses: bool
+) -> None:
+    if refuses:
+        policy = types_pb2.RecordingPolicy(unrecordable=types_pb2.UNRECORDABLE_CALL_IS_REFUSED)
+        change(recorded, types_pb2.Tenant(id="acme", recording=policy))
+    assert explained(recorded, answerer, call()).decision.dial.media == types_pb2.MEDIA_MODE_RECORD
+    recorded.reset_live(routing.listing(routing.node(1)))
+    response = explained(recorded, answerer, call())
+    assert response.decision == routing.at_once(answerer.answer_unary(call())).decision
+    assert [(step.rule, step.decisive) for step in response.steps][-2:] == [
+        ("dial", not refuses),
+        ("recording_unavailable", refuses),
+    ]
+    then = "is refused" if refuses else "goes on unrecorded, media: anchor"
+    assert response.steps[-1].finding == f"no media node records now: by the tenant's policy the call {then}"
+    assert stats.unrecordable.total() == 1
+
+
+# --- rules and questions ---------------------------------------------------------------------------------------------
 
 
 def test_a_changed_rule_changes_the_answer_and_its_fingerprint(answerer: Answerer, book: Book) -> None:
@@ -129,6 +248,29 @@ def test_an_invalid_question_is_told_what_is_wrong_and_its_neighbours_are_answer
     assert stats.refused == {"INVALID_FIELD": 1}
     with pytest.raises(InvalidFieldError, match=message):
         routing.at_once(answerer.answer_unary(bad))
+
+
+def test_a_rule_that_cannot_be_obeyed_fails_its_own_question_alone(
+    answerer: Answerer, stats: Stats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = Planner.of_stages
+
+    def of_stages(planner: Planner, number: Number) -> Plan:
+        if number.number == "4007654321":
+            raise ValueError("node entry: has the unknown value 99")
+        return plan(planner, number)
+
+    monkeypatch.setattr(Planner, "of_stages", of_stages)
+    with capture_logs() as logs:
+        found = answered(answerer, questions(call(), call("4007654321", call_id="call-2"), call()))
+    assert [(one.id, one.decision.why, one.error) for one in found.answers] == [
+        (1, "dial", 0),
+        (2, "", types_pb2.INTERNAL),
+        (3, "dial", 0),
+    ]
+    (failed,) = [log for log in logs if log["event"] == "decision_failed"]
+    assert (failed["call_id"], failed["called"]) == ("call-2", "4007654321")
+    assert stats.refused == {"INTERNAL": 1}
 
 
 def test_what_is_refused_is_logged_with_its_call(answerer: Answerer) -> None:
@@ -194,9 +336,10 @@ def test_an_explanation_needs_only_the_number_and_counts_nothing(book: Book, ans
         "loop_guard",
         "limit",
         "line",
+        "recording",
         "dial",
     ]
-    assert [step.decisive for step in response.steps] == [False] * 6 + [True]
+    assert [step.decisive for step in response.steps] == [False] * 7 + [True]
     assert sum(stats.decisions.values()) == 1
     with pytest.raises(InvalidFieldError, match="called: is required"):
         explained(book, answerer, routing_pb2.DecideRequest())

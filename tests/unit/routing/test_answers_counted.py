@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from signalbox.api.types.v1 import types_pb2
 from signalbox.domain.claims import Claimed, supposed
+from signalbox.domain.decision import Case
 from signalbox.routing import answers
 from signalbox.routing.answers import Answerer
 from signalbox.routing.book import Book
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from signalbox.api.routing.v1 import routing_pb2
     from signalbox.domain.claims import Claim
+    from signalbox.domain.decided import Decision
 
 
 class Counts:
@@ -60,7 +62,7 @@ def answerer(stats: Stats, counts: Counts | None, *numbers: types_pb2.Number) ->
 async def ask(answerer: Answerer, *calls: routing_pb2.DecideRequest) -> list[tuple[int, str]]:
     round = answerer.begin(questions(*calls))
     await answerer.settle(round)
-    return [(answer.id, answer.decision.why) for answer in round.response.answers]
+    return sorted((answer.id, answer.decision.why) for answer in round.response.answers)
 
 
 async def test_all_claims_of_a_message_are_settled_together(stats: Stats) -> None:
@@ -125,9 +127,29 @@ async def test_an_answer_that_comes_too_late_is_dropped_and_given_back(stats: St
     await asyncio.sleep(0.05)  # The deadline passes.
     counts.answers.set()
     await settling
-    assert [answer.id for answer in round.response.answers] == [2, 3]
+    assert sorted(answer.id for answer in round.response.answers) == [2, 3]
     assert [claim.call_id for claim in counts.given_back] == ["late"]
     assert stats.expired == 1
+
+
+async def test_a_decision_that_fails_after_it_was_counted_is_given_back(
+    stats: Stats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = Counts()
+    one = answerer(stats, counts, routing.number(), routing.number("4007654321"))
+    ends = Case._dialled
+
+    def dialled(case: Case, *rest: Any) -> Decision:
+        if case._number.number == "4007654321":
+            raise ValueError("no such trunk")
+        return ends(case, *rest)
+
+    monkeypatch.setattr(Case, "_dialled", dialled)
+    found = one.begin(questions(call(call_id="c1"), call("4007654321", call_id="c2")))
+    await one.settle(found)
+    assert {answer.id: answer.error for answer in found.response.answers} == {1: 0, 2: types_pb2.INTERNAL}
+    assert [claim.call_id for claim in counts.given_back] == ["c2"]
+    assert [claim.call_id for claim in found.claims] == ["c1"]
 
 
 async def test_a_call_for_which_no_line_is_free_gives_back_what_it_took(stats: Stats) -> None:
@@ -187,7 +209,56 @@ async def test_a_call_that_is_not_limited_is_answered_from_memory_and_waits_for_
 async def test_messages_of_decisions_that_do_not_come_again_stay_within_their_limit(
     stats: Stats, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answers, "SHARED_LIMIT", 1)
+    monkeypatch.setattr(answers, "DIALS_LIMIT", 1)
     one = answerer(stats, Counts(), types_pb2.Number(number="4001234567", tenant="acme", flow="overflow"))
     for _ in range(3):
         assert await ask(one, call(), call("110")) == [(1, "dial"), (2, "number_unknown")]
+
+
+# --- recording -------------------------------------------------------------------------------------------------------
+
+
+def recorder(unrecordable: types_pb2.Unrecordable.ValueType) -> Book:
+    """A tenant with a recorded number, and a media node that records nothing."""
+    book = Book(lambda: None)
+    tenant = types_pb2.Tenant(id="acme", recording=types_pb2.RecordingPolicy(unrecordable=unrecordable))
+    recorded = routing.number(media=types_pb2.MEDIA_MODE_RECORD)
+    routing.at_once(book.reset_rules(routing.listing(routing.trunk(), routing.line(), tenant, recorded)))
+    book.reset_live(routing.listing(routing.node(1)))
+    return book
+
+
+@pytest.mark.parametrize("alone", [True, False])
+async def test_a_call_that_is_refused_for_want_of_a_node_that_records_gives_back_what_it_claimed(
+    stats: Stats, alone: bool
+) -> None:
+    counts = Counts()
+    book = recorder(types_pb2.UNRECORDABLE_CALL_IS_REFUSED)
+    one = Answerer(book, lambda: 1, stats, setup(), counts)
+    for id in ("c1", "c2", "c3"):
+        if alone:
+            assert (await one.answer_unary(call(call_id=id))).decision.why == "recording_unavailable"
+        else:
+            assert await ask(one, call(call_id=id)) == [(1, "recording_unavailable")]
+    assert [claim.call_id for claim in counts.given_back] == ["c1", "c2", "c3"]
+    assert stats.unrecordable == {"goes_on": 0, "refused": 3}
+    assert stats.decisions == {"recording_unavailable": 3}
+
+
+async def test_a_call_over_a_limit_that_is_not_recorded_gives_nothing_back(stats: Stats) -> None:
+    counts = Counts(number_4001234567=10)
+    book = recorder(types_pb2.UNRECORDABLE_CALL_IS_REFUSED)
+    one = Answerer(book, lambda: 1, stats, setup(), counts)
+    assert await ask(one, call()) == [(1, "limit_number")]
+    assert (await one.answer_unary(call())).decision.why == "limit_number"
+    assert counts.given_back == []
+    assert stats.unrecordable == {"goes_on": 0, "refused": 0}
+
+
+async def test_a_call_that_goes_on_unrecorded_keeps_what_it_claimed(stats: Stats) -> None:
+    counts = Counts()
+    book = recorder(types_pb2.UNRECORDABLE_UNSPECIFIED)
+    response = await Answerer(book, lambda: 1, stats, setup(), counts).answer_unary(call())
+    assert (response.decision.why, response.decision.dial.media) == ("dial", types_pb2.MEDIA_MODE_ANCHOR)
+    assert counts.given_back == []
+    assert stats.unrecordable == {"goes_on": 1, "refused": 0}

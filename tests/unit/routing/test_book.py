@@ -23,6 +23,7 @@ from support.deciding import decided
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
 
 class Told:
@@ -65,6 +66,23 @@ def damaged(message: codec.Object, value: bytes = b"\xff\xff") -> Change:
     return Change(codec.key_of(message), replace(routing.entry(message, 2), value=value), 2)
 
 
+def test_what_edges_see_of_targets_is_known_as_long_as_they_tell_it(book: Book, told: Told) -> None:
+    dead = book.dead
+    one, other = routing.targets("edge-1", "192.0.2.5"), routing.targets("edge-2", "192.0.2.6", "192.0.2.7")
+    book.change_live([put(one), put(other)])
+    assert {edge: {target.host for target in found} for edge, found in dead.items()} == {
+        "edge-1": {"192.0.2.5"},
+        "edge-2": {"192.0.2.6", "192.0.2.7"},
+    }
+    book.change_live([put(routing.targets("edge-1")), gone(other)])
+    assert dead == {"edge-1": frozenset()}
+    book.change_live([put(other), damaged(other)])
+    assert len(dead["edge-2"]) == 2, "what was known before stays in force"
+    book.reset_live(routing.listing(routing.node(1), routing.edge()))
+    assert dead == {}
+    assert told.times == 1, "the edges need not hear of it"
+
+
 def why(book: Book, called: str = routing.NUMBER) -> str:
     return decided(book.rules, routing.call(called)).why.value
 
@@ -94,8 +112,11 @@ def test_a_reset_replaces_everything(book: Book) -> None:
     routing.at_once(book.reset_rules(routing.listing(routing.trunk())))
     assert why(book) == "number_unknown"
     book.reset_live(Listing([], 3))
-    assert not book.media_nodes
     assert not book.edges
+    assert set(book.media_nodes) == {"m1"}, "the last one is asked all the same"
+    book.change_live([put(routing.node(1, draining=True))])
+    book.reset_live(Listing([], 4))
+    assert not book.media_nodes
     assert book.media.assign("x").node == 0
 
 
@@ -128,14 +149,23 @@ async def test_calls_are_decided_by_the_old_rules_while_many_new_ones_are_read()
     assert len(turns) > 500
 
 
-def test_edges_hear_of_trunks_and_nodes_but_not_of_numbers_lines_and_live_calls(book: Book, told: Told) -> None:
+def test_edges_hear_of_trunks_and_nodes_but_not_of_numbers_lines_live_calls_and_recording(
+    book: Book, told: Told
+) -> None:
     book.change_rules([put(routing.number(routing.NUMBER, ("a", "b"))), put(routing.line("b"))])
     book.change_live([put(routing.node(1, calls=50)), put(routing.edge())])
+    book.change_live([put(routing.node(1, records=True, captures_address="192.0.2.1:7440"))])
     assert told.times == 0
     for expected, changes in enumerate(([put(routing.trunk("other"))], [gone(routing.trunk("other"))]), 1):
         book.change_rules(changes)
         assert told.times == expected
-    live = (put(routing.node(1, draining=True)), put(routing.node(2)), gone(routing.node(2)), put(routing.edge("e2")))
+    live = (
+        put(routing.node(1, draining=True)),
+        put(routing.node(2)),
+        put(routing.node(1)),
+        gone(routing.node(2)),
+        put(routing.edge("e2")),
+    )
     for expected, change in enumerate((*live, gone(routing.edge("e2"))), 3):
         book.change_live([change])
         assert told.times == expected
@@ -145,8 +175,57 @@ def test_media_follows_the_live_nodes(book: Book) -> None:
     assert book.media.assign("x").node == 1
     book.change_live([put(routing.node(1, healthy=False)), put(routing.node(2))])
     assert book.media.assign("x").node == 2
+    assert not book.media.records
+    book.change_live([put(routing.node(2, records=True))])
+    assert book.media.records
     book.change_live([gone(routing.node(2))])
-    assert book.media.assign("x").node == 0
+    assert book.media.assign("x").node == 2, "no other is left"
+    book.change_live([put(routing.node(1))])
+    assert book.media.assign("x").node == 1
+    book.change_live([put(routing.node(1, draining=True)), gone(routing.node(1))])
+    assert book.media.assign("x").node == 2, "it was drained, and is not used again"
+
+
+def test_workers_with_voice_follow_their_registrations(book: Book, told: Told) -> None:
+    pool = book.voice
+
+    def tried() -> set[str]:
+        return {f"{line.id} {line.host}:{line.port}" for n in range(50) for line in pool.tried(f"call-{n}")}
+
+    assert tried() == set()
+    book.change_live([put(routing.voice(1)), put(routing.voice(2)), put(routing.voice(3))])
+    assert tried() == {"ivr-1 192.0.2.1:5070", "ivr-2 192.0.2.2:5070", "ivr-3 192.0.2.3:5070"}
+    book.change_live([put(routing.voice(1, calls=9)), put(routing.voice(2, draining=True)), gone(routing.voice(2))])
+    assert tried() == {"ivr-3 192.0.2.3:5070"}
+    book.change_live([gone(routing.voice(3))])
+    assert tried() == {"ivr-3 192.0.2.3:5070"}, "the last one is asked all the same"
+    book.change_live([damaged(routing.voice(4)), put(routing.voice(1))])
+    assert tried() == {"ivr-1 192.0.2.1:5070"}
+    assert list(book.damaged) == [keys.live_voice("ivr-4")]
+    book.reset_live(routing.listing(routing.voice(5)))
+    assert tried() == {"ivr-5 192.0.2.5:5070"}
+    assert told.times == 2, "the first ones, and a listing"
+
+
+def test_the_edges_are_told_where_workers_call_from(book: Book, told: Told) -> None:
+    book.change_live([put(routing.voice(2)), put(routing.voice(1)), put(routing.voice(3, sip_address="[::1]:5070"))])
+    assert book.voice_addresses == ["192.0.2.1", "192.0.2.2", "::1"]
+    book.change_live([put(routing.voice(1, calls=3)), put(routing.voice(2, draining=True))])
+    assert told.times == 1, "load is nothing to an edge"
+    book.change_live([gone(routing.voice(1)), gone(routing.voice(2))])
+    assert book.voice_addresses == ["192.0.2.1", "192.0.2.2", "::1"], "they may live, and have calls"
+    assert told.times == 1
+    book.reset_live(routing.listing(routing.voice(4)))
+    assert book.voice_addresses == ["192.0.2.1", "192.0.2.2", "192.0.2.4", "::1"]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"sip_address": "ivr.example:5070"}, {"sip_address": "192.0.2.1"}, {"sip_address": ""}, {"capacity": 0}]
+)
+def test_a_worker_with_voice_that_nobody_can_reach_is_damaged(book: Book, wrong: dict[str, Any]) -> None:
+    book.change_live([put(routing.voice(1, **wrong))])
+    assert book.voice.tried("a") == ()
+    assert list(book.damaged) == [keys.live_voice("ivr-1")]
 
 
 def test_a_damaged_value_leaves_what_was_known_and_is_named_until_it_is_mended(book: Book) -> None:
@@ -205,7 +284,8 @@ def test_changes_one_by_one_lead_to_what_a_listing_of_the_end_gives(
     followed, stored = Book(lambda: None), {}
     routing.at_once(followed.reset_rules(Listing([], 1)))
     followed.reset_live(Listing([], 1))
-    for message, deleted, asked in steps:
+    # One that takes calls is always there: without any, those that were there last would go on.
+    for message, deleted, asked in [(routing.node(9), False, False), *steps]:
         key = codec.key_of(message)
         change = gone(message) if deleted else put(message)
         stored.pop(key, None)

@@ -11,6 +11,7 @@ from signalbox.api.types.v1 import types_pb2
 from signalbox.domain.objects import (
     NO_LIMITS,
     DialStage,
+    HealthCheck,
     Limits,
     Line,
     MediaMode,
@@ -23,6 +24,7 @@ from signalbox.domain.objects import (
     Trunk,
     TrunkGroup,
 )
+from signalbox.domain.reaching import TRUNK
 from signalbox.domain.screening import ScreeningRules
 from signalbox.routing import convert
 from signalbox.store.codec import DamagedValueError
@@ -34,6 +36,11 @@ SECONDS_20 = Duration(seconds=20)
 def test_a_trunk_is_read() -> None:
     stored = routing.trunk("carrier", "192.0.2.0/24", "2001:db8::1", disabled=True)
     assert convert.trunk(stored) == Trunk("carrier", ("192.0.2.0/24", "2001:db8::1"), True)
+
+
+def test_no_trunk_has_the_id_of_the_one_that_workers_call_lines_from() -> None:
+    with pytest.raises(DamagedValueError, match=f"id '{TRUNK}'"):
+        convert.trunk(routing.trunk(TRUNK))
 
 
 def test_a_line_is_read_with_the_defaults_of_the_protocol() -> None:
@@ -53,6 +60,7 @@ def test_a_number_is_read_with_the_defaults_of_the_protocol() -> None:
     assert convert.number(routing.number(stages=stages)) == Number("4001234567", "acme", plan)
     stored = routing.number(stages=stages, state=types_pb2.NUMBER_STATE_SUSPENDED, media=types_pb2.MEDIA_MODE_BYPASS)
     assert convert.number(stored) == Number("4001234567", "acme", plan, True, MediaMode.BYPASS)
+    assert convert.number(routing.number(media=types_pb2.MEDIA_MODE_RECORD)).media is MediaMode.RECORD
 
 
 def test_a_trunk_may_send_calls_and_be_limited() -> None:
@@ -63,7 +71,8 @@ def test_a_trunk_may_send_calls_and_be_limited() -> None:
     limits = types_pb2.Limits(calls_per_second=5)
     stored = types_pb2.Trunk(id="out", targets=targets, called_format=types_pb2.NUMBER_FORMAT_E164, limits=limits)
     expected = (Target("192.0.2.5"), Target("2001:db8::5", 5070, Transport.TCP))
-    assert convert.trunk(stored) == Trunk("out", (), False, expected, NumberFormat.E164, Limits(None, 5, None))
+    sent = Trunk("out", (), False, expected, NumberFormat.E164, Limits(None, 5, None), HealthCheck())
+    assert convert.trunk(stored) == sent
 
 
 def test_a_trunk_group_is_read() -> None:
@@ -78,9 +87,24 @@ def test_a_tenant_is_read_with_the_defaults_of_the_protocol() -> None:
     assert convert.tenant(stored) == Tenant("acme", ZoneInfo("Asia/Urumqi"), Limits(None, None, 5))
 
 
+@pytest.mark.parametrize(
+    ("unrecordable", "refuses"),
+    [
+        (types_pb2.UNRECORDABLE_UNSPECIFIED, False),
+        (types_pb2.UNRECORDABLE_CALL_GOES_ON, False),
+        (types_pb2.UNRECORDABLE_CALL_IS_REFUSED, True),
+    ],
+)
+def test_a_tenant_says_what_becomes_of_calls_that_cannot_be_recorded(
+    unrecordable: types_pb2.Unrecordable.ValueType, refuses: bool
+) -> None:
+    policy = types_pb2.RecordingPolicy(unrecordable=unrecordable)
+    assert convert.tenant(types_pb2.Tenant(id="acme", recording=policy)).refuses_unrecorded is refuses
+
+
 def test_a_line_without_a_host_is_a_telephone_number() -> None:
-    stored = routing.line(host="", user="+8613900001111", concurrent_calls=3)
-    assert convert.line(stored) == Line("acme", "a", "+8613900001111", "", concurrent_calls=3)
+    stored = routing.line(host="", user="+8613900001111", concurrent_calls=3, agent_number="017")
+    assert convert.line(stored) == Line("acme", "a", "+8613900001111", "", concurrent_calls=3, agent_number="017")
 
 
 def test_a_number_with_a_flow_needs_no_stages_and_has_all_that_it_is_given() -> None:
@@ -103,6 +127,7 @@ def test_a_number_with_a_flow_needs_no_stages_and_has_all_that_it_is_given() -> 
     ("read", "stored"),
     [
         (convert.tenant, types_pb2.Tenant(id="acme", time_zone="Asia/Nowhere")),
+        (convert.line, routing.line(agent_number="17a")),
         (convert.trunk, types_pb2.Trunk(id="t", targets=[types_pb2.TrunkTarget(host="sbc.example.com")])),
         (convert.trunk, types_pb2.Trunk(id="t", targets=[types_pb2.TrunkTarget(host="192.0.2.1", port=65536)])),
         (convert.line, routing.line(host="", user="alice")),
@@ -139,6 +164,8 @@ def test_a_stored_object_that_cannot_be_used_is_damaged(read: object, stored: ob
     ("edge", "field"),
     [
         (routing.edge("Edge"), "edge.id"),
+        # Of calls at rtpengine what comes before a dot is a worker.
+        (routing.edge("edge.1"), "edge.id"),
         (routing.edge(""), "edge.id"),
         (routing.edge("e1", *["192.0.2.1:5060"] * 17), "edge.advertised_addresses"),
         (routing.edge("e1", "192.0.2.1:5060", "192.0.2.1"), "edge.advertised_addresses[1]"),
@@ -156,3 +183,55 @@ def test_an_edge_that_cannot_be_told_to_others_is_refused(edge: object, field: s
 
 def test_edges_may_advertise_addresses_of_both_families() -> None:
     assert convert.check_edge(routing.edge("e1", "192.0.2.1:5060", "[2001:db8::1]:5060")) is None
+
+
+def with_check(**fields: object) -> types_pb2.Trunk:
+    targets = [types_pb2.TrunkTarget(host="192.0.2.5")]
+    return routing.trunk(targets=targets, health_check=types_pb2.HealthCheck(**fields))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("stored", "check"),
+    [
+        (routing.trunk(targets=[types_pb2.TrunkTarget(host="192.0.2.5")]), HealthCheck(30, 3, 2)),
+        (routing.trunk(), None),
+        (with_check(), HealthCheck(30, 3, 2)),
+        (with_check(interval=Duration(seconds=5), failures=1, successes=10), HealthCheck(5, 1, 10)),
+        (with_check(disabled=True, failures=1), None),
+    ],
+)
+def test_targets_are_asked_whether_they_live_unless_the_trunk_says_otherwise(
+    stored: types_pb2.Trunk, check: HealthCheck | None
+) -> None:
+    assert convert.trunk(stored).health_check == check
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"interval": Duration(seconds=4)}, {"interval": Duration(seconds=4000)}, {"failures": 11}, {"successes": 11}],
+)
+def test_a_damaged_check_is_refused(fields: dict[str, object]) -> None:
+    with pytest.raises(DamagedValueError):
+        convert.trunk(with_check(**fields))
+
+
+def test_dead_targets_are_read_with_the_defaults_of_the_protocol() -> None:
+    told = routing_pb2.EdgeTargets(edge="edge-1")
+    told.dead.add().target.host = "192.0.2.5"
+    told.dead.add().target.CopyFrom(
+        types_pb2.TrunkTarget(host="2001:db8::5", port=5062, transport=types_pb2.SIP_TRANSPORT_TCP)
+    )
+    assert convert.dead_targets(told) == {Target("192.0.2.5"), Target("2001:db8::5", 5062, Transport.TCP)}
+
+
+@pytest.mark.parametrize(
+    ("told", "field"),
+    [
+        (routing.targets("edge-1", "192.0.2.5", "carrier.example"), "targets.dead[1].target.host"),
+        (routing.targets("edge-1", *(10_001 * ["192.0.2.5"])), "targets.dead"),
+    ],
+)
+def test_what_an_edge_cannot_have_seen_is_refused_when_it_is_told(told: routing_pb2.EdgeTargets, field: str) -> None:
+    violation = convert.check_targets(told)
+    assert violation is not None
+    assert violation.field == field

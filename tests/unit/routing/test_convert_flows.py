@@ -29,6 +29,7 @@ def test_a_flow_is_its_revisions() -> None:
     plain = graph("a", a=dial())
     expected = (FlowRevision(1, 100.5, DIAL), FlowRevision(2, 200.5, DIAL))
     assert convert_flows.flow(stored(plain, plain)) == Flow("acme", "main", expected)
+    assert convert_flows.known_flow(stored(plain, plain)) == Flow("acme", "main", expected)
 
 
 def test_a_flow_with_a_draft_alone_has_no_revisions() -> None:

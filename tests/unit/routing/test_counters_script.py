@@ -25,9 +25,31 @@ def test_a_claim_as_the_script_reads_it() -> None:
             "call-1",
             "part",
             "acme",
-            [["calls", "number/400", 10, ""], ["month", "tenant/acme", 99, "2026-11"]],
+            [["number/400", "calls", 10, ""], ["tenant/acme", "month", 99, "2026-11"]],
             [[["line/acme/a", "line/acme/b"], [0, 2], "turn", "turn/x", 1, 16]],
         ]
+    ]
+
+
+def test_names_are_told_as_they_are() -> None:
+    odd = 'a"b\\c\x07号'
+    claim = CLAIM._replace(call_id=odd, tenant=odd, part=odd, limits=(Limit(odd, Window.SECOND, 0),), look=True)
+    (told,) = json.loads(counters_script.encoded([counters_script.claim(claim)]))
+    assert told[:5] == ["look", odd, odd, odd, [[odd, "second", 0, ""]]]
+
+
+def test_operations_of_both_kinds_go_together() -> None:
+    told = json.loads(counters_script.encoded([counters_script.PROBE, counters_script.claim(CLAIM)]))
+    assert [name for name, *_ in told] == ["probe", "claim"]
+
+
+def test_of_lines_in_turn_without_caps_their_number_is_told() -> None:
+    dial = CLAIM.dials[0]
+    claims = [CLAIM._replace(dials=(dial._replace(caps=(0, 0), order=order),)) for order in (Order.TURN, Order.GIVEN)]
+    told = json.loads(counters_script.encoded([counters_script.claim(claim) for claim in claims]))
+    assert [dials for *_, (dials,) in told] == [
+        [2, [], "turn", "turn/x", 1, 16],
+        [["line/acme/a", "line/acme/b"], [0, 0], "given", "turn/x", 1, 16],
     ]
 
 
@@ -52,6 +74,6 @@ def test_answers(line: bytes, claimed: Claimed) -> None:
 
 
 def test_uncounted_calls_are_remembered_as_long_as_redis_knows_of_ends() -> None:
-    match = re.search(r"UNKNOWN_ENDED_MS = (\d+)", counters_script.SCRIPT.source)
+    match = re.search(r"UNKNOWN_MS = (\d+)", counters_script.SCRIPT.source)
     assert match is not None
     assert int(match[1]) / 1000 == counters.OWED_S

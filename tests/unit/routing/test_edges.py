@@ -6,6 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+from signalbox.api.types.v1 import types_pb2
+from signalbox.domain.objects import Target
 from signalbox.routing import edges
 from signalbox.routing.book import Book
 from signalbox.routing.edges import EdgeFeed, EdgeRegistry, content, version_of
@@ -30,7 +32,10 @@ def book_of(*messages: Object, feed: EdgeFeed | None = None) -> Book:
 
 
 TRUNKS = (routing.trunk("a"), routing.trunk("b", "192.0.2.2"))
-NODES = (routing.node(1), routing.node(2, calls=7))
+NODES = (
+    routing.node(1),
+    routing.node(2, calls=7, records=True, captures_address="192.0.2.2:7440", voice_address="192.0.2.2:7450"),
+)
 EDGES = (routing.edge("e1"), routing.edge("e2", "192.0.2.101:5060", "[2001:db8::1]:5060"))
 
 
@@ -54,10 +59,41 @@ def test_content_is_whole_and_in_order() -> None:
         ("b", ["192.0.2.2"], False),
     ]
     assert list(told.peers) == list(EDGES)
-    assert [(n.number, n.control_address, n.calls) for n in told.media_nodes] == [
-        (1, "udp:192.0.2.1:2223", 0),
-        (2, "udp:192.0.2.2:2223", 0),
+    # Without what is nothing to an edge.
+    assert list(told.media_nodes) == [routing.node(1), routing.node(2)]
+
+
+def test_workers_call_lines_from_a_trunk_of_their_own() -> None:
+    workers = routing.voice(2, draining=True), routing.voice(1), routing.voice(3, sip_address="[2001:db8::3]:5070")
+    told = content(book_of(*TRUNKS, *workers)).trunks
+    assert [trunk.id for trunk in told] == ["a", "b", "_voice"]
+    assert list(told[-1].source_addresses) == ["192.0.2.1", "192.0.2.2", "2001:db8::3"]
+    assert not told[-1].targets
+
+
+def checked(**fields: object) -> types_pb2.Trunk:
+    targets = [
+        types_pb2.TrunkTarget(host="192.0.2.5"),
+        types_pb2.TrunkTarget(host="2001:db8::5", port=5062, transport=types_pb2.SIP_TRANSPORT_TCP),
     ]
+    return routing.trunk("c", targets=targets, **fields)  # type: ignore[arg-type]
+
+
+def test_targets_that_are_to_be_asked_are_told_with_every_value_given() -> None:
+    (told,) = content(book_of(checked())).trunks
+    assert [(one.host, one.port, one.transport) for one in told.targets] == [
+        ("192.0.2.5", 5060, types_pb2.SIP_TRANSPORT_UDP),
+        ("2001:db8::5", 5062, types_pb2.SIP_TRANSPORT_TCP),
+    ]
+    check = told.health_check
+    assert (check.interval.seconds, check.failures, check.successes) == (30, 3, 2)
+
+
+@pytest.mark.parametrize("fields", [{"disabled": True}, {"health_check": types_pb2.HealthCheck(disabled=True)}])
+def test_targets_that_are_not_to_be_asked_are_not_told(fields: dict[str, object]) -> None:
+    (told,) = content(book_of(checked(**fields))).trunks
+    assert not told.targets
+    assert not told.HasField("health_check")
 
 
 @pytest.mark.parametrize(
@@ -226,3 +262,23 @@ async def test_a_store_that_is_away_is_tried_again(registered: Registered) -> No
     registered.store.available = True
     await until(lambda: registered.writes() > 1)
     keeping.cancel()
+
+
+async def test_what_an_edge_sees_of_targets_is_kept_under_a_lease_and_outlives_the_stream(
+    registered: Registered,
+) -> None:
+    keeper = registered.registry.targets("e1")
+    running = asyncio.create_task(keeper.run())
+    await turn_loop()
+    assert registered.writes() == 1, "before it has told anything there is nothing to keep"
+    for dead in (["192.0.2.5"], ["192.0.2.5", "192.0.2.6"], []):
+        before = registered.writes()
+        keeper.take(routing.targets("somebody-else", *dead))
+        await until(lambda before=before: registered.writes() > before)  # type: ignore[misc]
+        await registered.follow()
+        assert registered.book.dead == {"e1": {Target(host) for host in dead}}
+    assert (await registered.store.list(keys.LIVE_TARGETS)).entries[0].key == keys.live_targets("e1")
+    running.cancel()
+    await registered.follow()
+    assert registered.book.dead == {"e1": frozenset()}
+    assert len(registered.store._leases) == 1

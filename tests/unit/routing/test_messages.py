@@ -34,6 +34,19 @@ def test_a_dial_decision_holds_addresses_and_what_the_line_is_told() -> None:
     assert message.caller_independent
 
 
+def test_a_dial_that_is_recorded_says_which_of_its_stages_are() -> None:
+    lines = (Line("acme", "a", "13900001111", "192.0.2.7"),)
+    action = Dial((Stage(lines, 10_000, record=True), Stage(lines, 10_000)), MediaMode.RECORD)
+    message = decision_message(Decision(action, Why.DIAL))
+    assert message.dial.media == types_pb2.MEDIA_MODE_RECORD
+    assert [stage.record for stage in message.dial.stages] == [True, False]
+    # Nobody can record it now.
+    anchored = decision_message(Decision(action._replace(media=MediaMode.ANCHOR), Why.DIAL))
+    assert anchored.dial.media == types_pb2.MEDIA_MODE_ANCHOR
+    assert [stage.record for stage in anchored.dial.stages] == [False, False]
+    assert anchored.fingerprint != message.fingerprint
+
+
 def test_a_stage_says_what_follows_for_each_way_of_failing() -> None:
     lines = (Line("acme", "a", "13900001111", "192.0.2.7"),)
     action = Dial(tuple(Stage(lines, 10_000, *ways) for ways in ((2, 3, 486), (3, 3, 3), (0, 0, 0))), MediaMode.BYPASS)

@@ -28,6 +28,8 @@ def test_everything_that_is_counted_is_exposed() -> None:
         'signalbox_routing_questions_refused_total{reason="INVALID_FIELD"} 1.0',
         'signalbox_routing_batch_questions_bucket{le="16"} 1.0',
         'signalbox_routing_batch_questions_bucket{le="8"} 0.0',
+        'signalbox_routing_unrecordable_calls_total{outcome="goes_on"} 0.0',
+        'signalbox_routing_unrecordable_calls_total{outcome="refused"} 0.0',
         "signalbox_routing_answer_seconds_sum 0.0003",
         "signalbox_routing_numbers 3.0",
         "signalbox_routing_rule_age_seconds +Inf",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from google.protobuf.struct_pb2 import Struct
+from google.protobuf.timestamp_pb2 import Timestamp
 from signalbox.api.routing.v1 import routing_pb2
 from signalbox.api.types.v1 import types_pb2
 from signalbox.store import codec
@@ -70,3 +71,10 @@ def test_numbers_of_media_nodes() -> None:
     for wrong in (b"", b"x", b"0", b"65536", b"-1"):
         with pytest.raises(codec.DamagedValueError, match="ids/media/m"):
             codec.decode_media_id(entry("ids/media/m", wrong))
+
+
+def test_a_time_is_rounded_once() -> None:
+    time = Timestamp(seconds=1_767_225_600, nanos=999_999_999)
+    assert codec.seconds(time) == float("1767225600.999999999")
+    late = Timestamp(seconds=253_402_300_799, nanos=123_456_789)
+    assert codec.seconds(late) == float("253402300799.123456789")

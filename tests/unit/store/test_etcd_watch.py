@@ -233,13 +233,13 @@ async def test_a_slow_consumer_loses_nothing_and_is_not_taken_for_silence(etcd: 
 
 
 async def test_a_server_that_takes_no_requests_is_an_error() -> None:
-    async def revision() -> int:
-        return 1_000
+    async def header() -> rpc_pb2.ResponseHeader:
+        return rpc_pb2.ResponseHeader(revision=1_000)
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         endpoint = f"127.0.0.1:{listener.getsockname()[1]}"
         connection = Connection(EtcdSettings(endpoints=[endpoint], request_timeout_s=0.2))
-        watcher = Watcher(connection, KeySpace("/x/"), revision, INTERVAL_S)
+        watcher = Watcher(connection, KeySpace("/x/"), header, INTERVAL_S)
         async with asyncio.timeout(10), aclosing(watcher.watch("p/", 11)) as batches:
             with capture_logs() as logs, pytest.raises(StoreUnavailableError):
                 await anext(batches)

@@ -30,7 +30,7 @@ class Copy:
         self.resets.append(listing.revision)
         self.entries = {entry.key: entry for entry in listing.entries}
 
-    def change(self, changes: Sequence[Change], revision: int) -> None:
+    async def change(self, changes: Sequence[Change], revision: int) -> None:
         self.revisions.append(revision)
         for change in changes:
             if change.entry:
@@ -47,7 +47,7 @@ def store() -> MemoryStore:
 
 @asynccontextmanager
 async def following(
-    store: MemoryStore, copy: Copy, *, start_revision: int = 0, far_behind: int = 5_000
+    store: MemoryStore, copy: Copy, *, start_revision: int = 0, cluster: int = 1, far_behind: int = 5_000
 ) -> AsyncIterator[Mirror]:
     """A mirror that runs meanwhile."""
     mirror = Mirror(
@@ -55,7 +55,7 @@ async def following(
         "p/",
         on_reset=copy.reset,
         on_changes=copy.change,
-        start_revision=start_revision,
+        start=(cluster, start_revision),
         far_behind=far_behind,
         retry_s=0.01,
     )
@@ -120,6 +120,27 @@ async def test_a_snapshot_from_a_future_that_never_came_is_listed_anew(store: Me
     async with following(store, copy, start_revision=1_000) as mirror:
         await until(lambda: copy.resets)
         await put(store, "p/a")
+        await assert_same(store, copy, mirror)
+
+
+async def test_what_is_known_of_another_cluster_is_listed_anew_whatever_its_revision(store: MemoryStore) -> None:
+    start = await put(store, "p/a", "p/b")
+    copy = Copy()
+    await copy.reset(await store.list("p/"))
+    await put(store, "p/c")
+    async with following(store, copy, start_revision=start, cluster=2) as mirror:
+        await assert_same(store, copy, mirror)
+    assert len(copy.resets) == 2
+
+
+async def test_a_store_that_is_exchanged_under_a_watch_is_listed_anew(store: MemoryStore) -> None:
+    copy = Copy()
+    async with following(store, copy) as mirror:
+        await put(store, "p/a")
+        await assert_same(store, copy, mirror)
+        store.cluster_id = 2
+        await put(store, "p/b")
+        await until(lambda: len(copy.resets) == 2)
         await assert_same(store, copy, mirror)
 
 

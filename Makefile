@@ -13,10 +13,10 @@ RUN := sudo -n setpriv --reuid $(shell id -u) --regid $(shell id -g) --init-grou
 	--ambient-caps +net_raw --pdeathsig TERM --
 endif
 
-.PHONY: help demo test check up down status bench-edge bench-decide format install docs constraints clean
+.PHONY: help demo test check up down status bench-edge bench-decide bench-inventory bench-routing bench-recording bench-sip format install docs constraints clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 17
 
 demo: install ## Make real calls through a real cluster on this machine and show what happens
 	@exec $(RUN) $(LOCAL) demo
@@ -30,6 +30,7 @@ check: ## As test, without installing anything
 	.venv/bin/lint-imports
 	PYTHON=$(PYTHON) proto/generate --check
 	$(PYTHON) -m signalbox settings-doc --check docs/configuration.md
+	$(PYTHON) -m signalbox cli-doc --check docs/cli.md
 	@exec $(RUN) .ci/tests $(PYTHON) -m pytest
 
 up: install ## Start the cluster and leave it running
@@ -47,6 +48,19 @@ bench-edge: install ## Measure what asking the routing service costs per call
 bench-decide: install ## Measure full decisions of one routing replica
 	@exec $(RUN) $(PYTHON) -m signalbox_local.bench_decide
 
+bench-inventory: install ## Measure the search for numbers among ten millions
+	@exec $(RUN) $(PYTHON) -m signalbox_local.bench_inventory
+
+bench-routing: ## Measure replicas with up to ten million numbers, beside Kamailio's own drouting
+	@deploy/local/install kamailio-sqlite-modules
+	@exec $(RUN) $(PYTHON) -m signalbox_local.bench_routing $(OPTIONS)
+
+bench-recording: install ## Measure calls with and without recording up to the first lost packet, and the recorder
+	@exec $(RUN) $(PYTHON) -m signalbox_local.bench_recording $(OPTIONS)
+
+bench-sip: install ## Measure an answered call at the user agent of workers with voice
+	@exec $(RUN) $(PYTHON) -m signalbox_local.bench_sip
+
 format: install ## Format the Python sources
 	$(PYTHON) -m ruff format .
 	$(PYTHON) -m ruff check --fix .
@@ -54,8 +68,9 @@ format: install ## Format the Python sources
 install:
 	@deploy/local/install
 
-docs: install ## Write the configuration reference from the settings
+docs: install ## Write the references of settings and commands
 	$(PYTHON) -m signalbox settings-doc docs/configuration.md
+	$(PYTHON) -m signalbox cli-doc docs/cli.md
 
 constraints: ## Pin the newest versions that pyproject.toml allows
 	@deploy/local/pin

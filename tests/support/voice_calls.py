@@ -279,8 +279,8 @@ class World(Calls):
         assert self.played == list(files)
 
     async def over(self) -> None:
-        """Wait until all calls are over and freed."""
-        await self.see(lambda: not self.ua.running)
+        """Wait until all calls are over and freed, and nobody works for one."""
+        await self.see(lambda: not self.ua.running and not any(CALL.call_id in one.get_name() for one in asyncio.all_tasks()))
 
     async def acknowledged(self) -> None:
         """The call is answered."""

@@ -280,7 +280,11 @@ class World(Calls):
 
     async def over(self) -> None:
         """Wait until all calls are over and freed, and nobody works for one."""
-        await self.see(lambda: not self.ua.running and not any(CALL.call_id in one.get_name() for one in asyncio.all_tasks()))
+        await self.see(lambda: not self.ua.running and not self.tasks())
+
+    def tasks(self) -> list[asyncio.Task[object]]:
+        """What works for the call still."""
+        return [one for one in asyncio.all_tasks() if CALL.call_id in one.get_name()]
 
     async def acknowledged(self) -> None:
         """The call is answered."""

@@ -15,7 +15,7 @@ from signalbox.api.routing.v1 import routing_pb2
 from signalbox.api.types.v1 import types_pb2
 from signalbox.ivr import runner
 from signalbox.ivr.media.session import MediaSession
-from signalbox.ivr.ports import Ports, Prepared, Proxy
+from signalbox.ivr.ports import AudioUnavailableError, Ports, Prepared, Proxy
 from signalbox.sip.ended import CallOverError
 from signalbox.sip.headers import NameAddr
 from signalbox.sip.offering import OfferRefusedError
@@ -227,6 +227,10 @@ class FakePorts:
     """A real sidecar's."""
     recorded: list[str] = field(default_factory=list)
     """What the sidecar was asked to do to recordings, if there is none."""
+    late: dict[str, asyncio.Event] = field(default_factory=dict)
+    """Prompts whose objects the store gives when these are set."""
+    gone: set[str] = field(default_factory=set)
+    """Prompts whose objects the store has not."""
 
     def ports(self) -> Ports:
         """All of them; what lines do not need is missing."""
@@ -242,8 +246,13 @@ class FakePorts:
             recordings=self.recordings or self,
         )
 
-    async def prepare(self, node: str, parts: Sequence[media_pb2.AudioPart]) -> Prepared:
+    async def prepare(self, node: str, parts: Sequence[media_pb2.AudioPart], *, anew: bool = False) -> Prepared:
         """A file at the node."""
+        for name in [part.stored.object for part in parts]:
+            if name in self.late:
+                await self.late[name].wait()
+            if name in self.gone:
+                raise AudioUnavailableError(f"{name} is gone")
         codes = b"".join(map(self._codes, parts))
         return Prepared(self.desk.file(codes), len(codes) / 8000)
 

@@ -60,16 +60,16 @@ async def connect(call: VoiceCall, dial: routing_pb2.Dial, manner: Manner) -> St
     Then the line is ``call.talking``. Raises MediaLostError, CallOverError if the caller is gone.
     """
     media = await _offering(call)
-    ring_back = RingBack(call, media, manner.ring_back, passes=manner.passes)
-    taken = await ring(call, media, dial, ring_back)
-    if isinstance(taken, Way):
-        return in_vain(taken)
-    conversation = Conversation(call, taken.leg, records=taken.stage.record)
-    try:
-        return await _talk(call, conversation, manner, ring_back)
-    except BaseException:
-        await conversation.end()
-        raise
+    async with RingBack(call, media, manner.ring_back, passes=manner.passes) as ring_back:
+        taken = await ring(call, media, dial, ring_back)
+        if isinstance(taken, Way):
+            return in_vain(taken)
+        conversation = Conversation(call, taken.leg, records=taken.stage.record)
+        try:
+            return await _talk(call, conversation, manner, ring_back)
+        except BaseException:
+            await conversation.end()
+            raise
 
 
 def in_vain(way: Way) -> StepOutcome:

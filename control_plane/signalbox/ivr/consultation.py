@@ -62,7 +62,7 @@ class Consultation:
         """
         try:
             await self._ring_back.begin()
-            await self._ring_back.rings()
+            self._ring_back.rings()
             way = await self._consult()
             if way is None or await self._back():
                 return LINE_LEFT
@@ -74,6 +74,7 @@ class Consultation:
             for leg in (self._line, self._other):
                 if leg is not None:
                     leg.hang_up(NORMAL_CLEARING)
+            await self._ring_back.give_up()
             await self._close_aside()
 
     async def _consult(self) -> Way | None:
@@ -109,8 +110,9 @@ class Consultation:
         self._rang = True
 
         async def rung() -> Taken | Way:
-            found = await ring(call, aside, self._dial, RingBack(call, aside, "", passes=True))
-            self._other = found.leg if isinstance(found, Taken) else None
+            async with RingBack(call, aside, "", passes=True) as ring_back:
+                found = await ring(call, aside, self._dial, ring_back)
+                self._other = found.leg if isinstance(found, Taken) else None
             return found
 
         ringing = asyncio.ensure_future(rung())
@@ -174,6 +176,7 @@ class Consultation:
                     raise
                 logger.warning("line_not_brought_back", call_id=self._call.facts.call_id, error=str(error))
                 return False
+        await self._ring_back.give_up()
         conversation = Conversation(self._call, self._line, records=self._records)
         await conversation.connect()
         await conversation.until(_NOBODY, _NOBODY)

@@ -51,9 +51,10 @@ class Conversation:
         async def tell_caller() -> None:
             await call.answer()
             if announcement:
+                await ring_back.give_up()
                 await call.say(announcement)
             elif whisper:
-                await ring_back.rings()
+                ring_back.rings()
 
         async def told() -> bool:
             await all_of(call.say(whisper, to=Party.LINE), tell_caller())
@@ -61,6 +62,7 @@ class Conversation:
 
         if not await first_of(told(), self._left()):
             return False
+        await ring_back.give_up()
         await self.connect()
         return True
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import structlog
 
 from signalbox.ivr.legs import ANSWERED_ELSEWHERE, Leg, Way, parse
-from signalbox.ivr.media.errors import MediaRefusedError, UnusableDescriptionError
+from signalbox.ivr.media.errors import MediaError, MediaRefusedError, UnusableDescriptionError
 from signalbox.ivr.media.session import State
 from signalbox.ivr.sounds import Sound, Tone
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from signalbox.ivr.media.session import MediaSession
 
 logger = structlog.get_logger(__name__)
+
+_TONE = Sound.tone(Tone.RINGING)
 
 
 class Taken(NamedTuple):
@@ -35,6 +37,9 @@ class RingBack:
 
     ``prompt``: over and over from the beginning on; empty: once a line rings, 180 for a caller who hears nothing of us
     yet, or else a ringing tone, unless music goes on. ``passes``: a line's early media, in place of all of it.
+
+    Nobody waits for its sound: it is heard once it is there, and lines are called meanwhile. What is not there yet when
+    an ``async with`` ends is given up; what is heard then goes on.
     """
 
     def __init__(self, call: VoiceCall, media: MediaSession, prompt: str, *, passes: bool) -> None:
@@ -42,24 +47,35 @@ class RingBack:
         self._media = media
         self._prompt = prompt
         self._passes = passes
+        self._rings = False
+        """A line rings, or did."""
+        self._coming: asyncio.Task[None] | None = None
+        """Plays a sound as soon as there is one."""
         self._playing: Playback | None = None
         self._through: Leg | None = None
         """The line whose early media are heard."""
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.give_up()
+
     async def begin(self) -> None:
         """Lines are called from now on."""
-        if self._prompt and self._through is None and not _lasts(self._playing):
+        if self._prompt and self._through is None and not self._sounds:
             if self._is_callers:
                 await self._call.early()
-            await self._play(Sound.prompt(self._prompt))
+            self._play(Sound.prompt(self._prompt))
 
-    async def rings(self) -> None:
+    def rings(self) -> None:
         """A line rings."""
+        self._rings = True
         music = self._call.music if self._is_callers else None
-        if self._through is not None or _lasts(self._playing) or (music is not None and _lasts(music.playback)):
+        if self._through is not None or self._sounds or (music is not None and _lasts(music.playback)):
             return
         if not self._is_callers or self._call.answered or self._call.told_early:
-            await self._play(Sound.tone(Tone.RINGING))
+            self._play(_TONE)
         else:
             self._call.sip.ring()
 
@@ -72,13 +88,21 @@ class RingBack:
             await self._media.separate()
             await self.begin()
             if any(leg.rings for leg in legs):
-                await self.rings()
+                self.rings()
         for leg in legs:
             if leg.early is not None and not leg.over and await self._let_through(leg):
                 return
 
+    async def give_up(self) -> None:
+        """A sound that is not there yet is not waited for any more: something else is to be heard."""
+        coming, self._coming = self._coming, None
+        if coming is not None:
+            coming.cancel()
+            await asyncio.wait([coming])
+
     async def end(self) -> None:
         """No line has taken the call. Music goes on."""
+        await self.give_up()
         if self._playing is not None:
             await self._playing.stop()
         self._through = None
@@ -86,6 +110,11 @@ class RingBack:
     @property
     def _is_callers(self) -> bool:
         return self._media is self._call.media
+
+    @property
+    def _sounds(self) -> bool:
+        """Something is heard, or is about to be."""
+        return (self._coming is not None and not self._coming.done()) or _lasts(self._playing)
 
     async def _let_through(self, leg: Leg) -> bool:
         try:
@@ -96,13 +125,26 @@ class RingBack:
             return False
         if self._is_callers:
             await self._call.early()
+        await self.give_up()
         if self._media.state is State.APART:
             await self._media.connect()
         self._through = leg
         return True
 
-    async def _play(self, sound: Sound) -> None:
-        self._playing = await self._call.play(sound, repeat=None, at=self._media)
+    def _play(self, sound: Sound) -> None:
+        name = f"ring-back of {self._call.facts.call_id}"
+        self._coming = asyncio.create_task(self._heard(sound), name=name)
+
+    async def _heard(self, sound: Sound) -> None:
+        try:
+            self._playing = await self._call.play(sound, repeat=None, at=self._media)
+        except MediaError as error:
+            # Whoever works with these media gets it, too.
+            logger.info("ring_back_ends", call_id=self._call.facts.call_id, error=str(error))
+            return
+        if self._playing is None and self._rings and sound is not _TONE:
+            self._coming = None
+            self.rings()
 
 
 def _lasts(playback: Playback | None) -> bool:
@@ -171,7 +213,7 @@ async def _rung(
             return max(ways)
         if not ringing and any(leg.rings for leg in legs):
             until, ringing = clock() + ring_s, True
-            await ring_back.rings()
+            ring_back.rings()
         await ring_back.hear(legs)
         try:
             async with asyncio.timeout_at(until):

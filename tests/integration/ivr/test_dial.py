@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from signalbox.api.types.v1 import flows_pb2
+from signalbox.ivr.ringing import RingBack
 from signalbox.ng import NgClient
 from signalbox.sip.ended import End
 from signalbox_local.rtp_party import pitch, tone
@@ -151,6 +152,82 @@ async def test_ring_back_is_heard_over_and_over_before_the_answer(desk: Desk) ->
         await here.hear_each_other(here.lines["anna"])
 
 
+async def test_lines_are_called_and_heard_while_the_sound_of_ring_back_is_still_to_come(desk: Desk) -> None:
+    async with world(desk, "anna") as here:
+        here.ports.late["ring-back"] = asyncio.Event()
+        await here.begin(dial(stage("anna"), ring_back="ring-back"))
+        await here.answered()
+        await here.hear_each_other(here.lines["anna"])
+        # Nobody wants to hear it any more.
+        here.ports.late["ring-back"].set()
+        here.party.packets.clear()
+        await until(lambda: len(here.party.packets) > 25, WAIT_S)
+        assert not was_heard(here.party.heard(), PROMPTS["ring-back"])
+
+
+async def test_ring_back_begins_when_its_sound_is_there(desk: Desk) -> None:
+    async with world(desk, "anna") as here:
+        anna, here.ports.late["ring-back"] = here.lines["anna"], asyncio.Event()
+        anna.behave = anna.rings
+        await here.begin(dial(stage("anna"), ring_back="ring-back"))
+        await until(lambda: len(anna.calls) == 1, WAIT_S)
+        assert here.party.packets == []
+        here.ports.late["ring-back"].set()
+        await until(lambda: here.party.hears(PROMPTS["ring-back"]), WAIT_S)
+        anna.may_answer.set()
+        await here.answered()
+        await here.hear_each_other(anna)
+
+
+async def test_a_sound_that_comes_late_is_not_heard_over_what_follows(desk: Desk) -> None:
+    """The line hears a whisper, and the caller who answers, while the store has given no ring-back."""
+    async with world(desk, "anna") as here:
+        here.ports.late["ring-back"], here.ports.late["whisper"] = asyncio.Event(), asyncio.Event()
+        step = dial(stage("anna"), ring_back="ring-back")
+        step.whisper = "whisper"
+        step.dial_node.announce_line.before = "before"
+        step.agent_numbers["anna"] = "42"
+        await here.begin(step)
+        await here.answered()
+        await until(lambda: here.party.hears(PROMPTS["before"]), WAIT_S)
+        here.ports.late["ring-back"].set()
+        await until(lambda: here.party.hears(DIGITS["2"]), WAIT_S)
+        here.ports.late["whisper"].set()
+        await here.hear_each_other(here.lines["anna"])
+        assert not was_heard(here.party.heard(), PROMPTS["ring-back"])
+
+
+async def test_a_ringing_tone_is_heard_in_place_of_a_sound_that_cannot_be_had(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rang, rings = asyncio.Event(), RingBack.rings
+
+    def told(ring_back: RingBack) -> None:
+        rings(ring_back)
+        rang.set()
+
+    monkeypatch.setattr(RingBack, "rings", told)
+    async with world(desk, "anna") as here:
+        anna, here.ports.late["ring-back"] = here.lines["anna"], asyncio.Event()
+        here.ports.gone.add("ring-back")
+        anna.behave = anna.rings
+        await here.begin(dial(stage("anna"), ring_back="ring-back"))
+        await asyncio.wait_for(rang.wait(), WAIT_S)
+        here.ports.late["ring-back"].set()
+        await until(lambda: here.party.hears(RINGING_TONE), WAIT_S)
+
+
+async def test_a_caller_who_leaves_while_the_sound_of_ring_back_is_still_to_come(desk: Desk) -> None:
+    async with world(desk, "anna") as here:
+        anna, here.ports.late["ring-back"] = here.lines["anna"], asyncio.Event()
+        anna.behave = anna.rings
+        await here.begin(dial(stage("anna"), ring_back="ring-back"))
+        await until(lambda: len(anna.calls) == 1, WAIT_S)
+        here.call.hang_up()
+        await here.ended()
+        assert (await anna.call.over()).why is End.CANCELLED
+
+
 async def test_a_caller_who_was_answered_before_hears_a_ringing_tone(desk: Desk) -> None:
     async with world(desk, "anna") as here:
         here.lines["anna"].behave = here.lines["anna"].rings
@@ -239,8 +316,8 @@ async def test_a_line_hears_a_whisper_and_the_caller_an_agent_number_before_each
         assert heard == told
         from_line = anna.party.heard()
         # Its whisper came before anything of the caller.
-        assert first_at(from_line, PROMPTS["whisper"]) < first_at(from_line, CALLER_TONE)
-        assert first_at(here.party.heard(), PROMPTS["after"]) < first_at(here.party.heard(), anna.hertz)
+        assert 0 <= first_at(from_line, PROMPTS["whisper"]) < first_at(from_line, CALLER_TONE)
+        assert 0 <= first_at(here.party.heard(), PROMPTS["after"]) < first_at(here.party.heard(), anna.hertz)
 
 
 async def test_a_line_that_leaves_while_it_is_whispered_to_has_left(desk: Desk) -> None:
@@ -330,9 +407,15 @@ async def forget(desk: Desk, call_id: str) -> None:
 
 
 def first_at(heard: bytes, hertz: float) -> int:
-    """From which frame on a tone is heard."""
+    """From which frame on a tone is heard; -1: it never was."""
     size = 800
-    return next(at for at in range(0, len(heard) - size, size) if abs(pitch(heard[at : at + size]) - hertz) < 20)
+    pieces = range(0, len(heard) - size, size)
+    return next((at for at in pieces if abs(pitch(heard[at : at + size]) - hertz) < 20), -1)
+
+
+def was_heard(heard: bytes, hertz: float) -> bool:
+    """A tone was, at any time."""
+    return first_at(heard, hertz) >= 0
 
 
 @pytest.mark.parametrize("at_ms", [0, 5, 20, 60, 150, 400, 900])

@@ -33,7 +33,8 @@ EDGE = "X-Signalbox-Edge"
 async def run(invite: IncomingCall, ua: UserAgent, nodes: MediaNodes, ports: Ports, worker: str) -> None:
     """Execute the flow at the cursor that the INVITE carries. It ends with the call, and everything is freed then.
 
-    Cancel it to end the call: the caller is told. Of each flow that has had a step, one ``flow_ended`` is told.
+    Cancel it to end the call: the caller is told. Cancel it again to wait no longer for what is being freed. However it
+    ends, of each flow that has had a step, one ``flow_ended`` is told.
     """
     cursor, edge = invite.request.headers.get(CURSOR) or "", invite.request.headers.get(EDGE) or ""
     if not cursor:
@@ -43,9 +44,11 @@ async def run(invite: IncomingCall, ua: UserAgent, nodes: MediaNodes, ports: Por
         first = await _first(ports, cursor, edge)
     except (RoutingAwayError, FlowRefusedError) as error:
         logger.warning("flow_not_begun", why=str(error))
-        end = ending.of_error(error, begun=False)
-        invite.reject(end.code, headers=end.headers)
+        _refuse(invite, error)
         return
+    except asyncio.CancelledError as error:
+        _refuse(invite, error)
+        raise
     structlog.contextvars.bind_contextvars(call_id=first.call.call_id, tenant=first.call.tenant)
     call = VoiceCall(invite, first.call, ports, ua, nodes, worker=worker, edge=edge)
     flow = Flow(call)
@@ -57,11 +60,22 @@ async def run(invite: IncomingCall, ua: UserAgent, nodes: MediaNodes, ports: Por
         raise
     finally:
         _tell_caller(call, end)
-        await _stop(steps)
-        await call.close()
-        code = 0 if call.answered else end.code
-        told = events_pb2.FlowEnded(cause=end.cause, code=code, detail=end.detail)
-        ports.events.tell(events_pb2.CallEvent(call_id=first.call.call_id, flow_ended=told))
+        try:
+            await _stop(steps)
+        finally:
+            try:
+                await call.close()
+            finally:
+                code = 0 if call.answered else end.code
+                told = events_pb2.FlowEnded(cause=end.cause, code=code, detail=end.detail)
+                ports.events.tell(events_pb2.CallEvent(call_id=first.call.call_id, flow_ended=told))
+
+
+def _refuse(invite: IncomingCall, error: BaseException) -> None:
+    """Of a flow that has had no step."""
+    end = ending.of_error(error, begun=False)
+    if invite.rings:
+        invite.reject(end.code, headers=end.headers)
 
 
 async def _first(ports: Ports, cursor: str, edge: str) -> routing_pb2.ContinueResponse:
@@ -97,9 +111,13 @@ def _tell_caller(call: VoiceCall, end: Ending) -> None:
 
 
 async def _stop(steps: Steps) -> None:
-    """Let the step free what it has made."""
+    """Let the step free what it has made. Who is cancelled meanwhile waits for it no longer."""
     steps.cancel()
-    await asyncio.wait([steps])
+    try:
+        await asyncio.wait([steps])
+    except asyncio.CancelledError:
+        steps.cancel()
+        raise
     error = None if steps.cancelled() else steps.exception()
     if error is not None and not isinstance(error, SignalboxError):
         logger.error("flow_failed", exc_info=error)

@@ -291,6 +291,83 @@ async def test_a_worker_that_ends_tells_its_callers(world: World, answer: bool, 
     assert world.ends == [("drained", code, "the worker ends")]
 
 
+async def test_a_worker_that_ends_before_the_first_step_is_known_leaves_the_flow_to_another(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(request: routing_pb2.ContinueRequest) -> routing_pb2.ContinueResponse:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(world.routing, "proceed", never)
+    await world.comes()
+    world.runs[0].cancel()
+    await world.sees("503")
+    assert world.last("503").headers.get("Retry-After") == "1"
+    await freed(world)
+    assert world.elsewhere.events == []
+
+
+async def test_who_is_cancelled_again_waits_no_longer_for_a_step_and_yet_frees_and_tells(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, freeing = asyncio.Event(), asyncio.Event()
+
+    async def lingers(call: VoiceCall, step: routing_pb2.ContinueResponse) -> routing_pb2.StepOutcome:
+        await call.early()
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            freeing.set()
+            await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setitem(module.STEPS, "menu", lingers)
+    world.script(asking())
+    await world.comes()
+    await begun.wait()
+    world.runs[0].cancel()
+    await freeing.wait()
+    assert world.ends == []
+    world.runs[0].cancel()
+    await freed(world)
+    assert world.runs[0].cancelled()
+    assert world.ends == [("drained", 503, "the worker ends")]
+
+
+@pytest.mark.parametrize("turns", range(12))
+@pytest.mark.parametrize("first", [True, False], ids=["worker", "flow"])
+async def test_whenever_the_end_of_a_call_is_cancelled_it_is_told_once_and_nothing_is_left(
+    world: World, first: bool, turns: int
+) -> None:
+    """``turns`` of the event loop after the worker ends the call, or the flow has come to its end."""
+    world.script(announcing("hello"), end(), prompts="hello")
+    world.lasts_ms = 600_000 if first else 20
+    await world.comes()
+    await world.plays("hello")
+    if first:
+        world.runs[0].cancel()
+    else:
+        await world.see(lambda: len(world.routing.outcomes) == 1)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    world.runs[0].cancel()
+    await freed(world)
+    assert len(world.ends) == 1
+    assert all(not node.sessions and not node.players for node in world.nodes.candidates())
+
+
+async def test_who_is_cancelled_while_the_media_are_freed_tells_all_the_same(world: World) -> None:
+    world.otherwise["delete"] = None
+    world.script(announcing("hello"), end(), prompts="hello")
+    await world.comes()
+    await world.see(lambda: bool(world.commands("delete")))
+    assert world.ends == []
+    world.runs[0].cancel()
+    await world.see(lambda: world.runs[0].done())
+    assert world.ends == [("flow", 480, "")]
+
+
 async def test_a_call_that_the_worker_hangs_up_is_drained(world: World) -> None:
     world.script(asking(), prompts="choose")
     await world.comes()

@@ -122,10 +122,12 @@ class Audio:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, list[media_pb2.AudioPart]]] = []
+        self.anew: list[bool] = []
         self.error: Exception | None = None
 
-    async def prepare(self, node: str, parts: Sequence[media_pb2.AudioPart]) -> Prepared:
+    async def prepare(self, node: str, parts: Sequence[media_pb2.AudioPart], *, anew: bool = False) -> Prepared:
         self.asked.append((node, list(parts)))
+        self.anew.append(anew)
         if self.error is not None:
             raise self.error
         return Prepared("/audio/" + " ".join(map(_name, parts)), 0.5)

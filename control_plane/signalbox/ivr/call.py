@@ -159,12 +159,19 @@ class VoiceCall:
             self._skip(missing)
         if not rendered.parts:
             return None
-        try:
-            prepared = await self.ports.audio.prepare(media.node.id, rendered.parts)
-            return await media.play(prepared.path, repeat=repeat, to=to)
-        except (AudioUnavailableError, MediaRefusedError) as error:
-            self._skip(str(error))
-            return None
+        why = ""
+        # A file that the node refuses may be one that is not there any more: the sidecar sees to it once.
+        for anew in (False, True):
+            try:
+                prepared = await self.ports.audio.prepare(media.node.id, rendered.parts, anew=anew)
+                return await media.play(prepared.path, repeat=repeat, to=to)
+            except AudioUnavailableError as error:
+                why = str(error)
+                break
+            except MediaRefusedError as error:
+                why = str(error)
+        self._skip(why)
+        return None
 
     async def say(self, sound: Sound, *, to: Party = Party.CALLER) -> None:
         """Play to its end."""

@@ -63,13 +63,13 @@ class MediaLinks:
         self._current |= {where[0]: self._links[where] for where in self._wanted}
         self._changed.set()
 
-    async def prepare(self, node: str, parts: Sequence[media_pb2.AudioPart]) -> Prepared:
+    async def prepare(self, node: str, parts: Sequence[media_pb2.AudioPart], *, anew: bool = False) -> Prepared:
         """As :meth:`signalbox.ivr.ports.Audio.prepare`. No other node can help: a file is where it is played."""
         link = self._current.get(node)
         if link is None:
             raise AudioUnavailableError(f"{node}: is not known")
         try:
-            return await link.prepare(parts)
+            return await link.prepare(parts, anew=anew)
         except AudioUnavailableError:
             self._metrics.audio_failed.inc()
             raise

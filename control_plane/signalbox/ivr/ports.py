@@ -86,8 +86,11 @@ class Routing(Protocol):
 class Audio(Protocol):
     """Files at media nodes."""
 
-    async def prepare(self, node: str, parts: Sequence[media_pb2.AudioPart]) -> Prepared:
-        """A file at the node of that id, made of parts. Raises AudioUnavailableError."""
+    async def prepare(self, node: str, parts: Sequence[media_pb2.AudioPart], *, anew: bool = False) -> Prepared:
+        """A file at the node of that id, made of parts. ``anew``: the one given before is not there any more.
+
+        Raises AudioUnavailableError.
+        """
 
 
 class Parts(Protocol):

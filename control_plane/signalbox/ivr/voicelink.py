@@ -100,12 +100,12 @@ class VoiceLink:
             if self._channel is not None:
                 await self._channel.close()
 
-    async def prepare(self, parts: Sequence[media_pb2.AudioPart]) -> Prepared:
-        """A file at the node. Raises AudioUnavailableError."""
+    async def prepare(self, parts: Sequence[media_pb2.AudioPart], *, anew: bool = False) -> Prepared:
+        """As :meth:`signalbox.ivr.ports.Audio.prepare`, at this node."""
         request = media_pb2.PrepareAudioRequest(parts=parts)
         key = request.SerializeToString(deterministic=True)
         at, known = self._paths.get(key, (0.0, None))
-        if known is not None and time.monotonic() < at + PATH_S:
+        if known is not None and not anew and time.monotonic() < at + PATH_S:
             return known
         answer = await self._ask(request)
         prepared = Prepared(answer.path, answer.duration_ms / 1000)

@@ -137,9 +137,9 @@ class _Timed:
         self._metrics = metrics
         self._began: float | None = time.monotonic()
 
-    async def prepare(self, node: str, parts: Sequence[media_pb2.AudioPart]) -> Prepared:
+    async def prepare(self, node: str, parts: Sequence[media_pb2.AudioPart], *, anew: bool = False) -> Prepared:
         """As :meth:`signalbox.ivr.ports.Audio.prepare`."""
-        prepared = await self._audio.prepare(node, parts)
+        prepared = await self._audio.prepare(node, parts, anew=anew)
         if self._began is not None:
             self._metrics.first_sound.observe(time.monotonic() - self._began)
             self._began = None

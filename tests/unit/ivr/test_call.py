@@ -11,8 +11,8 @@ from signalbox.api.routing.v1.routing_pb2 import FlowCall
 from signalbox.api.types.v1 import types_pb2
 from signalbox.ivr.call import VoiceCall
 from signalbox.ivr.media.errors import NoMediaNodeError, UnusableDescriptionError
-from signalbox.ivr.ports import AudioUnavailableError
-from signalbox.ivr.sounds import Sound
+from signalbox.ivr.ports import AudioUnavailableError, Prepared
+from signalbox.ivr.sounds import Sound, Tone
 from signalbox.sip import content
 from signalbox.sip.ended import CallOverError, End
 from structlog.testing import capture_logs
@@ -272,3 +272,39 @@ async def test_what_cannot_be_had_or_played_now_is_left_out(world: Bare) -> None
         world.otherwise["play media"] = {"result": "error", "error-reason": "no such file"}
         assert await call.play(Sound.prompt("welcome")) is None
     assert [one["why"].rpartition(": ")[2] for one in logs] == ["the object store does not answer", "no such file"]
+
+
+async def test_a_file_that_is_not_there_any_more_is_made_anew(world: Bare) -> None:
+    call = await world.called()
+    answer, refusals = world.fake.answer, [{"result": "error", "error-reason": "no such file"}]
+    world.fake.answer = lambda request: (
+        refusals.pop() if request["command"] == "play media" and refusals else answer(request)
+    )
+    with capture_logs() as logs:
+        assert await call.play(Sound.tone(Tone.BEEP)) is not None
+    assert (world.audio.anew, len(world.played), logs) == ([False, True], 2, [])
+
+
+async def test_a_file_that_the_node_cannot_play_is_made_anew_once(world: Bare) -> None:
+    call = await world.called()
+    world.otherwise["play media"] = {"result": "error", "error-reason": "no such codec"}
+    with capture_logs() as logs:
+        assert await call.play(Sound.tone(Tone.BEEP)) is None
+    assert world.audio.anew == [False, True]
+    assert [one["event"] for one in logs] == ["sound_left_out"]
+
+
+async def test_a_file_that_cannot_be_made_anew_is_left_out(world: Bare, monkeypatch: pytest.MonkeyPatch) -> None:
+    call = await world.called()
+    prepare = world.audio.prepare
+    world.otherwise["play media"] = {"result": "error", "error-reason": "no such file"}
+
+    async def once(node: str, parts: Sequence[media_pb2.AudioPart], *, anew: bool = False) -> Prepared:
+        if anew:
+            raise AudioUnavailableError("the object is gone")
+        return await prepare(node, parts)
+
+    monkeypatch.setattr(world.audio, "prepare", once)
+    with capture_logs() as logs:
+        assert await call.play(Sound.tone(Tone.BEEP)) is None
+    assert [one["why"] for one in logs] == ["the object is gone"]

@@ -161,6 +161,14 @@ async def test_a_file_is_asked_for_once_as_long_as_it_stays(
     assert await link.prepare(SILENCE) == Prepared("/audio/2.alaw.wav", 1.5)
 
 
+async def test_a_file_that_is_not_there_any_more_is_asked_for_anew(sidecar: VoiceFake, link: VoiceLink) -> None:
+    await link.prepare(SILENCE)
+    assert await link.prepare(SILENCE, anew=True) == Prepared("/audio/2.alaw.wav", 1.5)
+    # That is the one that is remembered now.
+    assert await link.prepare(SILENCE) == Prepared("/audio/2.alaw.wav", 1.5)
+    assert len(sidecar.prepared) == 2
+
+
 async def test_only_the_last_paths_are_remembered(
     sidecar: VoiceFake, link: VoiceLink, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -139,6 +139,7 @@ class RecordingUser:
 
     events: list[str] = field(default_factory=list)
     requests: list[ServerTransaction] = field(default_factory=list)
+    asked: dict[ServerTransaction, Request] = field(default_factory=dict)
     answer: Callable[[ServerTransaction, Request], object] = lambda tx, request: None
 
     def on_response(self, tx: ClientTransaction, response: Response) -> None:
@@ -153,6 +154,7 @@ class RecordingUser:
     def on_request(self, tx: ServerTransaction, request: Request) -> None:
         self.events.append(request.method)
         self.requests.append(tx)
+        self.asked[tx] = request
         self.answer(tx, request)
 
     def on_ack(self, request: Request, source: Source) -> None:

@@ -21,28 +21,26 @@ if TYPE_CHECKING:
 
 
 class Call(ABC):
-    """A call. To be made in a running event loop.
+    """A call. ``ended``: how it ended; None while it lives.
 
     ``on_offer``: a coroutine function that answers each offer by which the other party changes the session, holds us or
     takes us back; while None, changes are refused with 488. What only refreshes the session never comes to it.
     """
 
-    __slots__ = ("_over", "_ua", "on_offer")
+    __slots__ = ("_over", "_ua", "ended", "on_offer")
 
     def __init__(self, ua: UserAgent) -> None:
         self.on_offer: OnOffer | None = None
+        self.ended: Ended | None = None
         self._ua = ua
-        self._over: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
+        self._over = asyncio.Event()
         ua.calls.add(self)
-
-    @property
-    def ended(self) -> Ended | None:
-        """How the call ended; None while it lives."""
-        return self._over.result() if self._over.done() else None
 
     async def over(self) -> Ended:
         """Wait until the call ends. A BYE of ours may still be on its way then."""
-        return await asyncio.shield(self._over)
+        await self._over.wait()
+        assert self.ended is not None
+        return self.ended
 
     async def change(self, description: SessionDescription) -> SessionDescription:
         """Change the session: the other party's answer. Before the call is answered that takes a description that is
@@ -76,10 +74,12 @@ class Call(ABC):
 
     def _end(self, ended: Ended) -> None:
         """The call has ended. Only the first time counts."""
-        if not self._over.done():
-            self._over.set_result(ended)
+        if self.ended is None:
+            self.ended = ended
+            self.on_offer = None
+            self._over.set()
             self._ua.calls.discard(self)
 
     def _must_live(self) -> None:
-        if self._over.done():
-            raise CallOverError(self._over.result())
+        if self.ended is not None:
+            raise CallOverError(self.ended)

@@ -28,12 +28,12 @@ _IN_NO_REQUEST_URI = ("method",)
 
 def incoming_key(request: Request) -> Key:
     """The key of the dialog that a request belongs to. Raises MessageError."""
-    return request.call_id, request.to.tag, request.from_.tag
+    return request.call_id, request.to_tag, request.from_tag
 
 
 def response_key(response: Response) -> Key:
     """The key of the dialog that a response to our request belongs to, or makes. Raises MessageError."""
-    return response.call_id, response.from_.tag, response.to.tag
+    return response.call_id, response.from_tag, response.to_tag
 
 
 class NoDialogError(SipError):
@@ -92,7 +92,7 @@ class Dialog:
         Raises MessageError if the request has no Contact that requests can be sent to.
         """
         _check_makes_dialog(response)
-        made = cls.as_callee(request, response.to.tag, _own_contact(response))
+        made = cls.as_callee(request, response.to_tag, _own_contact(response))
         made.is_confirmed = response.status >= 200
         return made
 
@@ -108,10 +108,10 @@ class Dialog:
         local = request.headers.line("To")
         return cls(
             call_id=request.call_id,
-            local=local if request.to.tag else f"{local};tag={tag}",
+            local=local if request.to_tag else f"{local};tag={tag}",
             local_tag=tag,
             remote=request.headers.line("From"),
-            remote_tag=request.from_.tag,
+            remote_tag=request.from_tag,
             contact=contact,
             target=_target(theirs),
             routes=request.headers.values("Record-Route"),
@@ -131,9 +131,9 @@ class Dialog:
         return cls(
             call_id=request.call_id,
             local=request.headers.get("From") or "",
-            local_tag=request.from_.tag,
+            local_tag=request.from_tag,
             remote=response.headers.get("To") or "",
-            remote_tag=response.to.tag,
+            remote_tag=response.to_tag,
             contact=_own_contact(request),
             target=request.target if contact is None else _target(contact),
             routes=response.headers.values("Record-Route")[::-1],
@@ -245,7 +245,7 @@ class Dialog:
 def _check_makes_dialog(response: Response) -> None:
     if not 100 < response.status < 300:
         raise NoDialogError(f"a {response.status} makes no dialog")
-    if not response.to.tag and response.status < 200:
+    if not response.to_tag and response.status < 200:
         raise NoDialogError("a 1xx without a To tag makes no dialog")
 
 

@@ -155,6 +155,16 @@ class NameAddr:
         return self.params.get("tag") or ""
 
 
+def tag_of(text: str, field: str) -> str:
+    """The tag of a From or To that is well-formed, empty if there is none: taken apart only if it is unusual."""
+    _, bracket, params = text.rpartition(">")
+    if bracket and not params:
+        return ""
+    if params.startswith(";tag=") and grammar.is_token(params[5:]):
+        return params[5:]
+    return NameAddr.parse(text, field).tag
+
+
 @dataclass(slots=True)
 class CSeq:
     """Number of a request in its dialog, below 2^31, and its method (section 20.16)."""

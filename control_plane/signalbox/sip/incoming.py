@@ -56,7 +56,7 @@ class IncomingCall(Call):
         super().__init__(ua)
         self._tx = tx
         self._answered = False
-        self._acknowledged: asyncio.Future[None] = self._over.get_loop().create_future()
+        self._acknowledged = asyncio.Event()
         self._session = Session(ua, dialog, self, self._turns)
         self._session.heard(request)
         expires = request.headers.get("Expires")
@@ -66,7 +66,9 @@ class IncomingCall(Call):
         self._provisionals: Provisionals | None = None
         if reliable.has_option(request, "Require", reliable.OPTION):
             layer = ua.transactions
-            self._provisionals = Provisionals(tx, self._turns, layer.clock, layer.timers, self._not_acknowledged)
+            self._provisionals = Provisionals(
+                tx, request, self._turns, layer.clock, layer.timers, self._not_acknowledged
+            )
             self._session.provisionals = self._provisionals
         tx.on_cancel = self._on_cancel
         tx.on_failure = self._on_failure
@@ -74,7 +76,7 @@ class IncomingCall(Call):
     @property
     def rings(self) -> bool:
         """The call lives, and has no final response yet."""
-        return not self._answered and not self._over.done()
+        return not self._answered and self.ended is None
 
     @property
     def accepted(self) -> bool:
@@ -128,7 +130,7 @@ class IncomingCall(Call):
         self._respond_finally(self._response(200, fields, told))
         self._session.accepted(self._tx, self.request.cseq.number)
         self._session.refreshing.hold(refresh)
-        await asyncio.shield(self._acknowledged)
+        await self._acknowledged.wait()
         self._must_live()
 
     def reject(self, status: int, reason: str = "", headers: Iterable[tuple[str, str]] = ()) -> None:
@@ -146,7 +148,7 @@ class IncomingCall(Call):
 
         ``headers``: Reason (RFC 3326) and so on. A BYE waits for the ACK of our 2xx; the call is over at once.
         """
-        if self._over.done():
+        if self.ended is not None:
             return
         if self._answered:
             self._session.hang_up(tuple(headers))
@@ -165,8 +167,7 @@ class IncomingCall(Call):
 
     def on_acknowledged(self) -> None:
         """The call stands, or a change of it does."""
-        if not self._acknowledged.done():
-            self._acknowledged.set_result(None)
+        self._acknowledged.set()
 
     def on_lost(self, why: End) -> None:
         """The call cannot go on."""
@@ -224,6 +225,7 @@ class IncomingCall(Call):
             self._expiry.cancel()
         if self._provisionals is not None:
             self._provisionals.stop()
+            self._provisionals = None
 
     def _response(self, status: int, fields: Fields, description: SessionDescription | None) -> Response:
         made = response(self.request, status, tag=self._tx.tag, headers=fields)
@@ -239,5 +241,4 @@ class IncomingCall(Call):
 
     def _finish(self, ended: Ended) -> None:
         self._end(ended)
-        if not self._acknowledged.done():
-            self._acknowledged.set_result(None)
+        self._acknowledged.set()

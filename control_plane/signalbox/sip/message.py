@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from signalbox.sip import grammar
 from signalbox.sip.errors import MessageError
-from signalbox.sip.headers import CSeq, NameAddr, Via, split_values
+from signalbox.sip.headers import CSeq, NameAddr, Via, split_values, tag_of
 from signalbox.sip.names import REASONS, canonical
 from signalbox.sip.uri import Uri
 
@@ -179,10 +179,9 @@ class Message(ABC):
 
     def replace_top_via(self, via: Via) -> None:
         """Another topmost value, as with ``received`` and ``rport`` (RFC 3581); the others stay as they are."""
-        lines = self.headers.all("Via")
-        self.headers.set("Via", ", ".join([str(via), *split_values(lines[0], "Via")[1:]]))
-        for line in lines[1:]:
-            self.headers.add("Via", line)
+        lines = self.headers.lines("Via")
+        first = ", ".join([str(via), *_values(lines[0], "Via")[1:]])
+        self.headers._fields["Via"] = [_line("Via", first), *lines[1:]]
         self.headers.remember("Via", via)
 
     @property
@@ -192,6 +191,16 @@ class Message(ABC):
     @property
     def to(self) -> NameAddr:
         return self.headers.one("To", NameAddr.parse)
+
+    @property
+    def from_tag(self) -> str:
+        """The tag of From, empty if there is none. For messages that are checked: see :func:`tag_of`."""
+        return tag_of(self.headers.line("From"), "From")
+
+    @property
+    def to_tag(self) -> str:
+        """As :attr:`from_tag`, of To."""
+        return tag_of(self.headers.line("To"), "To")
 
     @property
     def cseq(self) -> CSeq:
@@ -308,21 +317,27 @@ def response(
     request may be one that is refused for a malformed field, if it is answerable.
     """
     of = request.headers._fields
-    fields = {"Via": of["Via"], "From": of["From"][:1], "To": of["To"][:1], "Call-ID": of["Call-ID"][:1]}
-    fields["CSeq"] = of["CSeq"][:1]
-    if tag and not _tagged(request):
-        fields["To"] = [f"{of['To'][0]};tag={tag}"]
+    fields = {
+        "Via": list(of["Via"]),
+        "From": of["From"][:1],
+        "To": [f"{of['To'][0]};tag={tag}"] if tag and not _tagged(request) else of["To"][:1],
+        "Call-ID": of["Call-ID"][:1],
+        "CSeq": of["CSeq"][:1],
+    }
     if 100 < status < 300 and "Record-Route" in of and request.method in DIALOG_METHODS:
-        fields["Record-Route"] = of["Record-Route"]
+        fields["Record-Route"] = list(of["Record-Route"])
     if status == 100 and "Timestamp" in of:
-        fields["Timestamp"] = of["Timestamp"]
-    made = Headers.of({name: list(lines) for name, lines in fields.items()})
+        fields["Timestamp"] = list(of["Timestamp"])
+    made = Headers.of(fields)
     for name, value in headers:
         made.add(name, value)
     return Response(status, reason or REASONS.get(status, ""), made, body)
 
 
 def _tagged(request: Request) -> bool:
+    """Whether To has a tag, be it an empty one."""
+    if request.headers.lines("To")[0].endswith(">"):
+        return False
     try:
         return "tag" in request.to.params
     except MessageError:

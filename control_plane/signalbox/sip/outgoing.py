@@ -86,7 +86,7 @@ class OutgoingCall(Call):
         self._offer = offer
         self._cseq = 1
         self._acknowledged = True
-        self._answered: asyncio.Future[None] = self._over.get_loop().create_future()
+        self._answered = asyncio.Event()
         self._early: dict[str, Session] = {}
         self._session: Session | None = None
         self._least_s = LEAST_S
@@ -113,7 +113,7 @@ class OutgoingCall(Call):
 
     async def answered(self) -> None:
         """Wait for the answer, as long as it rings. Raises CallOverError, also if the call was answered and is over."""
-        await asyncio.shield(self._answered)
+        await self._answered.wait()
         self._must_live()
 
     def hang_up(self, headers: Iterable[tuple[str, str]] = ()) -> None:
@@ -121,7 +121,7 @@ class OutgoingCall(Call):
 
         ``headers``: Reason (RFC 3326) and so on. An answer that crosses the CANCEL is acknowledged and ended.
         """
-        if self._over.done():
+        if self.ended is not None:
             return
         self._give_up(Ended(End.CANCELLED if self._session is None else End.HUNG_UP, True), tuple(headers))
 
@@ -149,9 +149,9 @@ class OutgoingCall(Call):
 
     def on_bye(self, request: Request) -> None:
         """The other party has hung up. Before its answer that only ends one of the early dialogs."""
-        if self._session is not None and request.from_.tag == self._session.dialog.remote_tag:
+        if self._session is not None and request.from_tag == self._session.dialog.remote_tag:
             self._finish(Ended(End.HUNG_UP, False, reason=request.headers.get("Reason") or ""))
-        self._early.pop(request.from_.tag, None)
+        self._early.pop(request.from_tag, None)
 
     def on_acknowledged(self) -> None:
         """A change of the session stands."""
@@ -196,9 +196,9 @@ class OutgoingCall(Call):
         self._tx = self._ua.transactions.invite(self._invite, of.protocol, of.remote, self)
 
     def _on_provisional(self, response: Response) -> None:
-        if self._over.done():
+        if self.ended is not None:
             return
-        tag = response.to.tag
+        tag = response.to_tag
         if tag and tag not in self._early:
             try:
                 self._early[tag] = self._begin(response)
@@ -227,12 +227,12 @@ class OutgoingCall(Call):
 
     async def _answer_by_prack(self, session: Session, rack: RAck, offer: SessionDescription) -> None:
         answer = await self._answer_to(offer)
-        if answer is not None and not self._over.done():
+        if answer is not None and self.ended is None:
             Prack(session, rack, answer)
 
     async def _answer_by_ack(self, session: Session, offer: SessionDescription) -> None:
         answer = await self._answer_to(offer)
-        if answer is not None and not self._over.done():
+        if answer is not None and self.ended is None:
             session.turns.sent(Carrier.ACK, answer)
             session.acknowledge_request(self._invite, answer)
             self._acknowledged = True
@@ -249,7 +249,7 @@ class OutgoingCall(Call):
         except Exception:
             logger.exception("sip_offer_failed", call_id=self.call_id)
             status = 500
-        if not self._over.done():
+        if self.ended is None:
             self._give_up(Ended(End.REFUSED, True, status), ())
         return None
 
@@ -264,7 +264,7 @@ class OutgoingCall(Call):
         self._finish(ended)
 
     def _on_ok(self, response: Response) -> None:
-        tag = response.to.tag
+        tag = response.to_tag
         session = self._early.get(tag)
         if session is not None and session.dialog.is_confirmed:
             session.acknowledge_again()
@@ -276,7 +276,7 @@ class OutgoingCall(Call):
         except MessageError:
             self._fail(Ended(End.BROKEN, False))
             return
-        if self._over.done() or self._session is not None:
+        if self.ended is not None or self._session is not None:
             session.acknowledge_request(self._invite)
             session.hang_up()
             return
@@ -303,7 +303,7 @@ class OutgoingCall(Call):
             self._stands()
 
     def _on_refusal(self, response: Response) -> None:
-        if not self._over.done() and response.status in (401, 407) and self._digest is not None:
+        if self.ended is None and response.status in (401, 407) and self._digest is not None:
             try:
                 self._digest.challenged(self._invite, response)
             except (CredentialsError, MessageError):
@@ -311,7 +311,7 @@ class OutgoingCall(Call):
             else:
                 self._again()
                 return
-        if response.status == 422 and not self._over.done() and self._asks_longer(response):
+        if response.status == 422 and self.ended is None and self._asks_longer(response):
             self._again()
             return
         self.final = response
@@ -348,7 +348,7 @@ class OutgoingCall(Call):
 
     def _stands(self) -> None:
         self._stop_expiry()
-        self._answered.set_result(None)
+        self._answered.set()
 
     def _expired(self) -> None:
         """Section 13.2.1: the INVITE is valid no more."""
@@ -371,6 +371,6 @@ class OutgoingCall(Call):
 
     def _finish(self, ended: Ended) -> None:
         self._end(ended)
+        self.on_progress = None
         self._stop_expiry()
-        if not self._answered.done():
-            self._answered.set_result(None)
+        self._answered.set()

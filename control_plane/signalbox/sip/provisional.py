@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Provisionals:
-    """Those to one INVITE, whose caller requires ``100rel``. ``gave_up`` is called if no PRACK came for 64 * T1.
+    """Those to the INVITE ``request``, whose caller requires ``100rel``. ``gave_up`` is called if no PRACK came for 64 * T1.
 
     ``promised``: the description that they tell, None before one does.
     """
@@ -34,13 +34,19 @@ class Provisionals:
     )  # fmt: skip
 
     def __init__(
-        self, tx: ServerTransaction, turns: OfferAnswer, clock: Clock, timers: Timers, gave_up: Callable[[], object]
+        self,
+        tx: ServerTransaction,
+        request: Request,
+        turns: OfferAnswer,
+        clock: Clock,
+        timers: Timers,
+        gave_up: Callable[[], object],
     ) -> None:
         self._tx = tx
         self._turns = turns
         self._clock = clock
         self._gave_up = gave_up
-        self._numbers = ReliableSender(tx.request, 1 + secrets.randbelow(FIRST_RSEQ_MAX))
+        self._numbers = ReliableSender(request, 1 + secrets.randbelow(FIRST_RSEQ_MAX))
         self._waiting: deque[tuple[Response, SessionDescription | None]] = deque()
         self.promised: SessionDescription | None = None
         self._interval = timers.t1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,8 @@ class Refreshing:
     def __init__(self, session: Session) -> None:
         self.held: Refresh | None = None
         self.least_s = LEAST_S
-        self._session = session
+        # It has us, and nobody else: neither is to wait for the collector when it is dropped.
+        self._session: Session = weakref.proxy(session)
         self._next: Handle | None = None
         self._end: Handle | None = None
 

@@ -5,12 +5,16 @@ type letter; a call is worth more), so that a description that is passed on says
 alone. Version, origin, connections and media are checked when the text is parsed. An attribute that is malformed counts
 as one that isn't there: unknown ones must be ignored (section 5.13), and RFC 4475 has an ``rtpmap`` without clock rate
 in messages that have to be taken. ``s=`` and ``t=``, which tell a call nothing, may be missing for the same reason.
+
+Descriptions are values: never changed once they are read or made. Those that every call has are not frozen, for that
+takes several times as long to make.
 """
 
 from __future__ import annotations
 
 import re
 import socket
+import string
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -33,7 +37,7 @@ _CONNECTION_MAX = 300
 """The longest name and what stands around it."""
 
 _FAMILIES = {"IP4": socket.AF_INET, "IP6": socket.AF_INET6}
-_LINE = re.compile(r"([A-Za-z])=(.*)", re.DOTALL)
+_LETTERS = frozenset(string.ascii_letters)
 _NUMBER = re.compile(r"[0-9]{1,20}")
 _TOKEN = re.compile(r"[!#-'*+\-.0-9A-Z^-~]+")
 _PROTOCOL = re.compile(r"[!#-'*+\-.0-9A-Z^-~]+(?:/[!#-'*+\-.0-9A-Z^-~]+)*")
@@ -81,7 +85,7 @@ class Connection:
         return f"{self.network} {self.family} {self.address}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Origin:
     """``o=``: the session's identity and the version of its description. Nothing is sent to its address."""
 
@@ -102,7 +106,7 @@ class Origin:
         return f"{self.username} {self.session_id} {self.version} {self.connection}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Media:
     """``m=`` and the lines below it. ``port`` 0: refused or ended. ``ports``: how many, 1 but for layered media."""
 
@@ -182,7 +186,7 @@ class Media:
         return first + "".join(f"{letter}={value}\r\n" for letter, value in self.lines)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SessionDescription:
     """``lines``: those of the session in order, without ``v=`` and ``o=``."""
 
@@ -250,11 +254,11 @@ def _parse(texts: list[str]) -> SessionDescription:
     origin: Origin | None = None
     session: list[Line] = []
     media: list[tuple[int, Media, list[Line]]] = []
+    lines = session
     for number, text in enumerate(texts, 1):
-        found = _LINE.fullmatch(text)
-        if found is None:
+        letter, value = text[:1], text[2:]
+        if text[1:2] != "=" or letter not in _LETTERS:
             raise DescriptionError(number, "must be a letter, = and a value")
-        letter, value = found[1], found[2]
         if "\r" in value or "\0" in value:
             raise DescriptionError(number, "must not have CR or NUL in it")
         try:
@@ -268,25 +272,22 @@ def _parse(texts: list[str]) -> SessionDescription:
             elif letter in "vo":
                 raise ValueError(f"{letter}= must stand once, at the beginning")
             elif letter == "m":
-                media.append((number, Media.parse(value), []))
+                lines = []
+                media.append((number, Media.parse(value), lines))
             else:
                 if letter == "c":
                     Connection.parse(value)
-                (media[-1][2] if media else session).append((letter, value))
+                lines.append((letter, value))
         except ValueError as error:
             raise DescriptionError(number, str(error)) from None
     if origin is None:
         raise DescriptionError(len(texts), "must be followed by o=")
-    description = SessionDescription(
-        origin,
-        tuple(Media(one.kind, one.port, one.protocol, one.formats, tuple(lines), one.ports) for _, one, lines in media),
-        tuple(session),
-    )
-    has_connection = any(letter == "c" for letter, _ in session)
-    for (number, _, _), one in zip(media, description.media, strict=True):
+    has_connection = any([letter == "c" for letter, _ in session])
+    for number, one, lines in media:
+        one.lines = tuple(lines)
         if one.port and not has_connection and one.connection is None:
             raise DescriptionError(number, "must have c= below it or in the session")
-    return description
+    return SessionDescription(origin, tuple([one for _, one, _ in media]), tuple(session))
 
 
 @lru_cache(maxsize=1024)

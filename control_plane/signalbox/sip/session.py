@@ -65,6 +65,7 @@ class Session:
         "_change",
         "_offering",
         "_ok",
+        "__weakref__",
         "dialog",
         "digest",
         "owner",
@@ -203,6 +204,9 @@ class Session:
         self._stop_waiting()
         self._end_changes()
         self.ua.forget(self.dialog.key)
+        # The call has us: it could not be freed when it is dropped.
+        self.owner = _NOBODY
+        self.provisionals = None
 
     # What comes in.
 
@@ -215,8 +219,9 @@ class Session:
             return
         if request.method == "BYE":
             tx.respond(response(request, 200))
+            owner = self.owner
             self.close()
-            self.owner.on_bye(request)
+            owner.on_bye(request)
         elif self._bye is not None:
             tx.respond(response(request, 481))
         elif request.method == "INVITE" and self._ok is not None:
@@ -292,7 +297,7 @@ class Session:
 
 
 class _Nobody:
-    """Owns a dialog that exists to be ended."""
+    """Owns a dialog that exists to be ended, or is closed."""
 
     on_offer: changes.OnOffer | None = None
 
@@ -306,6 +311,9 @@ class _Nobody:
         """No 2xx of ours is in it."""
 
 
+_NOBODY = _Nobody()
+
+
 def orphan(ua: UserAgent, ok: Response, contact: tuple[str, str]) -> Session:
     """The dialog of a 2xx whose INVITE is forgotten: acknowledged and hung up. Raises MessageError if none can be."""
     there = ok.contact
@@ -313,7 +321,7 @@ def orphan(ua: UserAgent, ok: Response, contact: tuple[str, str]) -> Session:
         raise MessageError("Contact", "is missing")
     fields = [("From", ok.headers.line("From")), ("Call-ID", ok.call_id), ("CSeq", str(ok.cseq)), contact]
     dialog = Dialog.as_client(Request("INVITE", str(there.uri), Headers(fields)), ok)
-    session = Session(ua, dialog, _Nobody(), OfferAnswer())
+    session = Session(ua, dialog, _NOBODY, OfferAnswer())
     session.acknowledge(ok.cseq.number)
     session.hang_up()
     return session

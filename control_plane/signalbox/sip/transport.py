@@ -10,12 +10,12 @@ import asyncio
 import contextlib
 import functools
 import ipaddress
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from signalbox import address
 from signalbox.errors import ConfigurationError
 from signalbox.sip.errors import MessageError
+from signalbox.sip.headers import Via
 from signalbox.sip.message import Request
 from signalbox.sip.parser import parse
 from signalbox.sip.source import TransportError
@@ -26,7 +26,6 @@ from signalbox.sip.uri import PORT
 from signalbox.sip.validate import check
 
 if TYPE_CHECKING:
-    from signalbox.sip.headers import Via
     from signalbox.sip.message import Response
     from signalbox.sip.source import Address, Failed, Receiver, Source
 
@@ -178,7 +177,7 @@ def mark(request: Request, remote: Address) -> None:
     params = {**via.params, "received": address.bracketed(host)}
     if asked:
         params["rport"] = str(port)
-    request.replace_top_via(replace(via, params=params))
+    request.replace_top_via(Via(via.transport, via.host, via.port, params))
 
 
 @functools.lru_cache(maxsize=4096)

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from signalbox.sip.uri import Uri
 
     Handler = Callable[[IncomingCall], Coroutine[object, object, None]]
+    Invited = tuple[str, str, int]
+    """Call-ID, From tag and number of an INVITE."""
 
 logger = structlog.get_logger(__name__)
 
@@ -68,7 +70,7 @@ class UserAgent:
         """Header fields that tell what is served here."""
         self._on_invite = on_invite
         self._tasks: set[asyncio.Task[None]] = set()
-        self._invited: set[tuple[str, str, int]] = set()
+        self._invited: set[Invited] = set()
         self._retry_after_s: int | None = None
         self._emptied = asyncio.Event()
         transactions.user = self
@@ -120,7 +122,7 @@ class UserAgent:
 
     def on_request(self, tx: ServerTransaction, request: Request, /) -> None:
         """A new request."""
-        if request.to.tag:
+        if request.to_tag:
             session = self.sessions.get(incoming_key(request))
             if session is None:
                 tx.respond(response(request, 481))
@@ -189,14 +191,14 @@ class UserAgent:
 
     def _tell_abilities(self, tx: ServerTransaction, request: Request) -> None:
         """Section 11.2: as an INVITE would be answered."""
-        if self._retry_after_s is not None and not request.to.tag:
+        if self._retry_after_s is not None and not request.to_tag:
             tx.respond(response(request, 503, tag=tx.tag, headers=[("Retry-After", str(self._retry_after_s))]))
             return
         fields = (*self.abilities, ("Accept", content.TYPE), ("Accept-Encoding", "identity"))
         tx.respond(response(request, 200, tag=tx.tag, headers=fields))
 
     def _take_call(self, tx: InviteServerTransaction, request: Request) -> None:
-        same = request.call_id, request.from_.tag, request.cseq.number
+        same: Invited = request.call_id, request.from_tag, request.cseq.number
         if same in self._invited:
             # It was forked on the way, and has come here twice (section 8.2.2.2).
             tx.respond(response(request, 482, tag=tx.tag))
@@ -207,10 +209,9 @@ class UserAgent:
             self.refuse(tx, request, error)
             return
         self._invited.add(same)
-        task = self.start(self._run(call), f"sip call {request.call_id}")
-        task.add_done_callback(lambda _: self._invited.discard(same))
+        self.start(self._run(call, same), f"sip call {request.call_id}")
 
-    async def _run(self, call: IncomingCall) -> None:
+    async def _run(self, call: IncomingCall, same: Invited) -> None:
         try:
             await self._on_invite(call)
         except CallOverError:
@@ -221,3 +222,4 @@ class UserAgent:
                 call.reject(500)
         finally:
             call.hang_up()
+            self._invited.discard(same)

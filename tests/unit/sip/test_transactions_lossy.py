@@ -60,14 +60,14 @@ class Callee(RecordingUser):
     def on_request(self, tx: ServerTransaction, request: Request) -> None:
         super().on_request(tx, request)
         for delay, status in self.script:
-            self.clock.call_later(delay, self._responding(tx, status))
+            self.clock.call_later(delay, self._responding(tx, request, status))
 
     def on_ack(self, request: Request, source: object) -> None:
         self.acknowledged.add(request.call_id)
 
-    def _responding(self, tx: ServerTransaction, status: int) -> Callable[[], None]:
+    def _responding(self, tx: ServerTransaction, request: Request, status: int) -> Callable[[], None]:
         def respond() -> None:
-            sent = tx.respond(response(tx.request, status, tag=tx.tag))
+            sent = tx.respond(response(request, status, tag=tx.tag))
             if sent and status >= 200:
                 self.finals.append(status)
             if sent and isinstance(tx, InviteServerTransaction) and 200 <= status < 300:
@@ -75,7 +75,7 @@ class Callee(RecordingUser):
 
         def again(wait: float, waited: float) -> None:
             def once_more() -> None:
-                if tx.request.call_id not in self.acknowledged and waited < 32:
+                if request.call_id not in self.acknowledged and waited < 32:
                     tx.retransmit()
                     again(min(2 * wait, 4), waited + min(2 * wait, 4))
 

@@ -57,23 +57,27 @@ def test_a_final_response_is_sent_again_for_each_repetition_until_the_caller_mus
 
 @pytest.mark.parametrize("method", ["OPTIONS", "INVITE"])
 @pytest.mark.parametrize("status", [200, 404])
-def test_after_the_final_response_only_what_a_response_is_made_of_is_kept(method: str, status: int) -> None:
+def test_after_the_final_response_the_request_is_not_kept(method: str, status: int) -> None:
     world = World()
-    via = "SIP/2.0/UDP 192.0.2.2;branch=z9hG4bKone, SIP/2.0/UDP 192.0.2.3;branch=z9hG4bKlower"
+    via = "SIP/2.0/UDP 192.0.2.2:5080;branch=z9hG4bKone, SIP/2.0/UDP 192.0.2.3;branch=z9hG4bKlower"
     whole = request(method, via=via, headers=[("Contact", "<sip:192.0.2.2>")], body=b"much")
     world.arrive(whole)
     tx = world.user.requests[0]
-    assert tx.request.body == b"much"
-    tx.respond(response(tx.request, status, tag=tx.tag))
-    assert (tx.request.body, "Contact" in tx.request.headers) == (b"", False)
-    assert response(tx.request, status, tag=tx.tag) == response(whole, status, tag=tx.tag)
+    assert tx.request is world.user.asked[tx]
+    tag = tx.tag
+    assert tx.respond(response(whole, status, tag=tag))
+    assert (tx.request, tx.tag) == (None, tag)
+    tx.retransmit()
+    assert [(one.message, one.remote) for one in world.carrier.sent] == [
+        (response(whole, status, tag=tag), ("192.0.2.2", 5080))
+    ] * 2
 
 
 def test_by_tcp_a_final_response_ends_it_at_once() -> None:
     world = World()
     world.arrive(options(protocol="TCP"), "tcp")
     tx = world.user.requests[0]
-    assert tx.respond(response(tx.request, 200, tag=tx.tag))
+    assert tx.respond(response(world.user.asked[tx], 200, tag=tx.tag))
     world.assert_over()
 
 
@@ -81,12 +85,12 @@ def test_after_a_final_response_there_is_no_other() -> None:
     world = World()
     world.arrive(options())
     tx = world.user.requests[0]
-    assert tx.respond(response(tx.request, 200))
-    assert not tx.respond(response(tx.request, 404))
-    assert not tx.respond(response(tx.request, 100))
+    assert tx.respond(response(world.user.asked[tx], 200))
+    assert not tx.respond(response(world.user.asked[tx], 404))
+    assert not tx.respond(response(world.user.asked[tx], 100))
     assert world.sent == ["200"]
     world.clock.run_out()
-    assert not tx.respond(response(tx.request, 200))
+    assert not tx.respond(response(world.user.asked[tx], 200))
 
 
 def test_a_request_that_nobody_answers_in_time_is_forgotten() -> None:
@@ -97,7 +101,8 @@ def test_a_request_that_nobody_answers_in_time_is_forgotten() -> None:
     assert world.layer.stats.timeouts == 1
     assert world.sent == []
     world.assert_over()
-    assert not world.user.requests[0].respond(response(world.user.requests[0].request, 200))
+    tx = world.user.requests[0]
+    assert not tx.respond(response(world.user.asked[tx], 200))
 
 
 def test_a_response_that_cannot_be_sent_ends_it_and_is_told() -> None:
@@ -107,7 +112,7 @@ def test_a_response_that_cannot_be_sent_ends_it_and_is_told() -> None:
     tx = world.user.requests[0]
     told: list[str] = []
     tx.on_failure = lambda error: told.append(str(error))
-    tx.respond(response(tx.request, 200))
+    tx.respond(response(world.user.asked[tx], 200))
     tx.retransmit()
     world.clock.advance(0)
     assert told == ["the road is closed"]
@@ -179,7 +184,7 @@ def test_the_response_carries_where_the_request_came_from() -> None:
     via = "SIP/2.0/UDP phone.example.com:5099;branch=z9hG4bKnat;rport, SIP/2.0/UDP 10.0.0.1;branch=z9hG4bKlower"
     world.arrive(request("OPTIONS", via=via), remote=("192.0.2.77", 40001))
     tx = world.user.requests[0]
-    tx.respond(response(tx.request, 200))
+    tx.respond(response(world.user.asked[tx], 200))
     sent = world.carrier.sent[0]
     assert sent.remote == ("192.0.2.77", 40001)
     assert (sent.message.via.received, sent.message.via.rport) == ("192.0.2.77", 40001)

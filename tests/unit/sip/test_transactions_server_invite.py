@@ -20,8 +20,8 @@ def invited(world: World, protocol: str = "udp", **more: object) -> InviteServer
     return tx
 
 
-def answer(tx: InviteServerTransaction, status: int) -> bool:
-    return tx.respond(response(tx.request, status, tag=tx.tag))
+def answer(world: World, tx: InviteServerTransaction, status: int) -> bool:
+    return tx.respond(response(world.user.asked[tx], status, tag=tx.tag))
 
 
 def test_who_does_not_answer_within_200_ms_has_the_caller_told_to_be_patient() -> None:
@@ -34,7 +34,7 @@ def test_who_does_not_answer_within_200_ms_has_the_caller_told_to_be_patient() -
     trying = world.carrier.sent[0].message
     assert trying.to.tag == ""
     assert trying.headers.get("Timestamp") == "54"
-    world.arrive(tx.request)
+    world.arrive(world.user.asked[tx])
     assert world.sent == ["100", "100"]
     world.clock.advance(3600)
     assert world.sent == ["100", "100"]
@@ -44,11 +44,11 @@ def test_who_does_not_answer_within_200_ms_has_the_caller_told_to_be_patient() -
 def test_who_answers_at_once_makes_no_100() -> None:
     world = World()
     tx = invited(world)
-    world.arrive(tx.request)
+    world.arrive(world.user.asked[tx])
     assert world.sent == []
-    assert answer(tx, 180)
+    assert answer(world, tx, 180)
     world.clock.advance(10)
-    world.arrive(tx.request)
+    world.arrive(world.user.asked[tx])
     assert world.sent == ["180", "180"]
     assert world.events == ["INVITE"]
 
@@ -56,17 +56,17 @@ def test_who_answers_at_once_makes_no_100() -> None:
 def test_a_failure_is_sent_again_until_it_is_acknowledged_and_the_ack_is_absorbed() -> None:
     world = World()
     tx = invited(world)
-    assert answer(tx, 486)
+    assert answer(world, tx, 486)
     world.clock.advance(4)
     assert world.times("486") == [0, 0.5, 1.5, 3.5]
-    world.arrive(tx.request)
+    world.arrive(world.user.asked[tx])
     assert world.times("486") == [0, 0.5, 1.5, 3.5, 4]
-    ack = of_invite(tx.request, "ACK", to_tag=tx.tag)
+    ack = of_invite(world.user.asked[tx], "ACK", to_tag=tx.tag)
     world.arrive(ack)
     assert tx.state is State.CONFIRMED
     world.clock.advance(4.9)
     world.arrive(ack)
-    world.arrive(tx.request)
+    world.arrive(world.user.asked[tx])
     assert world.times("486") == [0, 0.5, 1.5, 3.5, 4]
     assert world.events == ["INVITE"]
     assert world.layer.stats.repeated == 3
@@ -80,7 +80,7 @@ def test_a_failure_that_nobody_acknowledges_is_given_up_and_told() -> None:
     tx = invited(world)
     told: list[float] = []
     tx.on_timeout = lambda: told.append(world.clock.now)
-    answer(tx, 486)
+    answer(world, tx, 486)
     world.clock.run_out()
     assert world.times("486") == [0, 0.5, 1.5, 3.5, 7.5, 11.5, 15.5, 19.5, 23.5, 27.5, 31.5]
     assert told == [32]
@@ -91,10 +91,10 @@ def test_a_failure_that_nobody_acknowledges_is_given_up_and_told() -> None:
 def test_by_tcp_a_failure_is_sent_once_and_the_ack_ends_it() -> None:
     world = World()
     tx = invited(world, "tcp")
-    answer(tx, 486)
+    answer(world, tx, 486)
     world.clock.advance(31)
     assert world.sent == ["486"]
-    world.arrive(of_invite(tx.request, "ACK", to_tag=tx.tag), "tcp")
+    world.arrive(of_invite(world.user.asked[tx], "ACK", to_tag=tx.tag), "tcp")
     assert world.events == ["INVITE"]
     world.assert_over()
 
@@ -102,7 +102,7 @@ def test_by_tcp_a_failure_is_sent_once_and_the_ack_ends_it() -> None:
 def test_by_tcp_a_missing_ack_is_given_up_too() -> None:
     world = World()
     tx = invited(world, "tcp")
-    answer(tx, 486)
+    answer(world, tx, 486)
     world.clock.run_out()
     assert world.clock.now == 32
     assert world.sent == ["486"]
@@ -113,30 +113,30 @@ def test_by_tcp_a_missing_ack_is_given_up_too() -> None:
 def test_a_2xx_is_the_users_to_send_again_and_the_invite_is_absorbed_meanwhile(protocol: str) -> None:
     world = World()
     tx = invited(world, protocol)
-    assert answer(tx, 200)
-    world.arrive(tx.request, protocol)
+    assert answer(world, tx, 200)
+    world.arrive(world.user.asked[tx], protocol)
     assert world.sent == ["200"]
     tx.retransmit()
-    assert answer(tx, 200)
-    assert not answer(tx, 486)
-    assert not answer(tx, 180)
+    assert answer(world, tx, 200)
+    assert not answer(world, tx, 486)
+    assert not answer(world, tx, 180)
     assert world.sent == ["200", "200", "200"]
     assert world.events == ["INVITE"]
     world.clock.run_out()
     assert world.clock.now == 32
     world.assert_over()
-    assert not answer(tx, 200)
+    assert not answer(world, tx, 200)
 
 
 def test_the_ack_of_a_2xx_is_the_users_with_a_branch_of_its_own_or_the_invites() -> None:
     world = World()
     tx = invited(world)
-    answer(tx, 200)
+    answer(world, tx, 200)
     world.arrive(request("ACK", branch="z9hG4bKack", to_tag=tx.tag))
-    world.arrive(of_invite(tx.request, "ACK", to_tag=tx.tag))
+    world.arrive(of_invite(world.user.asked[tx], "ACK", to_tag=tx.tag))
     assert world.events == ["INVITE", "ACK", "ACK"]
     world.clock.run_out()
-    world.arrive(of_invite(tx.request, "ACK", to_tag=tx.tag))
+    world.arrive(of_invite(world.user.asked[tx], "ACK", to_tag=tx.tag))
     assert world.events == ["INVITE", "ACK", "ACK", "ACK"]
     assert world.sent == ["200"]
 
@@ -144,7 +144,7 @@ def test_the_ack_of_a_2xx_is_the_users_with_a_branch_of_its_own_or_the_invites()
 def test_an_ack_before_any_final_response_is_dropped() -> None:
     world = World()
     tx = invited(world)
-    world.arrive(of_invite(tx.request, "ACK", to_tag="there"))
+    world.arrive(of_invite(world.user.asked[tx], "ACK", to_tag="there"))
     assert world.events == ["INVITE"]
     assert world.layer.stats.dropped_early_ack == 1
     assert tx.state is State.PROCEEDING
@@ -153,20 +153,20 @@ def test_an_ack_before_any_final_response_is_dropped() -> None:
 def test_after_a_failure_there_is_no_other_answer() -> None:
     world = World()
     tx = invited(world)
-    answer(tx, 486)
-    assert not answer(tx, 200)
-    assert not answer(tx, 180)
-    assert not answer(tx, 487)
+    answer(world, tx, 486)
+    assert not answer(world, tx, 200)
+    assert not answer(world, tx, 180)
+    assert not answer(world, tx, 487)
     assert world.sent == ["486"]
 
 
 def test_a_cancel_is_answered_and_told_and_the_user_ends_the_invite() -> None:
     world = World()
     tx = invited(world)
-    answer(tx, 180)
+    answer(world, tx, 180)
     told: list[Request] = []
     tx.on_cancel = told.append
-    cancel = of_invite(tx.request, "CANCEL")
+    cancel = of_invite(world.user.asked[tx], "CANCEL")
     cancel.headers.add("Reason", "SIP;cause=200")
     world.arrive(cancel)
     world.arrive(cancel)
@@ -174,8 +174,8 @@ def test_a_cancel_is_answered_and_told_and_the_user_ends_the_invite() -> None:
     assert [one.headers.get("Reason") for one in told] == ["SIP;cause=200"]
     assert {one.message.to.tag for one in world.carrier.sent} == {tx.tag}
     assert world.carrier.sent[1].message.cseq.method == "CANCEL"
-    assert answer(tx, 487)
-    world.arrive(of_invite(tx.request, "ACK", to_tag=tx.tag))
+    assert answer(world, tx, 487)
+    world.arrive(of_invite(world.user.asked[tx], "ACK", to_tag=tx.tag))
     world.clock.run_out()
     assert world.events == ["INVITE"]
     world.assert_over()
@@ -184,7 +184,7 @@ def test_a_cancel_is_answered_and_told_and_the_user_ends_the_invite() -> None:
 def test_without_a_user_that_wants_to_know_a_cancelled_invite_is_answered_487() -> None:
     world = World()
     tx = invited(world)
-    world.arrive(of_invite(tx.request, "CANCEL"))
+    world.arrive(of_invite(world.user.asked[tx], "CANCEL"))
     assert world.sent == ["200", "487"]
     assert {one.message.to.tag for one in world.carrier.sent} == {tx.tag}
     assert tx.state is State.COMPLETED
@@ -196,8 +196,8 @@ def test_a_cancel_that_crosses_the_final_response_changes_nothing(status: int) -
     tx = invited(world)
     told: list[Request] = []
     tx.on_cancel = told.append
-    answer(tx, status)
-    world.arrive(of_invite(tx.request, "CANCEL"))
+    answer(world, tx, status)
+    world.arrive(of_invite(world.user.asked[tx], "CANCEL"))
     assert world.sent == [str(status), "200"]
     assert told == []
 
@@ -227,7 +227,7 @@ def test_an_answer_that_cannot_be_sent_ends_the_invite_unless_it_is_a_2xx() -> N
         tx = invited(world, branch=branch)
         told: list[str] = []
         tx.on_failure = lambda error, told=told: told.append(str(error))
-        answer(tx, status)
+        answer(world, tx, status)
         world.clock.advance(0)
         assert told == ["the road is closed"]
         assert (tx.state is State.TERMINATED) is over
@@ -239,17 +239,17 @@ def test_an_answer_that_cannot_be_sent_ends_the_invite_unless_it_is_a_2xx() -> N
 def test_by_rfc_2543_the_ack_is_known_by_the_tag_of_the_response() -> None:
     world = World()
     tx = invited(world, branch=None, via=OLD_VIA)
-    world.arrive(tx.request)
+    world.arrive(world.user.asked[tx])
     assert world.events == ["INVITE"]
-    answer(tx, 486)
-    world.arrive(of_invite(tx.request, "ACK", to_tag="another"))
+    answer(world, tx, 486)
+    world.arrive(of_invite(world.user.asked[tx], "ACK", to_tag="another"))
     assert world.events == ["INVITE", "ACK"]
     assert tx.state is State.COMPLETED
-    world.arrive(of_invite(tx.request, "ACK", to_tag=tx.tag))
+    world.arrive(of_invite(world.user.asked[tx], "ACK", to_tag=tx.tag))
     assert tx.state is State.CONFIRMED
     assert world.events == ["INVITE", "ACK"]
     world.clock.run_out()
-    world.arrive(of_invite(tx.request, "ACK", to_tag=tx.tag))
+    world.arrive(of_invite(world.user.asked[tx], "ACK", to_tag=tx.tag))
     assert world.events == ["INVITE", "ACK", "ACK"]
     world.assert_over()
 
@@ -257,7 +257,7 @@ def test_by_rfc_2543_the_ack_is_known_by_the_tag_of_the_response() -> None:
 def test_by_rfc_2543_a_cancel_finds_its_invite() -> None:
     world = World()
     tx = invited(world, branch=None, via=OLD_VIA)
-    world.arrive(of_invite(tx.request, "CANCEL"))
+    world.arrive(of_invite(world.user.asked[tx], "CANCEL"))
     assert world.sent == ["200", "487"]
 
 

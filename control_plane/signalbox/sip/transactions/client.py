@@ -38,6 +38,9 @@ class Nobody:
         """Nothing."""
 
 
+NOBODY = Nobody()
+
+
 class ClientTransaction(Transaction):
     """A request of ours on its way, until no more responses are awaited. Made by :meth:`Transactions.send`.
 
@@ -69,17 +72,24 @@ class ClientTransaction(Transaction):
             self._repeat_in(timers.t1, self._retransmit)
         self._end_in(timers.whole, self._timed_out)
 
+    def abandon(self) -> None:
+        """End without telling anybody."""
+        super().abandon()
+        # A call has its transaction: it could not be freed when it is dropped.
+        self.user = NOBODY
+
     def on_response(self, response: Response) -> None:
         """A response of this transaction has come."""
         if self.state not in (State.TRYING, State.PROCEEDING):
             self._layer.stats.repeated += 1
             return
+        user = self.user
         if response.status < 200:
             self.state = State.PROCEEDING
         else:
             self.state = State.COMPLETED
             self._linger(self._layer.timers.t4, self.protocol)
-        self.user.on_response(self, response)
+        user.on_response(self, response)
 
     def _send(self, data: bytes) -> None:
         self._layer.carrier.send(data, self.protocol, self.remote, self._failed)
@@ -98,8 +108,9 @@ class ClientTransaction(Transaction):
     def _timed_out(self) -> None:
         """Timer B or F."""
         self._layer.stats.timeouts += 1
+        user = self.user
         self._terminate()
-        self.user.on_timeout(self)
+        user.on_timeout(self)
 
     def _failed(self, error: TransportError) -> None:
         # After a provisional response the request has arrived, even if its connection broke before it was known to.
@@ -109,5 +120,6 @@ class ClientTransaction(Transaction):
             self.fallback = False
             self._layer.fall_back(self)
             return
+        user = self.user
         self._terminate()
-        self.user.on_failure(self, error)
+        user.on_failure(self, error)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from signalbox.sip.message import Headers, Request
 from signalbox.sip.transactions.base import State
-from signalbox.sip.transactions.client import ClientTransaction, Nobody
+from signalbox.sip.transactions.client import NOBODY, ClientTransaction
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from signalbox.sip.source import Address
     from signalbox.sip.transactions.client import ClientUser
     from signalbox.sip.transactions.layer import Transactions
-
-_NOBODY = Nobody()
 
 
 class InviteClientTransaction(ClientTransaction):
@@ -38,6 +36,7 @@ class InviteClientTransaction(ClientTransaction):
     def on_response(self, response: Response) -> None:
         """A response of this transaction has come."""
         status = response.status
+        user = self.user
         if self.state is State.TRYING or self.state is State.PROCEEDING:
             if status < 200:
                 self._proceed()
@@ -49,9 +48,9 @@ class InviteClientTransaction(ClientTransaction):
                 self.state = State.COMPLETED
                 self._acknowledge(response)
                 self._linger(self._layer.timers.whole, self.protocol)
-            self.user.on_response(self, response)
+            user.on_response(self, response)
         elif self.state is State.ACCEPTED and 200 <= status < 300:
-            self.user.on_response(self, response)
+            user.on_response(self, response)
         else:
             self._layer.stats.repeated += 1
             if self.state is State.COMPLETED and status >= 300:
@@ -84,9 +83,7 @@ class InviteClientTransaction(ClientTransaction):
     def _send_cancel(self) -> None:
         assert self._cancel is not None
         self._cancel_sent = True
-        self._layer.start(
-            ClientTransaction(self._layer, self.key[0], self._cancel, self.protocol, self.remote, _NOBODY)
-        )
+        self._layer.start(ClientTransaction(self._layer, self.key[0], self._cancel, self.protocol, self.remote, NOBODY))
         self._end_in(self._layer.timers.whole, self._timed_out)
 
     def _acknowledge(self, response: Response) -> None:

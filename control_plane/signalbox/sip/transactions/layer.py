@@ -165,19 +165,19 @@ class Transactions:
         if known is not None:
             known.on_again()
             return
-        if len(self._servers) >= self.most and method != "CANCEL" and not request.to.tag:
+        if len(self._servers) >= self.most and method != "CANCEL" and not request.to_tag:
             self._overloaded(request, source)
             return
         kind = InviteServerTransaction if method == "INVITE" else ServerTransaction
         tx = kind(self, key, request, source)
         self._servers[key] = tx
-        tx.start()
         if method == "CANCEL":
             self._on_cancel(tx, request)
-        elif self.user is None or (self._retry_after_s is not None and method == "INVITE" and not request.to.tag):
-            self._refuse(tx)
+        elif self.user is None or (self._retry_after_s is not None and method == "INVITE" and not request.to_tag):
+            self._refuse(tx, request)
         else:
             self._ask(self.user, tx, request)
+        tx.start()
 
     def _overloaded(self, request: Request, source: Source) -> None:
         """Section 8.2.7: without a transaction, the same each time."""
@@ -209,10 +209,10 @@ class Transactions:
         tx.respond(response(cancel, 200, tag=invite.tag))
         invite.on_cancelled(cancel)
 
-    def _refuse(self, tx: ServerTransaction) -> None:
+    def _refuse(self, tx: ServerTransaction, request: Request) -> None:
         self.stats.drained += 1
         wait_s = 1 if self._retry_after_s is None else self._retry_after_s
-        tx.respond(response(tx.request, 503, tag=tx.tag, headers=[("Retry-After", str(wait_s))]))
+        tx.respond(response(request, 503, tag=tx.tag, headers=[("Retry-After", str(wait_s))]))
 
     def _on_response(self, message: Response, source: Source) -> None:
         tx = self._clients.get(client_key(message))

@@ -28,7 +28,7 @@ def server_key(request: Request, method: str) -> Key:
     branch = via.branch
     if branch.startswith(MAGIC):
         return branch, via.sent_by, method, request.call_id, str(request.cseq.number)
-    return _old_key(request, method, request.to.tag)
+    return _old_key(request, method, request.to_tag)
 
 
 def old_ack_key(invite: Request, to_tag: str) -> Key | None:
@@ -38,5 +38,5 @@ def old_ack_key(invite: Request, to_tag: str) -> Key | None:
 
 def _old_key(request: Request, method: str, to_tag: str) -> Key:
     return (
-        method, request.uri, to_tag, request.from_.tag, request.call_id, str(request.cseq.number), str(request.via)
+        method, request.uri, to_tag, request.from_tag, request.call_id, str(request.cseq.number), str(request.via)
     )  # fmt: skip

@@ -36,8 +36,9 @@ class InviteServerTransaction(ServerTransaction):
         self._ack_key: Key | None = None
 
     def start(self) -> None:
-        """Begin to wait for the user; the caller is told to be patient if that takes longer."""
-        self._repeat_in(self._layer.timers.trying, self._trying)
+        """Wait for the user, who has been told and may have answered: the caller is told to be patient."""
+        if self.state is State.PROCEEDING and not self._last:
+            self._repeat_in(self._layer.timers.trying, self._trying)
 
     def respond(self, response: Response) -> bool:
         """Send a response; after a 2xx only another 2xx. False, and nothing is sent, if it is too late for this one."""
@@ -52,7 +53,7 @@ class InviteServerTransaction(ServerTransaction):
             elif status >= 300:
                 self._complete(response)
             if status >= 200:
-                self._slim()
+                self.request = None
             return True
         if self.state is State.ACCEPTED and 200 <= status < 300:
             self._last = response.encode()
@@ -84,7 +85,7 @@ class InviteServerTransaction(ServerTransaction):
             return
         if self.on_cancel is not None:
             self.on_cancel(cancel)
-        else:
+        elif self.request is not None:
             self.respond(response(self.request, 487, "Request Terminated", tag=self.tag))
 
     def abandon(self) -> None:
@@ -96,11 +97,13 @@ class InviteServerTransaction(ServerTransaction):
 
     def _trying(self) -> None:
         self._repeat = None
-        self.respond(response(self.request, 100, "Trying"))
+        if self.request is not None:
+            self.respond(response(self.request, 100, "Trying"))
 
     def _complete(self, final: Response) -> None:
+        assert self.request is not None
         self.state = State.COMPLETED
-        self._ack_key = old_ack_key(self.request, final.to.tag)
+        self._ack_key = old_ack_key(self.request, final.to_tag)
         if self._ack_key is not None:
             self._layer.expect_ack(self._ack_key, self)
         timers = self._layer.timers

@@ -39,6 +39,7 @@ def question(index: int = 1, label: int = 2, called: str = "4001234567", **chang
         "src": "192.0.2.9",
         "dv": 0,
         "lg": "",
+        "pn": "",
     }
     return json.dumps(fields | changes).encode()
 

@@ -33,6 +33,7 @@ class Why(StrEnum):
     RECORDING_UNAVAILABLE = "recording_unavailable"
     LEG_INVALID = "leg_invalid"
     LEG_EXPIRED = "leg_expired"
+    LEG_MISUSED = "leg_misused"
     NO_LINE = "no_line"
     LINES_BUSY = "lines_busy"
     HANG_UP = "hang_up"

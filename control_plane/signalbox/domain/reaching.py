@@ -40,6 +40,10 @@ class Question(Protocol):
     def leg(self) -> str:
         """The leg as text."""
 
+    @property
+    def parent(self) -> str:
+        """Id of the caller's call, as the worker says it; "": it is not known."""
+
 
 def reach(
     rules: Rules, question: Question, key: bytes | None, now: float, dead: Set[Target], trace: Trace | None = None
@@ -54,6 +58,9 @@ def reach(
         _tell(trace, Why.LEG_INVALID.value, str(error), decisive=True)
         return _INVALID
     _tell(trace, "leg", f"line {leg.line} of tenant {leg.tenant}, for call {leg.call_id} to {leg.number}")
+    if question.parent not in ("", leg.call_id):
+        _tell(trace, Why.LEG_MISUSED.value, f"it is told to be for call {question.parent}", decisive=True)
+        return Decision(reject(403), Why.LEG_MISUSED, leg.tenant, leg.number)
     if now > leg.expires:
         _tell(trace, Why.LEG_EXPIRED.value, f"{now - leg.expires:.0f} s ago", decisive=True)
         return Decision(reject(403), Why.LEG_EXPIRED, leg.tenant, leg.number)

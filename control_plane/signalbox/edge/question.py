@@ -97,6 +97,8 @@ def parse(datagram: bytes) -> Question:
             diversions=_count(fields[field := "dv"]),
         )
         request.leg = _leg(fields.get(field := "lg", ""))
+        if fields.get(field := "pn", "") != "":
+            request.parent = _plain(fields[field], MAX_CALL_ID)
         if not request.called:
             field = "to"
             raise ValueError

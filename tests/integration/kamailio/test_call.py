@@ -65,8 +65,8 @@ async def test_the_question_is_as_the_contract_says(proxy, sidecar, agent):
     caller.ack_failure(call, await caller.expect(404))
     (question,) = sidecar.questions
     raw = question.raw
-    assert set(raw) == {"v", "i", "l", "id", "tr", "to", "fr", "pa", "ci", "src", "dv", "lg"}
-    assert raw["lg"] == ""
+    assert set(raw) == {"v", "i", "l", "id", "tr", "to", "fr", "pa", "ci", "src", "dv", "lg", "pn"}
+    assert (raw["lg"], raw["pn"]) == ("", "")
     assert (question.called, question.calling, question.call_id) == ("400$'&x", "caller(1)", call.call_id)
     assert base64.b64decode(raw["pa"]) == b"+8613800001234"
     assert (raw["v"], raw["tr"], raw["src"], raw["dv"]) == (1, "trunk-a", "127.0.0.1", 0)

@@ -29,7 +29,7 @@ async def test_a_leg_is_asked_about_with_what_the_worker_brings(proxy, sidecar, 
     worker.invite(call, headers=SENT)
     invite = await line.expect("INVITE")
     (question,) = sidecar.questions
-    assert (question.raw["tr"], question.raw["lg"]) == ("_voice", LEG)
+    assert (question.raw["tr"], question.raw["lg"], question.raw["pn"]) == ("_voice", LEG, PARENT)
     assert question.raw["id"].endswith("L")
     assert not told_of_us(invite)
     assert [value.split(";")[0] for value in invite.all("Diversion")] == ["<sip:4001234567@127.0.0.1>"]
@@ -84,7 +84,7 @@ async def test_who_is_no_worker_brings_no_leg(proxy, sidecar, agent):
     caller.invite(call, headers=SENT)
     invite = await line.expect("INVITE")
     (question,) = sidecar.questions
-    assert (question.raw["tr"], question.raw["lg"]) == ("trunk-a", "")
+    assert (question.raw["tr"], question.raw["lg"], question.raw["pn"]) == ("trunk-a", "", "")
     assert not question.raw["id"].endswith("L")
     assert not told_of_us(invite)
     line.send(line.reply(invite, 486))

@@ -21,6 +21,7 @@ FIRST, SECOND = Target("192.0.2.1"), Target("192.0.2.2")
 class Question:
     leg: str
     trunk: str = TRUNK
+    parent: str = "call-1"
 
 
 @pytest.fixture
@@ -62,6 +63,10 @@ def test_a_line_with_an_address_and_a_telephone_number(rules: Rules, line: str, 
     assert action.stages[0].lines[0].user == user
 
 
+def test_a_proxy_of_before_does_not_say_for_which_call_a_leg_is(rules: Rules) -> None:
+    assert reach(rules, Question(seal(LEG, KEY), parent=""), KEY, NOW, frozenset()).why is Why.LEG
+
+
 def test_targets_that_are_dead_to_the_proxy_are_passed_over(rules: Rules) -> None:
     action = reached(rules, dead=frozenset({FIRST})).action
     assert isinstance(action, Dial)
@@ -82,6 +87,7 @@ def test_a_line_that_is_reached_nowhere(rules: Rules, line: str) -> None:
         (Question("?"), KEY, NOW, Why.LEG_INVALID),
         (Question(seal(LEG, KEY)), None, NOW, Why.LEG_INVALID),
         (Question(seal(LEG, KEY), "carrier"), KEY, NOW, Why.LEG_INVALID),
+        (Question(seal(LEG, KEY), parent="call-2"), KEY, NOW, Why.LEG_MISUSED),
         (Question(seal(LEG, KEY)), KEY, NOW + 1, Why.LEG_EXPIRED),
     ],
 )

@@ -49,6 +49,14 @@ def test_a_worker_s_leg_is_read_and_others_have_none() -> None:
     assert parse(json.dumps(earlier).encode()).request.leg == ""
 
 
+def test_whose_call_a_leg_is_for_is_read() -> None:
+    assert parse(question(tr="_voice", lg="leg", pn="edge-1-1-2-3")).request.parent == "edge-1-1-2-3"
+    assert parse(question(pn="")).request.parent == ""
+    earlier = json.loads(question())
+    del earlier["pn"]
+    assert parse(json.dumps(earlier).encode()).request.parent == ""
+
+
 def test_names_in_any_script_are_passed_on() -> None:
     assert parse(question(fr=b64("客户服务"))).request.calling == "客户服务"
 
@@ -76,6 +84,10 @@ def test_names_in_any_script_are_passed_on() -> None:
         ("lg", "a\n"),
         ("lg", None),
         ("lg", 0),
+        ("pn", "c" * 129),
+        ("pn", "a\n"),
+        ("pn", None),
+        ("pn", 0),
         ("id", ""),
         ("id", "x" * 129),
         ("id", 'edge"1'.replace('"', "\x01")),

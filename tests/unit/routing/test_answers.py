@@ -89,9 +89,12 @@ def test_a_leg_is_decided_by_what_it_names_beside_ordinary_calls(book: Book, sta
     """What is remembered of a number says nothing of a leg, nor the other way."""
     answerer = Answerer(book, lambda: REVISION, stats, replace(setup(), cursor_key=b"key"))
     leg = seal(Leg("call-1", "acme", routing.NUMBER, "a", 1, 1 << 40), b"key")
-    lines = [call(), call(trunk="_voice", leg=leg), call(), call(trunk="_voice", leg="?"), call(trunk="_voice")]
+    legs = [call(trunk="_voice", leg=leg, parent="call-1"), call(trunk="_voice", leg=leg, parent="call-2")]
+    lines = [call(), *legs, call(), call(trunk="_voice", leg="?"), call(trunk="_voice")]
     answers = answered(answerer, questions(*lines)).answers
-    assert [one.decision.why for one in answers] == ["dial", "leg", "dial", "leg_invalid", "trunk_unknown"]
+    assert [one.decision.why for one in answers] == [
+        "dial", "leg", "leg_misused", "dial", "leg_invalid", "trunk_unknown",
+    ]  # fmt: skip
     assert not answers[1].HasField("media"), "the worker has the media"
     assert answers[1].decision.dial.stages[0].branches[0].line == "a"
     assert not answers[1].decision.caller_independent

@@ -37,6 +37,7 @@ class DecideRequest(_message.Message):
     DIVERSIONS_FIELD_NUMBER: _builtins.int
     EDGE_FIELD_NUMBER: _builtins.int
     LEG_FIELD_NUMBER: _builtins.int
+    PARENT_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """The call's id in Signalbox, given by the proxy at the first INVITE; at most 128 characters. Required.
     Asking twice with one id counts once.
@@ -59,6 +60,8 @@ class DecideRequest(_message.Message):
     """Branch.leg, if a worker with voice calls a line: then it says where the call goes, no rules are asked, and nothing is counted. At most
     1,024 characters.
     """
+    parent: _builtins.str
+    """With `leg`: id of the caller's call, as the worker says it. A leg of another call is refused; empty, from proxies of before: not looked at."""
     def __init__(
         self,
         *,
@@ -71,10 +74,11 @@ class DecideRequest(_message.Message):
         diversions: _builtins.int = ...,
         edge: _builtins.str = ...,
         leg: _builtins.str = ...,
+        parent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asserted", b"asserted", "call_id", b"call_id", "called", b"called", "calling", b"calling", "diversions", b"diversions", "edge", b"edge", "leg", b"leg", "source_address", b"source_address", "trunk", b"trunk"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asserted", b"asserted", "call_id", b"call_id", "called", b"called", "calling", b"calling", "diversions", b"diversions", "edge", b"edge", "leg", b"leg", "parent", b"parent", "source_address", b"source_address", "trunk", b"trunk"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

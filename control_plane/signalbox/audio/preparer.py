@@ -6,16 +6,15 @@ import asyncio
 import os
 import sys
 from asyncio.subprocess import PIPE
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import structlog
 
+from signalbox import children
 from signalbox.audio import preparing
 from signalbox.audio.decoding import UnusableAudioError
 
 if TYPE_CHECKING:
-    from asyncio.subprocess import Process
     from collections.abc import Sequence
 
     from signalbox.audio.preparation import Prepared
@@ -58,7 +57,7 @@ class Preparer:
             except TimeoutError as error:
                 raise PreparationFailedError(f"could not be prepared within {self._time_s:.0f} s") from error
             finally:
-                await _end(process)
+                await children.end(process)
         try:
             return preparing.answered(output)
         except (ValueError, TypeError) as error:
@@ -72,11 +71,3 @@ def _environment() -> dict[str, str]:
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
     # Threads of numpy's linear algebra, which is not used, would take addresses.
     return {**kept, "OPENBLAS_NUM_THREADS": "1"}
-
-
-async def _end(process: Process) -> None:
-    """Kill it if it lives."""
-    if process.returncode is None:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await asyncio.shield(process.wait())

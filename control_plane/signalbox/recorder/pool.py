@@ -6,11 +6,11 @@ import asyncio
 import errno
 import sys
 from asyncio.subprocess import PIPE, Process
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import structlog
 
+from signalbox import children
 from signalbox.errors import SignalboxError
 from signalbox.recorder import rendering
 from signalbox.recorder.render import UnreadableCaptureError
@@ -75,14 +75,14 @@ class Pool:
                 raise OSError(error.errno, str(error)) from error
             raise RenderCrashedError(str(error)) from error
         except TimeoutError as error:
-            await _end(process)
+            await children.end(process)
             raise RenderCrashedError(f"rendering {size} bytes did not end in time") from error
         except (ConnectionError, asyncio.IncompleteReadError, ValueError) as error:
-            code = await _end(process)
+            code = await children.end(process)
             raise RenderCrashedError(f"the process that rendered ended with {code}") from error
         except BaseException:
             # It is at something that nobody wants any more.
-            await _end(process)
+            await children.end(process)
             raise
         self._idle.append(process)
         return rendered
@@ -90,7 +90,7 @@ class Pool:
     async def close(self) -> None:
         """End all processes."""
         while self._idle:
-            await _end(self._idle.pop())
+            await children.end(self._idle.pop())
 
     async def _process(self) -> Process:
         while self._idle:
@@ -110,12 +110,3 @@ async def _ask(process: Process, question: bytes) -> bytes:
     process.stdin.write(question)
     await process.stdin.drain()
     return await process.stdout.readuntil(b"\n")
-
-
-async def _end(process: Process) -> int:
-    """Kill it if it lives; returns its exit code."""
-    with suppress(ProcessLookupError):
-        process.kill()
-    if process.stdin is not None:
-        process.stdin.close()
-    return await asyncio.shield(process.wait())

@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from signalbox import children
 from signalbox.errors import FieldViolation, InvalidFieldError, SignalboxError
 from signalbox.speech.languages import voice_of
 from signalbox.speech.runs import cut
@@ -95,7 +96,7 @@ async def _run(run: Wording, program: str) -> Speech:
         output = await _exchanged(process, run.ssml.encode())
         code = await process.wait()
     finally:
-        await _end(process)
+        await children.end(process)
     if code:
         raise SpeechUnavailableError(f"{program} ended with {code}, voice {run.voice}")
     return _parsed(output, program)
@@ -127,14 +128,6 @@ def _parsed(output: bytes, program: str) -> Speech:
             count = (len(output) - _HEAD.size) // 2
             return Speech(np.frombuffer(output, dtype="<i2", count=count, offset=_HEAD.size).astype(np.int16), rate)
     raise SpeechUnavailableError(f"{program} did not write a WAV file of 16-bit samples")
-
-
-async def _end(process: Process) -> None:
-    """Kill it if it lives."""
-    if process.returncode is None:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await asyncio.shield(process.wait())
 
 
 def _invalid(reason: str) -> InvalidFieldError:

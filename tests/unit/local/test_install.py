@@ -37,7 +37,7 @@ case "$*" in
         case $word in
         kamailio) printf '/lib/systemd/system/kamailio.service\\n/etc/init.d/kamailio\\n' > "$WORLD/installed/$word" ;;
         redis-server | valkey-server) touch "$WORLD/installed/$word"; cp /bin/true "$WORLD/bin/$word" ;;
-        espeak-ng | etcd-server | kamailio-* | postgresql | rtpengine-daemon | sip-tester | tcpdump)
+        espeak-ng | etcd-* | kamailio-* | postgresql | rtpengine-daemon | sip-tester | sox | tcpdump)
             touch "$WORLD/installed/$word" ;;
         esac
     done ;;
@@ -63,8 +63,10 @@ PACKAGES = [
     "rtpengine-daemon",
     "espeak-ng",
     "etcd-server",
+    "etcd-client",
     "sip-tester",
     "tcpdump",
+    "sox",
     "postgresql",
 ]
 

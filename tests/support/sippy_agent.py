@@ -3,7 +3,7 @@
 Started as ``python sippy_agent.py <port>``. Reads commands from stdin and writes events to stdout, one a line:
 ``call <port> [<user> <password>]``, ``ring``, ``answer``, ``refuse``, ``hold`` (a re-INVITE), ``hang up``;
 ``try``, ``ring``, ``connect``, ``update``, ``fail <status>``, ``disconnect``. With ``challenge <user> <password>`` it
-asks whoever calls for credentials.
+asks whoever calls for credentials, from the event ``challenge`` on.
 """
 
 from __future__ import annotations
@@ -85,6 +85,7 @@ class Agent:
                 self.ua.recvEvent(CCEventTry((None, "sippy", "signalbox", offer, None, None)))
             case ["challenge", user, password]:
                 self.credentials = (user, password)
+                tell("challenge")
             case words:
                 assert self.ua is not None
                 self.ua.recvEvent(EVENTS[" ".join(words)]())

@@ -202,6 +202,7 @@ async def test_sippy_changes_a_call(pair: Pair) -> None:
 
 async def test_sippy_asks_for_credentials(pair: Pair) -> None:
     pair.tell("challenge trunk secret")
+    await pair.heard("challenge")
     stranger = pair.call()
     assert await over(stranger) == Ended(End.REFUSED, False, 401)
     liar = pair.call(DigestClient("trunk", "guess"))

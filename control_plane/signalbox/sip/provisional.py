@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 
 class Provisionals:
-    """Those to the INVITE ``request``, whose caller requires ``100rel``. ``gave_up`` is called if no PRACK came for 64 * T1.
+    """Those to one INVITE, ``request``, whose caller requires ``100rel``.
 
+    ``gave_up`` is called if no PRACK came for 64 * T1.
     ``promised``: the description that they tell, None before one does.
     """
 

@@ -282,7 +282,7 @@ def _parse(texts: list[str]) -> SessionDescription:
             raise DescriptionError(number, str(error)) from None
     if origin is None:
         raise DescriptionError(len(texts), "must be followed by o=")
-    has_connection = any([letter == "c" for letter, _ in session])
+    has_connection = any(letter == "c" for letter, _ in session)
     for number, one, lines in media:
         one.lines = tuple(lines)
         if one.port and not has_connection and one.connection is None:

@@ -59,13 +59,13 @@ class Session:
     """
 
     __slots__ = (
+        "__weakref__",
         "_acknowledge_again",
         "_allow",
         "_bye",
         "_change",
         "_offering",
         "_ok",
-        "__weakref__",
         "dialog",
         "digest",
         "owner",

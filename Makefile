@@ -13,7 +13,7 @@ RUN := sudo -n setpriv --reuid $(shell id -u) --regid $(shell id -g) --init-grou
 	--ambient-caps +net_raw --pdeathsig TERM --
 endif
 
-.PHONY: help demo test check up down status bench-edge bench-decide bench-inventory bench-routing bench-recording bench-sip format install docs constraints clean
+.PHONY: help demo test check up down status bench-edge bench-decide bench-inventory bench-routing bench-recording bench-sip bench-ivr format install docs constraints clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 17
@@ -60,6 +60,9 @@ bench-recording: install ## Measure calls with and without recording up to the f
 
 bench-sip: install ## Measure an answered call at the user agent of workers with voice
 	@exec $(RUN) $(PYTHON) -m signalbox_local.bench_sip
+
+bench-ivr: install ## Measure call flows of a worker with voice: set-ups a second, calls at once
+	@exec $(RUN) $(PYTHON) -m signalbox_local.bench_ivr $(OPTIONS)
 
 format: install ## Format the Python sources
 	$(PYTHON) -m ruff format .

@@ -137,33 +137,47 @@ class NgClient:
         return reply
 
     async def _exchange(self, cookie: bytes, message: bytes, attempts: int, timeout_s: float, command: str) -> bytes:
-        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._protocol.waiting[cookie] = future
-        future.add_done_callback(functools.partial(self._answered, cookie))
-        try:
-            for _ in range(attempts):
-                if self._transport.is_closing():
-                    raise NgUnreachableError("the connection to rtpengine is closed")
-                self._transport.sendto(message)
-                done, _pending = await asyncio.wait([future], timeout=timeout_s)
-                if done:
-                    return future.result()
-        except asyncio.CancelledError:
-            if not future.done():
-                self._unheard.add(future)
-                asyncio.get_running_loop().call_later(UNHEARD_S, future.cancel)
-            raise
-        finally:
-            if future not in self._unheard:
-                future.cancel()
-        raise NgTimeoutError(f"no reply to {command} within {attempts} x {timeout_s} s")
+        if self._transport.is_closing():
+            raise NgUnreachableError("the connection to rtpengine is closed")
+        loop = asyncio.get_running_loop()
+        reply: asyncio.Future[bytes] = loop.create_future()
+        timer: asyncio.TimerHandle | None = None
 
-    def _answered(self, cookie: bytes, future: asyncio.Future[bytes]) -> None:
+        def attempt(left: int) -> None:
+            nonlocal timer
+            if reply.done() or self._transport.is_closing():
+                return
+            if left:
+                self._transport.sendto(message)
+                timer = loop.call_later(timeout_s, attempt, left - 1)
+            else:
+                reply.set_exception(NgTimeoutError(f"no reply to {command} within {attempts} x {timeout_s} s"))
+
+        self._protocol.waiting[cookie] = reply
+        try:
+            attempt(attempts)
+            return await reply
+        finally:
+            if timer is not None:
+                timer.cancel()
+            del self._protocol.waiting[cookie]
+            if reply.cancelled():
+                self._await_unheard(cookie)
+
+    def _await_unheard(self, cookie: bytes) -> None:
+        """Who asked went away before the reply came."""
+        loop = asyncio.get_running_loop()
+        reply: asyncio.Future[bytes] = loop.create_future()
+        self._protocol.waiting[cookie] = reply
+        self._unheard.add(reply)
+        reply.add_done_callback(functools.partial(self._heard, cookie))
+        loop.call_later(UNHEARD_S, reply.cancel)
+
+    def _heard(self, cookie: bytes, reply: asyncio.Future[bytes]) -> None:
         del self._protocol.waiting[cookie]
-        self._unheard.discard(future)
-        if not future.cancelled():
-            # Told to who waits, if anybody does.
-            future.exception()
+        self._unheard.discard(reply)
+        if not reply.cancelled():
+            reply.exception()
 
     async def settle(self) -> None:
         """Wait until what nobody waits for any more is answered, UNHEARD_S at most.

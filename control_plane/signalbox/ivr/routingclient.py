@@ -50,6 +50,7 @@ class Replicas:
     def __init__(self, replicas: Sequence[str], tls: ClientTlsSettings, metrics: IvrMetrics) -> None:
         self._metrics = metrics
         self._channels = {name: rpc.channel(name, tls, lasting=True) for name in replicas}
+        self._stubs = {name: RoutingServiceStub(channel) for name, channel in self._channels.items()}
         self._shunned: dict[str, float] = {}
         self._healthy: set[str] = set()
         self._turn = 0
@@ -72,7 +73,7 @@ class Replicas:
                 if left_s <= 0:
                     raise RoutingAwayError(f"no replica gave the next step within {STEP_S:g} s: {why}")
                 try:
-                    return await RoutingServiceStub(self._channels[name]).Continue(request, timeout=min(TRY_S, left_s))
+                    return await self._stubs[name].Continue(request, timeout=min(TRY_S, left_s))
                 except grpc.aio.AioRpcError as error:
                     if error.code() is grpc.StatusCode.INVALID_ARGUMENT:
                         raise FlowRefusedError(error.details() or "the step is refused") from error

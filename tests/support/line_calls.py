@@ -50,7 +50,7 @@ HOST = "127.0.0.1"
 WAIT_S = 20.0
 CALL = "parent-1"
 CALLER_TONE = 300
-RINGING_TONE = 450
+RINGING_TONE = BUSY_TONE = 450
 PROMPTS = {"ring-back": 1000, "music": 1100, "whisper": 1200, "before": 1300, "after": 1400}
 """What each prompt sounds like, Hz."""
 DIGITS = {digit: 1500 + 100 * int(digit) for digit in "0123456789"}
@@ -169,6 +169,7 @@ class Script:
 
     def __init__(self, steps: Sequence[routing_pb2.ContinueResponse]) -> None:
         self.outcomes: list[routing_pb2.StepOutcome] = []
+        self.talking: list[bool] = []
         self.lines: list[str] = []
         self._steps = list(steps)
         self._at = 0
@@ -177,6 +178,7 @@ class Script:
         """The next one."""
         if request.HasField("outcome"):
             self.outcomes.append(request.outcome)
+            self.talking.append(request.talking)
         self._at += 1
         if self._at > len(self._steps):
             return routing_pb2.ContinueResponse(end=routing_pb2.Reject(code=480))
@@ -459,6 +461,13 @@ def transfer(*stages: routing_pb2.Stage, **node: object) -> routing_pb2.Continue
     step.transfer_node.SetInParent()
     for name, value in node.items():
         setattr(step.transfer_node, name, value)
+    return step
+
+
+def untransferable(**node: object) -> routing_pb2.ContinueResponse:
+    """A step that would transfer, attended, while everybody is busy."""
+    step = transfer(attended=True, **node)
+    step.in_vain.busy = True
     return step
 
 

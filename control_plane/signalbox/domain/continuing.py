@@ -41,17 +41,26 @@ class Next:
     """The node that rings, for a dial."""
     position: int = 0
     """The place in a queue, from 1 on; 0: it is not known."""
+    vain: Ended | None = None
+    """Of an attended transfer that has nothing to ring: the line keeps the call, or else it ended so."""
 
 
 def proceed(
-    rules: Rules, cursor: Cursor, outcome: Outcome | None, now: float, setup: Setup, edge: str = ""
+    rules: Rules,
+    cursor: Cursor,
+    outcome: Outcome | None,
+    now: float,
+    setup: Setup,
+    edge: str = "",
+    *,
+    talking: bool = False,
 ) -> Generator[Claim | Waiting, Any, Next]:
     """The next step of the call at ``cursor``; ``outcome`` None: the step of the cursor itself, which has not begun.
 
     A generator as :func:`~signalbox.domain.decision.decide`, which also yields who waits, and is sent the place. The
     graph is that of the revision in the cursor; schedules are looked at with ``now`` (epoch, seconds). ``edge``: the
-    proxy that sends the call to lines. Raises CursorError if the revision is no longer kept, OutcomeError if the node
-    cannot end so. Without a key for passwords none is right.
+    proxy that sends the call to lines. ``talking``: a line has the call still, and may keep it. Raises CursorError if
+    the revision is no longer kept, OutcomeError if the node cannot end so. Without a key for passwords none is right.
     """
     graph = _graph(rules, cursor)
     node = graph.nodes.get(cursor.node)
@@ -83,7 +92,9 @@ def proceed(
                 return rung
             # Nothing to ring is as if it had been rung in vain.
             vain = Ended.BUSY if rung.why is Why.LINES_BUSY else Ended.FAILED
-            return (yield from proceed(rules, at, Outcome(vain), now, setup, edge))
+            if talking and isinstance(node, TransferNode) and node.attended:
+                return Next(Dial((), MediaMode.BYPASS, 0), at, dial=node, vain=vain)
+            return (yield from proceed(rules, at, Outcome(vain), now, setup, edge, talking=talking))
     return Next((name, node), at, sends=_sends(node, walk))
 
 

@@ -16,7 +16,7 @@ from signalbox.ivr.media.anchoring import anchor_late
 from signalbox.ivr.media.errors import MediaError
 from signalbox.ivr.media.session import Party, State
 from signalbox.ivr.ringing import RingBack, Taken, ring
-from signalbox.ivr.sounds import Sound
+from signalbox.ivr.sounds import Sound, Tone
 from signalbox.ivr.together import first_of
 from signalbox.sip.errors import SipError
 
@@ -29,6 +29,32 @@ if TYPE_CHECKING:
 logger = structlog.get_logger(__name__)
 
 _NOBODY: KeySequences[bool] = KeySequences({})
+
+
+BUSY_TIMES = 3
+"""How often the busy tone sounds for a line that nobody can be called for: two seconds."""
+
+
+async def keep(call: VoiceCall, talking: Conversation, in_vain: StepOutcome) -> StepOutcome:
+    """There is nobody to speak with: the line is told by a tone, and has its caller back until it leaves.
+
+    ``in_vain``: the outcome if it has hung up before, for then it has handed over.
+    """
+    leg = talking.leg
+    try:
+        tone = await call.play(Sound.tone(Tone.BUSY), repeat=BUSY_TIMES, to=Party.LINE)
+        if tone is not None:
+            await first_of(tone.done(), leg.left())
+        if leg.over:
+            await talking.let_go()
+            return in_vain
+        conversation = Conversation(call, leg, records=talking.records)
+        await conversation.connect()
+        await conversation.until(_NOBODY, _NOBODY)
+        await conversation.let_go()
+        return LINE_LEFT
+    finally:
+        leg.hang_up(NORMAL_CLEARING)
 
 
 class _Act(Enum):

@@ -77,7 +77,9 @@ class Flow:
                 outcome = await self._do(step, kind)
                 self.begun = True
                 step = await call.ports.routing.proceed(
-                    routing_pb2.ContinueRequest(cursor=step.cursor, outcome=outcome, edge=call.edge)
+                    routing_pb2.ContinueRequest(
+                        cursor=step.cursor, outcome=outcome, edge=call.edge, talking=call.talking is not None
+                    )
                 )
             return step.end
         finally:

@@ -27,6 +27,8 @@ class Tone(Enum):
 
     RINGING = (450, 1_000, 4_000)
     """A line rings. To be repeated."""
+    BUSY = (450, 350, 350)
+    """Nobody can be called. To be repeated."""
     BEEP = (950, 400, 0)
     """The caller is recorded from now on: the recording tone, once."""
 

@@ -118,7 +118,9 @@ class Guide:
         try:
             cursor = open_(request.cursor, self._key)
             outcome = _outcome(request)
-            steps = proceed(self._book.rules, cursor, outcome, time.time(), self._setup, request.edge)
+            steps = proceed(
+                self._book.rules, cursor, outcome, time.time(), self._setup, request.edge, talking=request.talking
+            )
             claims: list[Claim] = []
             found = await self._run(steps, {}, claims)
             response = routing_pb2.ContinueResponse()
@@ -140,6 +142,8 @@ class Guide:
             case Dial():
                 response.dial.CopyFrom(dial_message(do).message)
                 _tell_of_dial(response, do, found.dial)
+                if found.vain is not None:
+                    setattr(response.in_vain, found.vain.value, True)
                 stepcontent.give_legs(response.dial, found.cursor, self._key, time.time())
             case id, node:
                 response.node.CopyFrom(flowgraph.node_message(id, node))

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 import pytest
 from signalbox.sip.ended import End
 from signalbox.sip.negotiation import NotAcceptableError
-from support.line_calls import PROMPTS, RINGING_TONE, WAIT_S, dial, stage, transfer, world
+from support.line_calls import (
+    BUSY_TONE,
+    PROMPTS,
+    RINGING_TONE,
+    WAIT_S,
+    dial,
+    stage,
+    transfer,
+    untransferable,
+    world,
+)
 from support.wait import until
 
 if TYPE_CHECKING:
@@ -208,6 +218,42 @@ async def test_a_line_that_takes_no_change_keeps_its_caller(desk: Desk) -> None:
         here.party.packets.clear()
         await here.hear_each_other(anna)
         assert here.lines["bert"].calls == []
+
+
+async def test_a_line_that_nobody_can_be_called_for_is_told_and_keeps_its_caller(desk: Desk) -> None:
+    async with world(desk, "anna") as here:
+        anna = await talking(here, untransferable())
+        anna.party.packets.clear()
+        await press(anna, KEYS)
+        await until(lambda: anna.party.hears(BUSY_TONE), WAIT_S)
+        here.party.packets.clear()
+        await here.hear_each_other(anna)
+        assert (here.script.kinds, here.script.talking) == (["transfer"], [True])
+        await anna.leave()
+        await here.ended()
+        assert here.script.kinds == ["transfer", "line_left"]
+        assert here.script.talking == [True, False]
+        assert here.script.lines == ["anna"]
+
+
+async def test_a_line_that_hangs_up_when_nobody_can_be_called_has_handed_over_in_vain(desk: Desk) -> None:
+    async with world(desk, "anna") as here:
+        anna = await talking(here, untransferable())
+        await press(anna, KEYS)
+        await until(lambda: anna.party.hears(BUSY_TONE), WAIT_S)
+        await anna.leave()
+        await here.ended()
+        assert here.script.kinds == ["transfer", "busy"]
+
+
+async def test_a_caller_who_leaves_while_the_line_is_told_that_nobody_can_be_called_ends_its_call(desk: Desk) -> None:
+    async with world(desk, "anna") as here:
+        anna = await talking(here, untransferable())
+        await press(anna, KEYS)
+        await until(lambda: anna.party.hears(BUSY_TONE), WAIT_S)
+        here.call.hang_up()
+        await here.ended()
+        assert (await anna.call.over()).why is End.HUNG_UP
 
 
 async def test_one_that_takes_no_change_is_not_handed_the_caller(desk: Desk) -> None:

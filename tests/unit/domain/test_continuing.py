@@ -27,6 +27,7 @@ from signalbox.domain.flow import (
     MenuNode,
     Node,
     SurveyNode,
+    TransferNode,
     VoicemailNode,
 )
 from signalbox.domain.flow_nodes import ConditionBranch, ConditionNode, SetVariableNode
@@ -63,6 +64,12 @@ NODES: dict[str, Node] = {
         (DialLine("a"), DialLine("b")), Distribution.ROUND_ROBIN, busy="menu", after="survey", whisper="a-call",
         transfer_keys="*2", transfer="mail",
     ),
+    "asks": DialNode((DialLine("a"),), transfer_keys="*2", transfer="to-b"),
+    "to-b": TransferNode("b", attended=True, busy="mail", failed="bye"),
+    "hands-on": DialNode((DialLine("a"),), transfer_keys="*2", transfer="blind-to-b"),
+    "blind-to-b": TransferNode("b", busy="mail"),
+    "asks-for-number": DialNode((DialLine("a"),), transfer_keys="*2", transfer="to-number"),
+    "to-number": TransferNode(number="1", attended=True, failed="bye"),
     "mail": VoicemailNode("speak"),
     "survey": SurveyNode("score"),
     "to-mail": VoicemailNode("speak", next="scored", no_message="bye"),
@@ -104,9 +111,10 @@ def following(
     claims: list[Claim] | None = None,
     given: Setup = GIVEN,
     edge: str = "",
+    talking: bool = False,
 ) -> Next:
     cursor = node if isinstance(node, Cursor) else cursor_at(node)
-    deciding = proceed(rules, cursor, outcome, NOW, given, edge)
+    deciding = proceed(rules, cursor, outcome, NOW, given, edge, talking=talking)
     try:
         claim = next(deciding)
         while True:
@@ -339,6 +347,30 @@ def test_a_dial_without_a_free_line_leads_on_at_once(rules: Rules) -> None:
     rules.delete(Line, "acme", "b")
     failed = following(rules, "menu", Outcome(Ended.DIGITS, "1"))
     assert failed.do == Reject(480, "Temporarily Unavailable")
+
+
+@pytest.mark.parametrize(
+    ("at", "node", "vain"), [("asks", "to-b", Ended.BUSY), ("asks-for-number", "to-number", Ended.FAILED)]
+)
+def test_a_line_that_would_speak_with_somebody_who_cannot_be_rung_keeps_the_call(
+    rules: Rules, at: str, node: str, vain: Ended
+) -> None:
+    full = {"line/acme/b": 1}
+    found = following(rules, at, Outcome(Ended.TRANSFER), full, talking=True)
+    assert isinstance(found.do, Dial)
+    assert (found.do.stages, found.cursor.node, found.vain) == ((), node, vain)
+    assert found.dial is NODES[node]
+    # Without a line that could keep it the flow goes on.
+    gone = following(rules, at, Outcome(Ended.TRANSFER), full)
+    assert (gone.cursor.node, gone.vain) == ("mail" if vain is Ended.BUSY else "bye", None)
+
+
+def test_an_attended_transfer_that_finds_somebody_and_a_blind_one_that_does_not(rules: Rules) -> None:
+    found = following(rules, "asks", Outcome(Ended.TRANSFER), talking=True)
+    assert isinstance(found.do, Dial)
+    assert ([line.id for stage in found.do.stages for line in stage.lines], found.vain) == (["b"], None)
+    blind = following(rules, "hands-on", Outcome(Ended.TRANSFER), {"line/acme/b": 1}, talking=True)
+    assert blind.cursor.node == "mail"
 
 
 def test_a_call_goes_on_with_the_revision_it_began_with(rules: Rules) -> None:

@@ -392,6 +392,25 @@ def test_a_worker_is_told_what_is_heard_and_keyed_while_lines_ring_and_speak(boo
     assert proceed(book, found.cursor, transfer=True).end.code == 603
 
 
+def test_a_worker_is_told_that_a_line_which_would_consult_keeps_its_caller(book: Book) -> None:
+    dial = flows_pb2.DialNode(lines=[flows_pb2.DialLine(line="a")], transfer_keys="*2", transfer="on")
+    transfer = flows_pb2.TransferNode(number="1", attended=True, ring_back="jingle", failed="bye")
+    nodes = [
+        flows_pb2.FlowNode(id="desk", dial=dial), flows_pb2.FlowNode(id="on", transfer=transfer),
+        flows_pb2.FlowNode(id="bye", hang_up=flows_pb2.HangUpNode()),
+    ]  # fmt: skip
+    book.change_rules([Change("rules/flows/acme/main", routing.entry(routing.flow("main", *nodes), 2), 2)])
+    handed_over = explained(book, "13900001234", MONDAY_20, call_id="c").decision.dial.stages[0].branches[0].cursor
+    cursor = proceed(book, handed_over).cursor
+    outcome = routing_pb2.StepOutcome(transfer=True)
+    request = routing_pb2.ContinueRequest(cursor=cursor, outcome=outcome, talking=True)
+    found = routing.at_once(guide(book).proceed(request))
+    assert (found.WhichOneof("step"), len(found.dial.stages), found.node_id) == ("dial", 0, "on")
+    assert (found.transfer_node.ring_back, found.in_vain) == ("jingle", routing_pb2.StepOutcome(failed=True))
+    assert proceed(book, found.cursor, failed=True).end.code == 603
+    assert proceed(book, cursor, transfer=True).end.code == 603
+
+
 def test_a_text_that_is_too_long_for_a_cursor_is_told(book: Book) -> None:
     with pytest.raises(InvalidFieldError, match="cursor: must have at most 8192 characters"):
         proceed(book, "A" * 8193)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from signalbox.ivr.connecting import Manner, connect
-from signalbox.ivr.consultation import Consultation
+from signalbox.ivr.consultation import Consultation, keep
 from signalbox.ivr.conversation import Conversation
 
 if TYPE_CHECKING:
@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 
 
 async def run(call: VoiceCall, step: ContinueResponse) -> StepOutcome:
-    """Attended if a line has the call and the node says so, else blind."""
+    """Attended if a line has the call and the node says so, else blind. With nobody to ring, it keeps the caller."""
     node = step.transfer_node
     talking, call.talking = call.talking, None
+    if step.HasField("in_vain"):
+        return await keep(call, talking, step.in_vain) if isinstance(talking, Conversation) else step.in_vain
     if isinstance(talking, Conversation):
         if node.attended and not talking.leg.over:
             outcome = await Consultation(call, talking, step).run()

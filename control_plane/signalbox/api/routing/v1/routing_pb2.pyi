@@ -1142,10 +1142,13 @@ class ContinueRequest(_message.Message):
     CURSOR_FIELD_NUMBER: _builtins.int
     OUTCOME_FIELD_NUMBER: _builtins.int
     EDGE_FIELD_NUMBER: _builtins.int
+    TALKING_FIELD_NUMBER: _builtins.int
     cursor: _builtins.str
     """Where the call is in its flow. At most 8,192 characters. Required."""
     edge: _builtins.str
     """As DecideRequest.edge, for a step that rings lines."""
+    talking: _builtins.bool
+    """True: a line has the call still, and can keep it: the step that has ended was a dial that the call was led on from."""
     @_builtins.property
     def outcome(self) -> Global___StepOutcome:
         """How the step of the cursor ended; absent: it has not begun, and is given."""
@@ -1156,10 +1159,11 @@ class ContinueRequest(_message.Message):
         cursor: _builtins.str = ...,
         outcome: Global___StepOutcome | None = ...,
         edge: _builtins.str = ...,
+        talking: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "edge", b"edge", "outcome", b"outcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "edge", b"edge", "outcome", b"outcome", "talking", b"talking"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1308,6 +1312,7 @@ class ContinueResponse(_message.Message):
     CALL_FIELD_NUMBER: _builtins.int
     PROMPTS_FIELD_NUMBER: _builtins.int
     NODE_ID_FIELD_NUMBER: _builtins.int
+    IN_VAIN_FIELD_NUMBER: _builtins.int
     cursor: _builtins.str
     """Where the call is now, with the variables that were set; hand it back with the outcome. Empty after an end."""
     whisper: _builtins.str
@@ -1358,6 +1363,12 @@ class ContinueResponse(_message.Message):
     def prompts(self) -> _containers.MessageMap[_builtins.str, Global___FlowPrompt]:
         """Prompts that the step names, by their ids. One that is not there has no audio: nothing is played in its place."""
 
+    @_builtins.property
+    def in_vain(self) -> Global___StepOutcome:
+        """With an attended transfer for a line that has the call (`talking`), if there is nothing to ring: the dial is empty, the line keeps the caller.
+        If it has hung up, this is the outcome: busy or failed.
+        """
+
     def __init__(
         self,
         *,
@@ -1378,10 +1389,11 @@ class ContinueResponse(_message.Message):
         call: Global___FlowCall | None = ...,
         prompts: _abc.Mapping[_builtins.str, Global___FlowPrompt] | None = ...,
         node_id: _builtins.str = ...,
+        in_vain: Global___StepOutcome | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "dial", b"dial", "dial_node", b"dial_node", "end", b"end", "node", b"node", "step", b"step", "transfer_node", b"transfer_node"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "dial", b"dial", "dial_node", b"dial_node", "end", b"end", "in_vain", b"in_vain", "node", b"node", "step", b"step", "transfer_node", b"transfer_node"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_numbers", b"agent_numbers", "call", b"call", "cursor", b"cursor", "dial", b"dial", "dial_node", b"dial_node", "end", b"end", "language", b"language", "message_text", b"message_text", "message_to", b"message_to", "node", b"node", "node_id", b"node_id", "password_try", b"password_try", "prompts", b"prompts", "queue_position", b"queue_position", "request_body", b"request_body", "step", b"step", "transfer_node", b"transfer_node", "whisper", b"whisper"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_numbers", b"agent_numbers", "call", b"call", "cursor", b"cursor", "dial", b"dial", "dial_node", b"dial_node", "end", b"end", "in_vain", b"in_vain", "language", b"language", "message_text", b"message_text", "message_to", b"message_to", "node", b"node", "node_id", b"node_id", "password_try", b"password_try", "prompts", b"prompts", "queue_position", b"queue_position", "request_body", b"request_body", "step", b"step", "transfer_node", b"transfer_node", "whisper", b"whisper"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_step: _TypeAlias = _typing.Literal["node", "dial", "end"]  # noqa: Y015
     _WhichOneofArgType_step: _TypeAlias = _typing.Literal["step", b"step"]  # noqa: Y015

@@ -9,6 +9,7 @@ import pytest
 from signalbox.api.routing.v1.routing_pb2 import ContinueResponse, StepOutcome
 from signalbox.api.types.v1 import flows_pb2
 from signalbox.ivr.ports import NotSentError, RequestFailedError
+from signalbox.ivr.steps import queue
 from structlog.testing import capture_logs
 from support.voice_calls import World, announcing, end, seconds, step
 
@@ -328,3 +329,38 @@ async def test_a_message_that_is_not_taken_has_failed(world: World) -> None:
         await world.comes()
         assert (await outcome(world)).failed
     assert [(one["event"], one["why"]) for one in logs] == [("message_not_sent", "there is no number")]
+
+
+# Queues
+
+
+def waiting(position: int) -> ContinueResponse:
+    """A queue that tells the place at each step."""
+    node = flows_pb2.QueueNode(dial="desk", music="music", announce_every=seconds(0.001))
+    return step(flows_pb2.FlowNode(id="in-line", queue=node), queue_position=position)
+
+
+async def test_a_place_that_cannot_be_spoken_leaves_the_music_alone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "WAIT_S", 0.02)
+    world.parts.languages = ()
+    world.script(*(waiting(place) for place in (3, 2, 1)), end(), prompts="music")
+    await world.comes()
+    await world.acknowledged()
+    await world.sees("BYE")
+    assert world.routing.outcomes == [StepOutcome(waited=True)] * 3
+    assert world.played == ["music"]
+
+
+async def test_music_that_a_spoken_place_has_ended_begins_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "WAIT_S", 0.2)
+    world.lasts_ms = 1
+    step = waiting(3)
+    step.node.queue.announce_every.CopyFrom(seconds(LONG_S))
+    world.script(step, end(), prompts="music")
+    await world.comes()
+    await world.acknowledged()
+    await world.sees("BYE")
+    assert len(world.played) == 2
+    assert world.played[1] == "music"

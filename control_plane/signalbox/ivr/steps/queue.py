@@ -51,7 +51,8 @@ async def _play(call: VoiceCall, music: Music, node: QueueNode, position: int) -
     now = time.monotonic()
     if every_s and position and now - music.told >= every_s:
         music.told = now
-        music.playback = await call.play(_place(node, position))
+        # What cannot be spoken ends no music.
+        music.playback = await call.play(_place(node, position)) or music.playback
     if music.playback is None or music.playback.over:
         music.playback = await call.play(Sound.prompt(node.music), repeat=None)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from enum import IntEnum
+from enum import Enum, IntEnum
 from typing import TYPE_CHECKING
 
 import structlog
@@ -21,7 +21,7 @@ from signalbox.sip.sdp import SessionDescription
 from signalbox.sip.uri import Uri
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from signalbox.api.routing.v1 import routing_pb2
     from signalbox.ivr.call import VoiceCall
@@ -35,6 +35,8 @@ logger = structlog.get_logger(__name__)
 
 PROXY_S = 2.0
 """A proxy says 100 at once: one that has said nothing after so long, three INVITEs later, is passed over."""
+AGAIN_S = 1.0
+"""Proxies that could not ask are tried once more after so long: what they say in Retry-After."""
 LEG = "X-Signalbox-Leg"
 CALL = "X-Signalbox-Call"
 CALLER_FIELDS = ("P-Asserted-Identity", "Remote-Party-ID", "Privacy")
@@ -56,6 +58,14 @@ class Way(IntEnum):
     FAILED = 0
     NO_ANSWER = 1
     BUSY = 2
+
+
+class _Help(Enum):
+    """What came of a proxy: the line was asked, or not by this one, or not by it now."""
+
+    ASKED = "asked"
+    NONE = "none"
+    LATER = "later"
 
 
 class Leg:
@@ -133,17 +143,29 @@ class Leg:
     async def _run(self) -> None:
         """Call it, by way of one proxy after the other."""
         try:
-            for proxy in self._call.ports.proxies.ways(came_from(self._call.sip.request)):
-                if await self._by_way_of(proxy):
-                    return
-            self._ended(Way.FAILED)
+            later = await self._asked(self._call.ports.proxies.ways(came_from(self._call.sip.request)))
+            if later:
+                await asyncio.sleep(AGAIN_S)
+                later = await self._asked(later)
+            if later is not None:
+                self._ended(Way.FAILED)
         except Exception:
             logger.exception("leg_failed", call_id=self._call.facts.call_id, line=self.line)
             self.hang_up()
             self._changed()
 
-    async def _by_way_of(self, proxy: Proxy) -> bool:
-        """False: this proxy is of no help, and another one may be asked."""
+    async def _asked(self, ways: Sequence[Proxy]) -> list[Proxy] | None:
+        """None: one of them has asked the line; else those that may do so later."""
+        later = []
+        for proxy in ways:
+            help = await self._by_way_of(proxy)
+            if help is _Help.ASKED:
+                return None
+            if help is _Help.LATER:
+                later.append(proxy)
+        return later
+
+    async def _by_way_of(self, proxy: Proxy) -> _Help:
         self._sip = sip = self._call.ua.call(self._invitation(proxy), self._offer)
         sip.on_progress = self._on_progress
         try:
@@ -155,21 +177,21 @@ class Leg:
                     self._passed_over(proxy, "no answer")
                     # If it has it after all, it is told to let go: no line rings twice.
                     sip.hang_up()
-                    return False
+                    return _Help.NONE
                 await sip.answered()
         except CallOverError as error:
             return self._refused(proxy, error.ended)
         self.answered = True
         self._changed()
-        return True
+        return _Help.ASKED
 
-    def _refused(self, proxy: Proxy, ended: Ended) -> bool:
-        away = ended.why is End.UNSENT or (ended.why is End.REFUSED and ended.status == _AWAY)
-        if away and not self.rings:
+    def _refused(self, proxy: Proxy, ended: Ended) -> _Help:
+        away = ended.why is End.REFUSED and ended.status == _AWAY
+        if (away or ended.why is End.UNSENT) and not self.rings:
             self._passed_over(proxy, f"{ended.why.value}, {ended.status}")
-            return False
+            return _Help.LATER if away else _Help.NONE
         self._ended(_way(ended, self.rings))
-        return True
+        return _Help.ASKED
 
     def _passed_over(self, proxy: Proxy, why: str) -> None:
         logger.warning("proxy_passed_over", call_id=self._call.facts.call_id, proxy=proxy.id, why=why)

@@ -86,6 +86,38 @@ async def test_a_proxy_that_cannot_ask_is_passed_over_at_once(desk: Desk) -> Non
         assert len(here.lines["anna"].calls) == 1
 
 
+async def test_proxies_that_cannot_ask_now_are_tried_once_more(desk: Desk) -> None:
+    """The caller hears ring-back meanwhile: better than nothing for a call that could be made a moment later."""
+    asked = []
+
+    async def stalls(call: IncomingCall) -> None:
+        asked.append(call)
+        call.reject(503, headers=[("Retry-After", "1")])
+
+    async with world(desk, "anna") as here, agent(stalls) as (_, port):
+        here.ports.proxies_at = [Proxy("stalls", (HOST, port))]
+        await here.begin(dial(stage("anna")))
+        await here.ended()
+        assert here.script.kinds == ["failed"]
+        assert here.ports.failed_ones == ["stalls"] * 2
+        assert len(asked) == 2
+
+
+async def test_one_that_can_ask_again_is_enough(desk: Desk) -> None:
+    async with world(desk, "anna") as here:
+        line, first = here.lines["anna"], here.lines["anna"].behave
+
+        async def stalls(call: IncomingCall) -> None:
+            line.behave = first
+            call.reject(503)
+
+        line.behave = stalls
+        await here.begin(dial(stage("anna")))
+        await here.answered()
+        await here.hear_each_other(here.lines["anna"])
+        assert len(here.lines["anna"].calls) == 2
+
+
 async def test_a_proxy_that_nothing_can_be_sent_to_is_passed_over(desk: Desk) -> None:
     """We have no socket for IPv6."""
     async with world(desk, "anna", before=[Proxy("v6", ("2001:db8::1", 5060))]) as here:

@@ -17,6 +17,7 @@ from signalbox.store.lease import RETRY_S, Registration
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from signalbox.store.base import Entry as StoreEntry
     from signalbox.store.base import Store
 
 logger = structlog.get_logger(__name__)
@@ -74,8 +75,14 @@ class Entry:
             await asyncio.sleep(RETRY_S)
 
     async def run(self) -> None:
-        """Long-lived coroutine: keep the entry, and its load true. :meth:`claim` the id first."""
-        self._registration = registration = Registration(self._store, self._key, self._value(), self._ttl_s)
+        """Long-lived coroutine: keep the entry, and its load true. :meth:`claim` the id first.
+
+        If the store was away for so long that another worker has the id now, it keeps it: we are registered again when
+        that one is gone.
+        """
+        self._registration = registration = Registration(
+            self._store, self._key, self._value(), self._ttl_s, ours=self._is_ours
+        )
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(registration.run(), name="lease")
             while True:
@@ -106,10 +113,8 @@ class Entry:
     async def _take(self) -> str | None:
         """None: the id is ours; else where its worker is. Raises SignalboxError."""
         entry = await self._store.get(self._key)
-        if entry is not None:
-            address = codec.parse(routing_pb2.VoiceWorker, entry).sip_address
-            if address != self._worker.sip_address:
-                return address
+        if entry is not None and not self._is_ours(entry):
+            return _address(entry)
         # Two that start together: one of them fails. The registration puts it under a lease of its own.
         lease = await self._store.grant_lease(self._ttl_s)
         try:
@@ -119,6 +124,9 @@ class Entry:
         except CompareFailedError:
             return "another address"
         return None
+
+    def _is_ours(self, entry: StoreEntry) -> bool:
+        return _address(entry) == self._worker.sip_address
 
     def _publish(self) -> None:
         if self._registration is not None:
@@ -130,3 +138,8 @@ class Entry:
         if calls in (0, capacity) or told >= capacity or abs(calls - told) >= max(1, capacity // LOAD_STEP):
             self._worker.calls = calls
         return codec.encode(self._worker)
+
+
+def _address(entry: StoreEntry) -> str:
+    """Where the worker of an entry is. Raises DamagedValueError."""
+    return codec.parse(routing_pb2.VoiceWorker, entry).sip_address

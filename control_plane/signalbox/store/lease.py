@@ -9,14 +9,20 @@ from typing import TYPE_CHECKING
 import structlog
 
 from signalbox.errors import SignalboxError
-from signalbox.store.base import LeaseLostError, Put
+from signalbox.store.base import Compare, LeaseLostError, Put
 
 if TYPE_CHECKING:
-    from signalbox.store.base import Store
+    from collections.abc import Callable
+
+    from signalbox.store.base import Entry, Store
 
 logger = structlog.get_logger(__name__)
 
 RETRY_S = 1.0
+
+
+class KeyTakenError(SignalboxError):
+    """Another owner has put its value under the key. Never leaves this module."""
 
 
 class Registration:
@@ -25,13 +31,24 @@ class Registration:
     Ending :meth:`run` (cancelling it) leaves the key until its lease runs out; :meth:`withdraw` deletes it at once.
     """
 
-    def __init__(self, store: Store, key: str, value: bytes, ttl_s: int, *, renew_s: float | None = None) -> None:
-        """``renew_s``: time between renewals, by default a third of ``ttl_s``."""
+    def __init__(
+        self,
+        store: Store,
+        key: str,
+        value: bytes,
+        ttl_s: int,
+        *,
+        renew_s: float | None = None,
+        ours: Callable[[Entry], bool] | None = None,
+    ) -> None:
+        """``renew_s``: time between renewals, by default a third of ``ttl_s``. ``ours``: whether an entry is of this
+        owner: another one's is left alone, and waited for to go. None: the key can be nobody else's."""
         self._store = store
         self._key = key
         self._value = value
         self._ttl_s = ttl_s
         self._renew_s = ttl_s / 3 if renew_s is None else renew_s
+        self._ours = ours
         self._lease = 0
         self._stored: bytes | None = None
         self._changed = asyncio.Event()
@@ -85,10 +102,19 @@ class Registration:
             await self._store.keep_lease(self._lease)
         value = self._value
         if self._stored != value:
-            await self._store.commit([], [Put(self._key, value, self._lease)])
+            await self._store.commit(await self._unless_taken(), [Put(self._key, value, self._lease)])
             self._stored = value
         if value == self._value:
             self.registered.set()
+
+    async def _unless_taken(self) -> list[Compare]:
+        """That nobody puts something else meanwhile. Raises KeyTakenError."""
+        if self._ours is None:
+            return []
+        there = await self._store.get(self._key)
+        if there is not None and not self._ours(there):
+            raise KeyTakenError(f"{self._key} is the entry of another one")
+        return [Compare(self._key, there.revision if there is not None else 0)]
 
     def _forget(self) -> None:
         self._lease = 0

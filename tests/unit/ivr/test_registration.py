@@ -11,9 +11,10 @@ from signalbox.api.routing.v1 import routing_pb2
 from signalbox.errors import ConfigurationError
 from signalbox.ivr import registration as module
 from signalbox.ivr.registration import Entry
-from signalbox.store import keys
+from signalbox.store import keys, lease
 from signalbox.store.memory import MemoryStore
-from support.routing import put, voice
+from structlog.testing import capture_logs
+from support.routing import delete, put, voice
 from support.stores import until
 
 if TYPE_CHECKING:
@@ -134,6 +135,28 @@ async def test_of_two_that_start_together_one_does_not() -> None:
     both = [entry_of(store).claim(), Entry(store, worker, 60, Load()).claim()]
     ends = await asyncio.gather(*both, return_exceptions=True)
     assert sorted(type(end) for end in ends if end is not None) == [ConfigurationError]
+
+
+async def test_a_worker_that_took_the_id_while_the_store_was_away_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "RETRY_S", 0.02)
+    store, load = MemoryStore(), Load()
+    entry = entry_of(store, load)
+    other = voice(1, sip_address="192.0.2.9:5060")
+    async with registered(entry):
+        await until(lambda: entry.registered)
+        for one in range(1, 10):
+            store.expire_lease(one)
+        await put(store, other)
+        # It has something to tell, with every call.
+        load.calls = 1000
+        with capture_logs() as logs:
+            await until(lambda: any(log["event"] == "registration_failed" for log in logs))
+            load.calls = 0
+            await asyncio.sleep(0.2)
+        assert await stored(store) == other
+        assert not entry.registered
+        await delete(store, other)
+        await until_stored(store, voice(1, capacity=1000, draining=True))
 
 
 async def test_one_that_has_died_is_waited_for_and_one_at_the_same_address_is_ourselves() -> None:

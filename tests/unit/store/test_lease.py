@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 from signalbox.errors import StoreUnavailableError
+from signalbox.store.base import Delete, Put
 from signalbox.store.lease import Registration
 from signalbox.store.memory import MemoryStore
+from structlog.testing import capture_logs
 from support.stores import until, watch_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from signalbox.store.base import Entry
 
 KEY = "live/media/m1"
 
@@ -37,6 +41,11 @@ async def store() -> AsyncIterator[MemoryStore]:
     store = MemoryStore()
     yield store
     await store.close()
+
+
+def mine(entry: Entry) -> bool:
+    """What this owner puts."""
+    return entry.value.startswith(b"mine")
 
 
 async def value(store: MemoryStore) -> bytes | None:
@@ -107,6 +116,35 @@ async def test_it_registers_when_the_store_comes_back_with_the_newest_value(stor
         store.full = False
         await asyncio.wait_for(registration.registered.wait(), 5)
         assert await value(store) == b"3"
+
+
+async def test_what_another_owner_has_put_meanwhile_is_left_alone_until_it_goes(store: MemoryStore) -> None:
+    registration = Registration(store, KEY, b"mine", 60, renew_s=0.02, ours=mine)
+    async with running(registration):
+        await registration.registered.wait()
+        store.expire_lease(1)
+        await store.commit([], [Put(KEY, b"theirs")])
+        with capture_logs() as logs:
+            await until(lambda: not registration.registered.is_set())
+            registration.update(b"mine, too")
+            await until(lambda: any(log["event"] == "registration_failed" for log in logs))
+            await asyncio.sleep(0.1)
+        assert await value(store) == b"theirs"
+        assert not registration.registered.is_set()
+        # It is told once.
+        (log,) = [log for log in logs if log["event"] == "registration_failed"]
+        assert log["error"] == f"{KEY} is the entry of another one"
+        await store.commit([], [Delete(KEY)])
+        await asyncio.wait_for(registration.registered.wait(), 5)
+        assert await value(store) == b"mine, too"
+
+
+async def test_one_of_our_own_from_before_is_replaced(store: MemoryStore) -> None:
+    await store.commit([], [Put(KEY, b"mine, before")])
+    registration = Registration(store, KEY, b"mine", 60, renew_s=0.02, ours=mine)
+    async with running(registration):
+        await asyncio.wait_for(registration.registered.wait(), 5)
+    assert await value(store) == b"mine"
 
 
 async def test_withdrawing_deletes_the_key_at_once(store: MemoryStore) -> None:

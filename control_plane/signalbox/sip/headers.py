@@ -11,7 +11,6 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from signalbox.address import bracketed
 from signalbox.sip import grammar
 from signalbox.sip.errors import MessageError
 from signalbox.sip.grammar import HOST, PARAMS, QUOTED, TOKEN, WS
@@ -94,7 +93,7 @@ class Via:
     @property
     def sent_by(self) -> str:
         """``host`` or ``host:port``, as written."""
-        host = bracketed(self.host)
+        host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port is None else f"{host}:{self.port}"
 
     @property
@@ -153,16 +152,6 @@ class NameAddr:
     def tag(self) -> str:
         """Of From and To; empty if there is none, which RFC 2543 allowed."""
         return self.params.get("tag") or ""
-
-
-def tag_of(text: str, field: str) -> str:
-    """The tag of a From or To that is well-formed, empty if there is none: taken apart only if it is unusual."""
-    _, bracket, params = text.rpartition(">")
-    if bracket and not params:
-        return ""
-    if params.startswith(";tag=") and grammar.is_token(params[5:]):
-        return params[5:]
-    return NameAddr.parse(text, field).tag
 
 
 @dataclass(slots=True)

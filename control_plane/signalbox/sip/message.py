@@ -5,9 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from signalbox.sip import grammar
+from signalbox.sip import grammar, usual
 from signalbox.sip.errors import MessageError
-from signalbox.sip.headers import CSeq, NameAddr, Via, split_values, tag_of
+from signalbox.sip.headers import CSeq, NameAddr, Via, split_values
 from signalbox.sip.names import REASONS, canonical
 from signalbox.sip.uri import Uri
 
@@ -169,7 +169,7 @@ class Message(ABC):
     @property
     def via(self) -> Via:
         """The topmost: who sent the message to us, or for a response, we ourselves."""
-        return self.headers.first("Via", Via.parse)
+        return self.headers._typed.get("Via") or self.headers.first("Via", Via.parse)
 
     @property
     def vias(self) -> list[Via]:
@@ -179,9 +179,9 @@ class Message(ABC):
 
     def replace_top_via(self, via: Via) -> None:
         """Another topmost value, as with ``received`` and ``rport`` (RFC 3581); the others stay as they are."""
-        lines = self.headers.lines("Via")
-        first = ", ".join([str(via), *_values(lines[0], "Via")[1:]])
-        self.headers._fields["Via"] = [_line("Via", first), *lines[1:]]
+        lines = self.headers._fields["Via"]
+        others = split_values(lines[0], "Via")[1:] if "," in lines[0] else ()
+        lines[0] = _line("Via", ", ".join([str(via), *others]) if others else str(via))
         self.headers.remember("Via", via)
 
     @property
@@ -194,21 +194,23 @@ class Message(ABC):
 
     @property
     def from_tag(self) -> str:
-        """The tag of From, empty if there is none. For messages that are checked: see :func:`tag_of`."""
-        return tag_of(self.headers.line("From"), "From")
+        """The tag of From, empty if there is none, which RFC 2543 allowed."""
+        tag = usual.tag(self.headers.line("From"))
+        return self.from_.tag if tag is None else tag
 
     @property
     def to_tag(self) -> str:
         """As :attr:`from_tag`, of To."""
-        return tag_of(self.headers.line("To"), "To")
+        tag = usual.tag(self.headers.line("To"))
+        return self.to.tag if tag is None else tag
 
     @property
     def cseq(self) -> CSeq:
-        return self.headers.one("CSeq", CSeq.parse)
+        return self.headers._typed.get("CSeq") or self.headers.one("CSeq", CSeq.parse)
 
     @property
     def call_id(self) -> str:
-        return self.headers.one("Call-ID", _call_id)
+        return self.headers._typed.get("Call-ID") or self.headers.one("Call-ID", _call_id)
 
     @property
     def contacts(self) -> list[NameAddr]:

@@ -40,10 +40,8 @@ def parse(data: bytes) -> Request | Response:
         raise MessageError("message", "has no empty line after its header fields")
     if len(head) != len(head.translate(None, _CONTROLS)) and _NO_TEXT.search(text):
         raise MessageError("message", "has a control character in its head")
-    if "\r\n " in text or "\r\n\t" in text:
-        if rest[:1] in (" ", "\t"):
-            raise MessageError("message", "has a folded first line")
-        rest = _FOLD.sub(" ", rest)
+    if rest[:1] in (" ", "\t"):
+        raise MessageError("message", "has a folded first line")
     headers, wrong = _headers(rest)
     if start[:4].upper() == "SIP/":
         if wrong is not None:
@@ -66,14 +64,18 @@ def _headers(text: str) -> tuple[Headers, MessageError | None]:
         raise MessageError("message", "has a line that does not end in CR LF")
     known = KNOWN.get
     for line in lines:
-        name, colon, value = line.partition(":")
-        try:
-            if not colon:
-                raise MessageError("message", "has a line that is no header field")
-            name = known(name) or canonical(name.rstrip(" \t"))
-        except MessageError as error:
-            wrong = wrong or error
-            continue
+        written, colon, value = line.partition(":")
+        name = known(written) if colon else None
+        if name is None:
+            if line[:1] in (" ", "\t"):
+                return _headers(_FOLD.sub(" ", text))
+            try:
+                if not colon:
+                    raise MessageError("message", "has a line that is no header field")
+                name = canonical(written.rstrip(" \t"))
+            except MessageError as error:
+                wrong = wrong or error
+                continue
         if name in fields:
             fields[name].append(value.strip(" \t"))
         else:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import re
 import socket
-import string
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -37,11 +36,13 @@ _CONNECTION_MAX = 300
 """The longest name and what stands around it."""
 
 _FAMILIES = {"IP4": socket.AF_INET, "IP6": socket.AF_INET6}
-_LETTERS = frozenset(string.ascii_letters)
+_LINE = re.compile(r"^([A-Za-z])=([^\n\r\0]*+)$", re.MULTILINE)
 _NUMBER = re.compile(r"[0-9]{1,20}")
 _TOKEN = re.compile(r"[!#-'*+\-.0-9A-Z^-~]+")
 _PROTOCOL = re.compile(r"[!#-'*+\-.0-9A-Z^-~]+(?:/[!#-'*+\-.0-9A-Z^-~]+)*")
 _PORT = re.compile(r"([0-9]{1,5})(?:/([0-9]{1,5}))?")
+_PAYLOADS = frozenset(map(str, range(128)))
+"""As they are written nearly always."""
 _MILLISECONDS = re.compile(r"([1-9][0-9]{0,5})(?:\.0*)?[ \t]*")
 
 
@@ -128,9 +129,12 @@ class Media:
         port = _PORT.fullmatch(parts[1])
         if port is None or int(port[1]) > 65_535 or int(port[2] or 1) < 1:
             raise ValueError("must have a port, 0 to 65535")
-        if parts[2].upper().startswith("RTP/") and not all(_is_payload(one) for one in parts[3:]):
+        formats = tuple(parts[3:])
+        if parts[2].upper().startswith("RTP/") and not (
+            _PAYLOADS.issuperset(formats) or all(_is_payload(one) for one in formats)
+        ):
             raise ValueError("must have payload types, 0 to 127, for formats")
-        return cls(parts[0], int(port[1]), parts[2], tuple(parts[3:]), (), int(port[2] or 1))
+        return cls(parts[0], int(port[1]), parts[2], formats, (), int(port[2] or 1))
 
     @property
     def is_rtp(self) -> bool:
@@ -200,7 +204,7 @@ class SessionDescription:
         text = content.decode("utf-8", "surrogateescape") if isinstance(content, bytes) else content
         if len(content) > BYTES_MAX:
             raise DescriptionError(0, f"must have at most {BYTES_MAX} octets")
-        return _parse(text.replace("\r\n", "\n").rstrip("\n").split("\n"))
+        return _parse(text.replace("\r\n", "\n").rstrip("\n"))
 
     def connection(self, media: Media) -> Connection | None:
         """That of the media or else of the session; None only for media with port 0."""
@@ -250,17 +254,16 @@ class SessionDescription:
         return str(self).encode("utf-8", "surrogateescape")
 
 
-def _parse(texts: list[str]) -> SessionDescription:
+def _parse(text: str) -> SessionDescription:
+    found: list[Line] = _LINE.findall(text)
+    if len(found) != text.count("\n") + 1:
+        raise _malformed(text.split("\n"))
     origin: Origin | None = None
     session: list[Line] = []
     media: list[tuple[int, Media, list[Line]]] = []
     lines = session
-    for number, text in enumerate(texts, 1):
-        letter, value = text[:1], text[2:]
-        if text[1:2] != "=" or letter not in _LETTERS:
-            raise DescriptionError(number, "must be a letter, = and a value")
-        if "\r" in value or "\0" in value:
-            raise DescriptionError(number, "must not have CR or NUL in it")
+    for number, line in enumerate(found, 1):
+        letter, value = line
         try:
             if number <= 2:
                 if letter != "vo"[number - 1]:
@@ -277,17 +280,25 @@ def _parse(texts: list[str]) -> SessionDescription:
             else:
                 if letter == "c":
                     Connection.parse(value)
-                lines.append((letter, value))
+                lines.append(line)
         except ValueError as error:
             raise DescriptionError(number, str(error)) from None
     if origin is None:
-        raise DescriptionError(len(texts), "must be followed by o=")
+        raise DescriptionError(len(found), "must be followed by o=")
     has_connection = any(letter == "c" for letter, _ in session)
     for number, one, lines in media:
         one.lines = tuple(lines)
         if one.port and not has_connection and one.connection is None:
             raise DescriptionError(number, "must have c= below it or in the session")
     return SessionDescription(origin, tuple([one for _, one, _ in media]), tuple(session))
+
+
+def _malformed(texts: list[str]) -> DescriptionError:
+    """What is wrong with the first line that is none."""
+    number, text = next((number, text) for number, text in enumerate(texts, 1) if not _LINE.fullmatch(text))
+    is_line = text[:1].isascii() and text[:1].isalpha() and text[1:2] == "="
+    why = "must not have CR or NUL in it" if is_line else "must be a letter, = and a value"
+    return DescriptionError(number, why)
 
 
 @lru_cache(maxsize=1024)

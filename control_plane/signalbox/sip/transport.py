@@ -174,7 +174,7 @@ def mark(request: Request, remote: Address) -> None:
     asked = "rport" in via.params
     if via.host == host and not asked:
         return
-    params = {**via.params, "received": address.bracketed(host)}
+    params = {**via.params, "received": f"[{host}]" if ":" in host else host}
     if asked:
         params["rport"] = str(port)
     request.replace_top_via(Via(via.transport, via.host, via.port, params))

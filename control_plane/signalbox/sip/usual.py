@@ -1,17 +1,23 @@
 """What header fields look like nearly always: one expression each, narrower than the grammar.
 
 What matches one of these is right, and need not be taken apart to know that. What does not is judged by the grammar.
+Addresses and URIs are remembered, for those of a dialog stand in all its messages; what is long never is usual, or who
+sends it could fill the memory.
 """
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from signalbox.sip.grammar import TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+REMEMBERED = 8192
+LENGTH_MAX = 256
 
 _OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _LABEL = r"[A-Za-z0-9_][A-Za-z0-9_\-]{0,29}+"
@@ -39,13 +45,34 @@ SIP_URI = re.compile(_SIP)
 """Of SIP, without header fields."""
 ADDRESS = re.compile(
     r"""(?:"[^"\\,\x00-\x1f\x7f]*+" ?|(?:[A-Za-z0-9\-.!%*_+`'~]++ ?){0,4}+)"""
-    rf"<{_SIP}>(?:;{TOKEN}={TOKEN})?"
+    rf"<{_SIP}>(?:;(?:[tT][aA][gG]=(?P<tag>{TOKEN})|{TOKEN}={TOKEN}))?"
 )  # fmt: skip
 """One value of From, To, Contact and the like; if it has a tag, that is a token."""
 VIA = re.compile(
     rf"SIP/2\.0/(?:UDP|TCP|TLS) {_HOST}(?::{_PORT})?" + _params(4, r"A-Za-z0-9\-.!%*_+`'~", rf"(?:={TOKEN})?")
 )
 """One value."""
+
+
+def is_uri(text: str) -> bool:
+    """Whether it is what SIP_URI matches."""
+    return len(text) <= LENGTH_MAX and _is_uri(text)
+
+
+def tag(text: str) -> str | None:
+    """The tag of what ADDRESS matches, empty if it has none; None for anything else."""
+    return _tag(text) if len(text) <= LENGTH_MAX else None
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _is_uri(text: str) -> bool:
+    return SIP_URI.fullmatch(text) is not None
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _tag(text: str) -> str | None:
+    match = ADDRESS.fullmatch(text)
+    return None if match is None else match["tag"] or ""
 
 
 def all_match(pattern: re.Pattern[str], lines: Iterable[str]) -> bool:

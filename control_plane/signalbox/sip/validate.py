@@ -51,7 +51,7 @@ def check(message: Request | Response, *, supported: Container[str] = SUPPORTED)
 
 
 def _check_request(request: Request, supported: Container[str]) -> None:
-    if not usual.SIP_URI.fullmatch(request.uri):
+    if not usual.is_uri(request.uri):
         _check_target(request.target)
     _check_all(request, _REQUEST_RULES)
     if request.cseq.method != request.method:
@@ -90,9 +90,9 @@ def _check_all(message: Message, rules: dict[str, Callable[[Message], object]]) 
         _ = message.vias
     if via.params.get("branch") == MAGIC:
         raise MessageError("Via", "has a branch that names no transaction")
-    if not usual.ADDRESS.fullmatch(headers.line("From")):
+    if usual.tag(headers.line("From")) is None:
         _check_tag("From", message.from_)
-    if not usual.ADDRESS.fullmatch(headers.line("To")):
+    if usual.tag(headers.line("To")) is None:
         _check_tag("To", message.to)
     _ = message.call_id, message.cseq
     for name in headers.names():
@@ -107,7 +107,8 @@ def _check_tag(field: str, address: NameAddr) -> None:
 
 
 def _contact(message: Message) -> None:
-    if usual.all_match(usual.ADDRESS, message.headers.lines("Contact")) or message.contacts:
+    lines = message.headers.lines("Contact")
+    if (len(lines) == 1 and usual.tag(lines[0]) is not None) or message.contacts:
         return
     if not (isinstance(message, Request) and message.method == "REGISTER"):
         raise MessageError("Contact", "must be an address")

@@ -72,7 +72,8 @@ def test_what_phones_and_proxies_send_is_usual(pattern: re.Pattern[str], texts: 
 @fuzzed
 @given(changed(URIS))
 def test_what_is_usual_is_a_uri_of_sip_without_header_fields(text: str):
-    if usual.SIP_URI.fullmatch(text):
+    assert usual.is_uri(text) == (usual.SIP_URI.fullmatch(text) is not None)
+    if usual.is_uri(text):
         uri = Uri.parse(text)
         assert uri.scheme in SCHEMES
         assert not uri.headers
@@ -81,9 +82,12 @@ def test_what_is_usual_is_a_uri_of_sip_without_header_fields(text: str):
 @fuzzed
 @given(changed(ADDRESSES) | st.builds("<{}>;tag=a".format, changed(URIS)))
 def test_what_is_usual_is_one_address_whose_tag_is_a_token(text: str):
-    if usual.ADDRESS.fullmatch(text):
+    tag = usual.tag(text)
+    assert (tag is None) == (usual.ADDRESS.fullmatch(text) is None)
+    if tag is not None:
         address = NameAddr.parse(text)
-        assert "tag" not in address.params or is_token(address.tag)
+        assert address.tag == tag
+        assert "tag" not in address.params or is_token(tag)
         assert len(split_values(text)) == 1
 
 
@@ -93,6 +97,13 @@ def test_what_is_usual_is_one_via(text: str):
     if usual.VIA.fullmatch(text):
         Via.parse(text)
         assert len(split_values(text)) == 1
+
+
+def test_what_is_long_is_not_usual():
+    assert usual.is_uri(f"sip:{'a' * (usual.LENGTH_MAX - 6)}@h")
+    assert not usual.is_uri(f"sip:{'a' * (usual.LENGTH_MAX - 5)}@h")
+    assert usual.tag(f"<sip:h>;tag={'a' * (usual.LENGTH_MAX - 12)}") == "a" * (usual.LENGTH_MAX - 12)
+    assert usual.tag(f"<sip:h>;tag={'a' * (usual.LENGTH_MAX - 11)}") is None
 
 
 @pytest.mark.parametrize("name", ["lr", "ftag", "a", "x-y"])
@@ -129,7 +140,9 @@ def test_a_message_is_judged_as_by_the_grammar_alone(uri, from_, to, vias, route
         return Response(status, "", headers) if status else Request("INVITE", uri, headers)
 
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("SIP_URI", "ADDRESS", "VIA"):
+        for name in ("ADDRESS", "VIA"):
             patch.setattr(usual, name, re.compile("(?!)"))
+        patch.setattr(usual, "is_uri", lambda _: False)
+        patch.setattr(usual, "tag", lambda _: None)
         by_the_grammar = outcome(made())
     assert outcome(made()) == by_the_grammar

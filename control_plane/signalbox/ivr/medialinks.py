@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -59,7 +60,8 @@ class MediaLinks:
         await self._nodes.update(speaking)
         self._wanted = frozenset((info.id, info.voice_address) for info in speaking)
         for where in self._wanted - self._links.keys():
-            self._links[where] = VoiceLink(self._worker, *where, self._tls, self._deliver, self._metrics)
+            deliver = partial(self._deliver, where[0])
+            self._links[where] = VoiceLink(self._worker, *where, self._tls, deliver, self._metrics)
         self._current |= {where[0]: self._links[where] for where in self._wanted}
         self._changed.set()
 
@@ -118,8 +120,9 @@ class MediaLinks:
             return False
         return self._current.get(where[0]) is not self._links[where] or not self._nodes.has_calls(where[0])
 
-    def _deliver(self, key: media_pb2.Key) -> None:
-        session = self._nodes.session(key.call_id)
+    def _deliver(self, node: str, key: media_pb2.Key) -> None:
+        """A node tells of its own calls: what it says of others is nobody's."""
+        session = self._nodes.session(key.call_id, node)
         if session is None:
             self._metrics.keys_of_nobody.inc()
         else:

@@ -110,6 +110,17 @@ async def test_a_key_finds_its_call_at_any_node_and_others_are_counted(desk: Des
         assert desk.registry.get_sample_value("signalbox_ivr_keys_of_nobody_total") == 1
 
 
+async def test_a_sidecar_tells_keys_of_calls_at_its_own_node_alone(desk: Desk) -> None:
+    """Whoever breaks into one presses no keys in calls at another."""
+    async with sidecars(2) as fakes:
+        await desk.links.update([info(number, fake.address) for number, fake in enumerate(fakes, 1)])
+        call = desk.join("ivr-1.call-1", "media-1")
+        fakes[1].press("6", "ivr-1.call-1")
+        await until(lambda: desk.registry.get_sample_value("signalbox_ivr_keys_of_nobody_total") == 1)
+        fakes[0].press("1", "ivr-1.call-1")
+        await until(lambda: call.pressed == [("caller", "1", 80)])
+
+
 async def test_a_file_is_made_where_it_is_played(desk: Desk) -> None:
     async with sidecars(2) as fakes:
         await desk.links.update([info(number, fake.address) for number, fake in enumerate(fakes, 1)])

@@ -95,9 +95,10 @@ class MediaNodes:
         """Nodes where a call may begin now."""
         return sum(not node.unusable(records=False) for node in self._nodes.values())
 
-    def session(self, call_id: str) -> Session | None:
-        """The call of that id, at whichever node it is; None: there is none of ours."""
-        return next((node.sessions[call_id] for node in self._all() if call_id in node.sessions), None)
+    def session(self, call_id: str, at: str = "") -> Session | None:
+        """The call of that id at the node of the id ``at``, "": at whichever it is. None: there is none of ours."""
+        nodes = [node for node in self._all() if at in ("", node.id)]
+        return next((node.sessions[call_id] for node in nodes if call_id in node.sessions), None)
 
     def has_calls(self, id: str) -> bool:
         """Calls of ours are at the node of that id."""

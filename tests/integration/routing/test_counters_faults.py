@@ -15,7 +15,7 @@ from signalbox.routing import counters_script as script
 from signalbox.routing.counters import CountersUnavailableError, RedisCounters
 from signalbox.settings import CountersSettings, RedisSettings
 from structlog.testing import capture_logs
-from support.counters import calls, claim, counted, dial, keys, make, running
+from support.counters import PREFIX, calls, claim, counted, dial, keys, make, running
 from support.ports import free_address
 from support.redis import RedisServer, redis_server
 from support.wait import until
@@ -302,6 +302,26 @@ async def test_an_answer_to_a_call_that_nobody_counts_is_soon_forgotten(redis_se
     assert await keys(redis_server) == {"call:1": pytest.approx(module.OWED_S, abs=2)}
     await counters.report([["ended", "1"], ["answered", "1", "a"]])
     assert await counted(counters, "line/acme/a") == 0
+    await counters.close()
+
+
+async def test_who_answered_is_told_when_the_call_is_long_over_and_holds_nothing(redis_server: RedisServer) -> None:
+    """A worker tells it until a replica takes it; the proxy's end may have been quicker, by any time."""
+    counters = make(redis_server)
+    asked = claim("1", calls(NUMBER, 9), dials=(dial(1, 1),))
+    (claimed,) = await counters.settle([asked])
+    assert claimed.counted
+    held = [NUMBER, "line/acme/a", "line/acme/b"]
+    assert [await counted(counters, name) for name in held] == [1, 1, 0]
+    late = ["answered", "1", "b"]
+    await counters.report([["ended", "1"], late])
+    assert [await counted(counters, name) for name in held] == [0, 0, 0]
+    async with Redis(port=redis_server.port) as client:
+        # Also when it is forgotten that there was such a call.
+        assert await client.delete(f"{PREFIX}call:1") == 1
+    await counters.report([late])
+    assert [await counted(counters, name) for name in held] == [0, 0, 0]
+    assert await keys(redis_server) == {"call:1": pytest.approx(module.OWED_S, abs=2)}
     await counters.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -191,24 +192,30 @@ class VoiceCall:
 
     async def _anchored(self) -> MediaSession:
         if self.media is None:
-            # Any flow may record at a later step: a dial, a message.
-            try:
-                media, written = await self._anchor(records=True)
-            except NoMediaNodeError:
-                media, written = await self._anchor(records=False)
+            media, written = await self._anchor()
             media.on_lost = self._lost
             self.media, self._description = media, SessionDescription.parse(written)
         return self.media
 
-    async def _anchor(self, *, records: bool) -> tuple[MediaSession, str]:
+    async def _anchor(self) -> tuple[MediaSession, str]:
+        # Any flow may record at a later step: a dial, a message.
+        with contextlib.suppress(NoMediaNodeError):
+            return await self._anchor_at(records=True)
+        with contextlib.suppress(NoMediaNodeError):
+            return await self._anchor_at()
+        # When a machine stands still for half a second, no node there has answered its last pings, and all may be well.
+        return await self._anchor_at(doubtful=True)
+
+    async def _anchor_at(self, *, records: bool = False, doubtful: bool = False) -> tuple[MediaSession, str]:
         call_id = f"{self.worker}.{self.facts.call_id}"
         if self.sip.offer is None:
-            return await anchor_late(self.nodes, call_id, records=records)
-        return await anchor(self.nodes, call_id, str(self.sip.offer), records=records)
+            return await anchor_late(self.nodes, call_id, records=records, doubtful=doubtful)
+        return await anchor(self.nodes, call_id, str(self.sip.offer), records=records, doubtful=doubtful)
 
     async def _answered(self, media: MediaSession) -> MediaSession:
         if not self.answered:
             assert self._description is not None
+            self.ports.routing.anchored(self.facts.call_id, media.node.number)
             await self.sip.answer(self._description)
             if self.sip.offer is None:
                 await media.caller_answer(str(self.sip.remote))

@@ -170,6 +170,26 @@ async def test_a_node_that_hangs_for_a_moment_keeps_its_calls(
         await session.close()
 
 
+async def test_a_call_that_comes_while_the_only_node_stands_still_is_anchored_when_it_goes_on(
+    engines: tuple[Rtpengine, Rtpengine], caller: RtpParty
+) -> None:
+    server, _ = engines
+    async with worker(media_node(server.control)) as nodes:
+        await until(lambda: usable(nodes), WAIT_S)
+        server.pause()
+        try:
+            await until(lambda: not usable(nodes), WAIT_S)
+            anchor = anchoring.anchor(nodes, "w1.1", caller.description(), doubtful=True)
+            begun = asyncio.create_task(anchor)
+            await asyncio.sleep(0)
+        finally:
+            server.resume()
+        session, answer = await begun
+        assert server.interface in answer
+        await session.close()
+        assert await carried(server) == 0
+
+
 def usable(nodes: MediaNodes) -> bool:
     try:
         return bool(nodes.candidates())

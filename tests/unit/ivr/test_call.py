@@ -79,6 +79,8 @@ async def test_the_caller_is_told_once_that_there_is_something_to_hear(world: Ba
     await call.answer()
     assert world.sent == ["183", "200"]
     assert call.answered
+    # Once: where its media are.
+    assert world.routing.at == [("call-1", 1)]
 
 
 async def test_an_answer_that_was_given_up_while_a_prack_was_waited_for_is_still_to_come(world: Bare) -> None:
@@ -212,6 +214,22 @@ async def test_a_call_that_is_recorded_goes_to_a_node_that_records(world: Bare) 
 
 async def test_a_call_that_no_node_can_record_goes_on_all_the_same(world: Bare) -> None:
     world.media = types_pb2.MEDIA_MODE_RECORD
+    call = await world.called()
+    assert (await call.anchored()).node.id == "media-1"
+
+
+async def test_a_node_that_may_be_unwell_is_better_than_none() -> None:
+    async with Bare.open(healthy=False) as world:
+        assert isinstance(world, Bare)
+        call = await world.called()
+        assert (await call.anchored()).node.id == "media-1"
+        world.taken[0].hang_up()
+        await world.over()
+
+
+async def test_a_node_that_is_well_comes_before_one_that_may_not_be(world: Bare) -> None:
+    unwell = media_node("127.0.0.1:1", 2, records=True, healthy=False)
+    await world.nodes.update([media_node(world.fake.address, calls=90), unwell])
     call = await world.called()
     assert (await call.anchored()).node.id == "media-1"
 

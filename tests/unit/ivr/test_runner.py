@@ -203,7 +203,7 @@ async def test_a_caller_who_never_acknowledges_the_answer_is_an_error(world: Wor
 
 
 async def test_without_a_media_node_another_worker_may_begin_the_flow() -> None:
-    async with World.open(healthy=False) as world:
+    async with World.open(draining=True) as world:
         world.script(announcing("hello"))
         await world.comes()
         await world.sees("503")
@@ -211,7 +211,7 @@ async def test_without_a_media_node_another_worker_may_begin_the_flow() -> None:
         await freed(world)
         ((cause, code, detail),) = world.ends
         assert (cause, code) == ("media", 503)
-        assert "is unhealthy" in detail
+        assert "is draining" in detail
 
 
 @pytest.mark.parametrize(("answer", "sent", "code"), [(False, "500", 500), (True, "BYE", 0)])

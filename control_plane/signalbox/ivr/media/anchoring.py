@@ -12,7 +12,7 @@ from signalbox.ivr.media.errors import MediaLostError, MediaRefusedError, NoMedi
 from signalbox.ivr.media.session import MediaSession
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from signalbox.ivr.media.node import Node
     from signalbox.ivr.media.nodes import MediaNodes
@@ -21,12 +21,13 @@ logger = structlog.get_logger(__name__)
 
 
 async def anchor(
-    nodes: MediaNodes, call_id: str, offer: bytes | str, *, records: bool = False
+    nodes: MediaNodes, call_id: str, offer: bytes | str, *, records: bool = False, doubtful: bool = False
 ) -> tuple[MediaSession, str]:
     """A session for the caller that made this offer, and the answer for it.
 
     ``call_id``: ``<worker id>.<whatever is unique>``, so that keys find their worker. ``records``: the call, or a part
-    of it, is to be recorded. Takes 6 s at most. Raises UnusableDescriptionError, NoMediaNodeError.
+    of it, is to be recorded; ``doubtful``: as :meth:`Node.unusable`. Takes 6 s at most. Raises
+    UnusableDescriptionError, NoMediaNodeError.
     """
     caller = parties.read(offer)
 
@@ -37,10 +38,12 @@ async def anchor(
         session = MediaSession(engine, caller=caller)
         return session, await session.anchor()
 
-    return await _first(nodes, call_id, begin, records=records)
+    return await _first(call_id, nodes.candidates(records=records, doubtful=doubtful), begin)
 
 
-async def anchor_late(nodes: MediaNodes, call_id: str, *, records: bool = False) -> tuple[MediaSession, str]:
+async def anchor_late(
+    nodes: MediaNodes, call_id: str, *, records: bool = False, doubtful: bool = False
+) -> tuple[MediaSession, str]:
     """As :func:`anchor` for an INVITE without a description: a session, and our offer for the 200.
 
     (RFC 3261 section 13.2.1)
@@ -51,14 +54,14 @@ async def anchor_late(nodes: MediaNodes, call_id: str, *, records: bool = False)
         session = MediaSession(Engine(node, call_id), caller=None)
         return session, await session.offer()
 
-    return await _first(nodes, call_id, begin, records=records)
+    return await _first(call_id, nodes.candidates(records=records, doubtful=doubtful), begin)
 
 
 async def _first(
-    nodes: MediaNodes, call_id: str, begin: Callable[[Node], Awaitable[tuple[MediaSession, str]]], *, records: bool
+    call_id: str, candidates: Iterable[Node], begin: Callable[[Node], Awaitable[tuple[MediaSession, str]]]
 ) -> tuple[MediaSession, str]:
     why: dict[str, str] = {}
-    for node in nodes.candidates(records=records):
+    for node in candidates:
         try:
             return await begin(node)
         except (MediaRefusedError, MediaLostError) as error:

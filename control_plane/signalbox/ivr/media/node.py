@@ -96,13 +96,14 @@ class Node:
         calls = max(len(self.sessions), self._info.calls + len(self.sessions) - self._had)
         return (calls + self.players) / max(1, self._info.capacity)
 
-    def unusable(self, *, records: bool) -> str:
-        """Why no call may begin there; "" if one may. ``records``: one that is to be recorded."""
+    def unusable(self, *, records: bool, doubtful: bool = False) -> str:
+        """Why no call may begin there; "" if one may. ``records``: one that is to be recorded; ``doubtful``: one for
+        which an unhealthy node is better than none."""
         if self._info.draining:
             return "is draining"
-        if not self._info.healthy:
+        if not doubtful and not self._info.healthy:
             return "is unhealthy, its sidecar says"
-        if not self._health.usable:
+        if not doubtful and not self._health.usable:
             return "does not answer"
         if records and not self._info.records:
             return "does not record"

@@ -73,13 +73,13 @@ class MediaNodes:
                 continue
             self._nodes[key] = Node(info, client, self._silent_s)
 
-    def candidates(self, *, records: bool = False) -> list[Node]:
+    def candidates(self, *, records: bool = False, doubtful: bool = False) -> list[Node]:
         """Nodes to try, at most TRIES, the best first. Raises NoMediaNodeError that tells why of each.
 
         Of two that are drawn the one with less load: many workers know the load of a moment ago, and all of them would
-        choose the one least loaded then. ``records``: for a call that is to be recorded.
+        choose the one least loaded then. ``records``, ``doubtful``: as :meth:`Node.unusable`.
         """
-        why = {node.id: node.unusable(records=records) for node in self._nodes.values()}
+        why = {node.id: node.unusable(records=records, doubtful=doubtful) for node in self._nodes.values()}
         usable = [node for node in self._nodes.values() if not why[node.id]]
         chosen: list[Node] = []
         while usable and len(chosen) < TRIES:

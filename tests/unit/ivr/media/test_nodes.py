@@ -82,6 +82,17 @@ async def test_nodes_that_take_none_are_told_with_the_reason(differences: dict[s
     await nodes.close()
 
 
+async def test_only_doubts_can_be_put_aside() -> None:
+    unwell, leaving, full = ({"healthy": False, **more} for more in ({}, {"draining": True}, {"calls": 100}))
+    nodes = await known(info(1, **unwell), info(2, **leaving), info(3, **full))
+    with pytest.raises(NoMediaNodeError):
+        nodes.candidates()
+    assert [node.id for node in nodes.candidates(doubtful=True)] == ["media-1"]
+    with pytest.raises(NoMediaNodeError, match="media-1: does not record"):
+        nodes.candidates(records=True, doubtful=True)
+    await nodes.close()
+
+
 async def test_without_any_node_that_is_told() -> None:
     with pytest.raises(NoMediaNodeError, match="none is known"):
         (await known()).candidates()

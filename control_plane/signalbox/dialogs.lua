@@ -3,7 +3,7 @@
 -- ARGV: prefix of all keys; JSON list of operations, each a name and its arguments. Returns one value per claim.
 -- <prefix>dialog:<call id> is a hash. Of each dialog, by its line's tag: <tag>: facts that do not change; <tag>/<party>: the highest CSeq
 -- number seen of this party; <tag>/<party>/contact: its newest Contact; <tag>/node: number of the media node. /why: why the call is being ended.
--- /tries: how often somebody took it upon himself to end it.
+-- /tries: how often somebody took it upon himself to end it. /at: number of the media node where a worker has the media of the call.
 -- <prefix>deadlines is a sorted set: call ids by the time, epoch seconds, at which somebody has to end them.
 
 local DIALOG, DEADLINES = ARGV[1] .. "dialog:", ARGV[1] .. "deadlines"
@@ -48,15 +48,25 @@ function run.ended(id, tag)
     redis.call("ZREM", DEADLINES, id)
 end
 
+-- A worker has the media of a call at this node. It may be told before the call is known, and when it is over.
+function run.anchored(id, node)
+    local key = DIALOG .. id
+    redis.call("HSET", key, "/at", node)
+    if redis.call("TTL", key) < EARLY_S then redis.call("EXPIRE", key, EARLY_S) end
+end
+
 -- A media node had no media for too long: a call that was answered is due now. A node that was tried in vain while the call rang may
--- say so too, of a call that talks at another one. Node 0 is where a call is whose media a worker has.
+-- say so too, of a call that talks at another one; and one that was broken into, of any. To its proxy a call whose media a worker has is
+-- at node 0.
 function run.media_timeout(id, node)
     local key = DIALOG .. id
     -- Not a second time: whoever is ending it must not be given it again before its lease is over.
     if redis.call("HEXISTS", key, "/why") == 1 then return end
     local answered = tags(key)
     for _, tag in ipairs(answered) do
-        if redis.call("HGET", key, tag .. "/node") ~= node then return end
+        local at = redis.call("HGET", key, tag .. "/node")
+        if at == "0" then at = redis.call("HGET", key, "/at") end
+        if at ~= node then return end
     end
     if #answered == 0 then return end
     redis.call("HSET", key, "/why", "media_timeout")

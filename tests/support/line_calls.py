@@ -196,6 +196,10 @@ class Script:
         assert call_id == CALL
         self.lines.append(line)
 
+    def anchored(self, call_id: str, node: int) -> None:
+        """Its media are at a node."""
+        assert (call_id, node) == (CALL, 1)
+
     @property
     def kinds(self) -> list[str]:
         """The outcomes by name."""

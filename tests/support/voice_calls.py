@@ -91,6 +91,7 @@ class Routing:
         self.steps: list[routing_pb2.ContinueResponse | Exception] = []
         self.asked: list[routing_pb2.ContinueRequest] = []
         self.took_calls: list[tuple[str, str]] = []
+        self.at: list[tuple[str, int]] = []
         self.prompts: dict[str, routing_pb2.FlowPrompt] = {}
 
     async def proceed(self, request: routing_pb2.ContinueRequest) -> routing_pb2.ContinueResponse:
@@ -115,6 +116,9 @@ class Routing:
 
     def answered(self, call_id: str, line: str) -> None:
         self.took_calls.append((call_id, line))
+
+    def anchored(self, call_id: str, node: int) -> None:
+        self.at.append((call_id, node))
 
 
 class Audio:

@@ -82,6 +82,9 @@ class Routing(Protocol):
     def answered(self, call_id: str, line: str) -> None:
         """A line has the call now: told soon, until a replica has taken it."""
 
+    def anchored(self, call_id: str, node: int) -> None:
+        """The call is answered, and its media are at the node of that number: told as :meth:`answered`."""
+
 
 class Audio(Protocol):
     """Files at media nodes."""

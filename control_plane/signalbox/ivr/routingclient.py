@@ -37,7 +37,7 @@ AWAY_S = 0.2
 SHUNNED_S = 5.0
 """A replica that has failed is asked after the others for so long."""
 REPORT_S = 0.2
-REPORTS_MAX = 10_000
+REPORTS_MAX = 20_000
 """Reports that wait for a replica; of more, the oldest are given up."""
 
 
@@ -55,7 +55,8 @@ class Replicas:
         self._healthy: set[str] = set()
         self._turn = 0
         self._time = asyncio.get_running_loop().time
-        self._answered: dict[str, str] = {}
+        self._reports: dict[tuple[str, str], routing_pb2.CallReport] = {}
+        """By call and what is told of it: the newest."""
         self._news = asyncio.Event()
         self._delayed = False
 
@@ -83,12 +84,11 @@ class Replicas:
 
     def answered(self, call_id: str, line: str) -> None:
         """As :meth:`signalbox.ivr.ports.Routing.answered`. Does not wait."""
-        self._answered.pop(call_id, None)
-        self._answered[call_id] = line
-        if len(self._answered) > REPORTS_MAX:
-            self._answered.pop(next(iter(self._answered)))
-            self._metrics.reports_given_up.inc()
-        self._news.set()
+        self._later("answered", routing_pb2.CallReport(call_id=call_id, answered=line))
+
+    def anchored(self, call_id: str, node: int) -> None:
+        """As :meth:`signalbox.ivr.ports.Routing.anchored`. Does not wait."""
+        self._later("anchored", routing_pb2.CallReport(call_id=call_id, anchored=node))
 
     async def watch(self) -> None:
         """Long-lived coroutine: ask the replicas how they are."""
@@ -97,7 +97,7 @@ class Replicas:
             await asyncio.sleep(HEALTH_S if self.reachable else AWAY_S)
 
     async def report(self) -> None:
-        """Long-lived coroutine: tell who has answered, until a replica has taken it."""
+        """Long-lived coroutine: tell what is to be told of calls, until a replica has taken it."""
         while True:
             await self._news.wait()
             self._news.clear()
@@ -110,7 +110,7 @@ class Replicas:
             async with asyncio.timeout(timeout_s):
                 await self._tell()
         except TimeoutError:
-            logger.warning("reports_given_up", count=len(self._answered))
+            logger.warning("reports_given_up", count=len(self._reports))
 
     async def close(self) -> None:
         """Close connections."""
@@ -143,14 +143,24 @@ class Replicas:
         (self._healthy.add if serving else self._healthy.discard)(name)
 
     async def _tell(self) -> None:
-        while self._answered:
-            some = list(self._answered.items())[: callreports.MAX_REPORTS]
-            reports = [routing_pb2.CallReport(call_id=call_id, answered=line) for call_id, line in some]
+        while self._reports:
+            some = list(self._reports.items())[: callreports.MAX_REPORTS]
+            reports = [report for _, report in some]
             await callreports.deliver(reports, self._until_taken, self._metrics.reports_given_up.inc)
-            for call_id, line in some:
+            for key, report in some:
                 # A line that has answered meanwhile is told next.
-                if self._answered.get(call_id) == line:
-                    del self._answered[call_id]
+                if self._reports.get(key) is report:
+                    del self._reports[key]
+
+    def _later(self, what: str, report: routing_pb2.CallReport) -> None:
+        """The last one counts, and is told last."""
+        key = report.call_id, what
+        self._reports.pop(key, None)
+        self._reports[key] = report
+        if len(self._reports) > REPORTS_MAX:
+            self._reports.pop(next(iter(self._reports)))
+            self._metrics.reports_given_up.inc()
+        self._news.set()
 
     async def _until_taken(self, request: routing_pb2.ReportCallsRequest) -> None:
         """One replica after the other, until one has taken them. Raises ReportsRefusedError."""

@@ -9,7 +9,7 @@ import structlog
 from signalbox import callreports, rpc
 from signalbox.api.routing.v1.routing_pb2 import CallReport
 from signalbox.callreports import MAX_REPORTS, ReportsNotTakenError
-from signalbox.media.workercalls import call_of, is_beside, is_workers
+from signalbox.media.workercalls import call_of, is_beside
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,6 +85,4 @@ class Reporter:
 
 
 def _dead(name: str, node: int) -> CallReport:
-    if is_workers(name):
-        return CallReport(call_id=call_of(name), flow_media_timeout=True)
-    return CallReport(call_id=name, media_timeout=node)
+    return CallReport(call_id=call_of(name), media_timeout=node)

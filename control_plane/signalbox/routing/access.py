@@ -30,7 +30,7 @@ TABLE: dict[str, Set[Role]] = {
 
 REPORTS: dict[Role, Set[str]] = {
     Role.EDGE: {"answered", "ended"},
-    Role.IVR: {"answered", "ended"},
+    Role.IVR: {"answered", "ended", "anchored"},
     Role.MEDIA: {"alive", "media_timeout", "flow_media_timeout"},
 }
 """Which states of a call who may report."""

@@ -127,12 +127,18 @@ class RedisCounters(Collector):
         await self._tell(self._run(operations))
 
     async def media_dead(self, calls: Sequence[tuple[str, int]]) -> None:
-        """Tell of calls, each with the number of the media node that says so, that no media came for too long. 0 stands
-        for any node of a call whose media are not the proxy's: a worker's call.
+        """Tell of calls, each with the number of the media node that says so, that no media came for too long.
 
         Any edge ends them. Telling twice counts once. Raises CountersUnavailableError, as :meth:`report`.
         """
-        operations: list[Operation] = [["media_timeout", id, str(node)] for id, node in calls]
+        await self._tell_of_dialogs("media_timeout", calls)
+
+    async def anchored(self, calls: Sequence[tuple[str, int]]) -> None:
+        """Tell of workers' calls, each with the number of the media node where they are. Raises as :meth:`report`."""
+        await self._tell_of_dialogs("anchored", calls)
+
+    async def _tell_of_dialogs(self, what: str, calls: Sequence[tuple[str, int]]) -> None:
+        operations: list[Operation] = [[what, id, str(node)] for id, node in calls]
         await self._tell(self._each_batch(dialogs_script.SCRIPT, self._prefix, operations))
 
     async def run(self) -> None:

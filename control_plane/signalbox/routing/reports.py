@@ -24,8 +24,10 @@ class ReportSink(Protocol):
         """Raises CountersUnavailableError."""
 
     async def media_dead(self, calls: Sequence[tuple[str, int]]) -> None:
-        """Calls, and the media nodes that say so; 0: that of a call whose media a worker has. Raises
-        CountersUnavailableError."""
+        """Calls, and the media nodes that say so. Raises CountersUnavailableError."""
+
+    async def anchored(self, calls: Sequence[tuple[str, int]]) -> None:
+        """Calls, and the media nodes where workers have their media. Raises CountersUnavailableError."""
 
 
 async def take(request: routing_pb2.ReportCallsRequest, counters: ReportSink) -> None:
@@ -41,7 +43,9 @@ async def take(request: routing_pb2.ReportCallsRequest, counters: ReportSink) ->
         raise InvalidFieldError(*violations)
     if operations := [_operation(report) for report in reports if _counts(report)]:
         await counters.report(operations)
-    if dead := [(one.call_id, one.media_timeout) for one in reports if one.media_timeout or one.flow_media_timeout]:
+    if anchored := [(one.call_id, one.anchored) for one in reports if one.anchored]:
+        await counters.anchored(anchored)
+    if dead := [(one.call_id, one.media_timeout) for one in reports if one.media_timeout]:
         await counters.media_dead(dead)
 
 

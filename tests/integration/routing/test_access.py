@@ -145,6 +145,9 @@ async def test_who_reports_tells_what_it_sees(site: Site) -> None:
     answered, ended = CallReport(call_id="1", answered="a"), CallReport(call_id="1", ended=True)
     alive, of_worker = CallReport(call_id="1", alive=True), CallReport(call_id="1", flow_media_timeout=True)
     dead = [CallReport(call_id="1", media_timeout=node) for node in (0, 1, 2, 3)]
+    anchored = CallReport(call_id="1", anchored=1)
+    assert await site.reports("ivr", anchored)
+    assert not await site.reports("edge", anchored)
     for who in ("edge", "ivr"):
         assert await site.reports(who, answered, ended)
         assert not await site.reports(who, answered, alive)
@@ -152,7 +155,7 @@ async def test_who_reports_tells_what_it_sees(site: Site) -> None:
         assert not await site.reports(who, of_worker)
     assert await site.reports("media", alive, dead[2], of_worker)
     assert await site.reports("media", dead[0])
-    for wrong in (dead[1], dead[3], ended, answered):
+    for wrong in (dead[1], dead[3], ended, answered, anchored):
         assert not await site.reports("media", alive, dead[2], wrong)
 
 

@@ -116,9 +116,33 @@ async def test_a_call_whose_media_are_dead_is_due_at_once(counters: RedisCounter
 async def test_a_call_whose_media_a_worker_has_is_due_when_they_are_dead(
     counters: RedisCounters, dialogs: Dialogs
 ) -> None:
-    await dialogs.apply([connected("c1", node="0.0"), connected("c2", node="0.0"), connected("c3")])
-    await counters.media_dead([("c1", 0), ("c2", 7), ("c3", 0)])
-    assert await due(dialogs) == [("c1", "media_timeout")], "a node that was tried before, or another call's worker"
+    await counters.anchored([("c1", 7)])
+    await dialogs.apply([connected("c1", node="0.0"), connected("c22", node="0.0")])
+    await counters.anchored([("c22", 7)])
+    await counters.media_dead([("c1", 7), ("c22", 7)])
+    assert sorted(await due(dialogs)) == [("c1", "media_timeout"), ("c22", "media_timeout")]
+
+
+async def test_of_a_worker_s_call_the_node_alone_is_heard_where_its_media_are(
+    counters: RedisCounters, dialogs: Dialogs
+) -> None:
+    """Whoever breaks into a media node ends no calls at another one."""
+    await dialogs.apply([connected(id, node="0.0") for id in ("c1", "untold")])
+    await dialogs.apply([connected("proxys", node="8.7")])
+    await counters.anchored([("c1", 8), ("proxys", 7)])
+    await counters.media_dead([(id, node) for id in ("c1", "untold", "proxys") for node in (0, 7)])
+    assert await due(dialogs) == []
+
+
+async def test_where_the_media_of_a_call_were_that_is_over_is_soon_forgotten(
+    counters: RedisCounters, dialogs: Dialogs, redis_server: RedisServer
+) -> None:
+    await dialogs.apply([connected("c1", node="0.0"), ["ended", "c1", "line-tag"]])
+    await counters.anchored([("c1", 7)])
+    await counters.media_dead([("c1", 7)])
+    assert await due(dialogs) == []
+    assert await dialogs.claim("c1", "operator") is None
+    assert 0 < (await keys(redis_server, "dialog:*"))["dialog:c1"] <= 300
 
 
 async def test_a_call_that_is_being_ended_is_not_given_to_a_second_edge(

@@ -184,6 +184,15 @@ async def test_the_line_that_has_a_call_last_is_told_last(first: Guide) -> None:
     assert [report.answered for report in first.reports] == ["b", "c"]
 
 
+async def test_where_the_media_are_is_told_beside_who_answered(first: Guide) -> None:
+    async with asking(first.address) as replicas, reporting(replicas):
+        replicas.anchored("call-1", 7)
+        replicas.answered("call-1", "a")
+        await until(lambda: len(first.reports) == 2)
+    assert [report.WhichOneof("state") for report in first.reports] == ["anchored", "answered"]
+    assert first.reports[0].anchored == 7
+
+
 async def test_a_report_that_is_refused_for_good_spoils_no_other(first: Guide) -> None:
     registry = CollectorRegistry()
     first.refused_calls = {"call-2"}

@@ -21,12 +21,16 @@ class Sink:
     def __init__(self) -> None:
         self.operations: list[Operation] = []
         self.dead: list[tuple[str, int]] = []
+        self.at: list[tuple[str, int]] = []
 
     async def report(self, operations: Sequence[Operation]) -> None:
         self.operations.extend(operations)
 
     async def media_dead(self, calls: Sequence[tuple[str, int]]) -> None:
         self.dead.extend(calls)
+
+    async def anchored(self, calls: Sequence[tuple[str, int]]) -> None:
+        self.at.extend(calls)
 
 
 @pytest.fixture
@@ -39,12 +43,12 @@ async def test_reports_go_on_in_their_order(sink: Sink) -> None:
         CallReport(call_id="1", answered="a"),
         CallReport(call_id="1", alive=True),
         CallReport(call_id="1", media_timeout=7),
-        CallReport(call_id="2", flow_media_timeout=True),
+        CallReport(call_id="2", anchored=8),
         CallReport(call_id="1", ended=True),
     ]
     await reports.take(ReportCallsRequest(reports=told), sink)
     assert sink.operations == [["answered", "1", "a"], ["alive", "1"], ["ended", "1"]]
-    assert sink.dead == [("1", 7), ("2", 0)]
+    assert (sink.dead, sink.at) == ([("1", 7)], [("2", 8)])
 
 
 async def test_a_worker_that_answers_has_no_line(sink: Sink) -> None:
@@ -57,11 +61,13 @@ async def test_a_flag_that_is_not_set_says_nothing(sink: Sink) -> None:
         CallReport(call_id="1", ended=False),
         CallReport(call_id="2", alive=False),
         CallReport(call_id="3", media_timeout=0),
-        CallReport(call_id="4", flow_media_timeout=False),
+        CallReport(call_id="4", anchored=0),
+        # A node of before, of a call that it may not have at all.
+        CallReport(call_id="5", flow_media_timeout=True),
     ]
     await reports.take(ReportCallsRequest(reports=told), sink)
     await reports.take(ReportCallsRequest(), sink)
-    assert (sink.operations, sink.dead) == ([], [])
+    assert (sink.operations, sink.dead, sink.at) == ([], [], [])
 
 
 @pytest.mark.parametrize(

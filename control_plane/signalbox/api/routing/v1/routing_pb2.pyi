@@ -1413,6 +1413,7 @@ class CallReport(_message.Message):
     ALIVE_FIELD_NUMBER: _builtins.int
     MEDIA_TIMEOUT_FIELD_NUMBER: _builtins.int
     FLOW_MEDIA_TIMEOUT_FIELD_NUMBER: _builtins.int
+    ANCHORED_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """The call's id. Required."""
     answered: _builtins.str
@@ -1423,10 +1424,12 @@ class CallReport(_message.Message):
     """Its media lives."""
     media_timeout: _builtins.int
     """No media came from anybody for so long that the call is to be ended: number of the media node that says so. Counts
-    only if it carries the call; 0 says nothing.
+    only if it carries the call, as its proxy or its worker (`anchored`) has said; 0 says nothing.
     """
     flow_media_timeout: _builtins.bool
-    """The same of a call whose media a worker with voice has, wherever they are."""
+    """What media nodes of before say of calls whose media a worker with voice has, wherever they are: nothing is done."""
+    anchored: _builtins.int
+    """A worker with voice has answered the call, and has its media at this node: its number. 0 says nothing."""
     def __init__(
         self,
         *,
@@ -1436,12 +1439,13 @@ class CallReport(_message.Message):
         alive: _builtins.bool = ...,
         media_timeout: _builtins.int = ...,
         flow_media_timeout: _builtins.bool = ...,
+        anchored: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["alive", b"alive", "answered", b"answered", "ended", b"ended", "flow_media_timeout", b"flow_media_timeout", "media_timeout", b"media_timeout", "state", b"state"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["alive", b"alive", "anchored", b"anchored", "answered", b"answered", "ended", b"ended", "flow_media_timeout", b"flow_media_timeout", "media_timeout", b"media_timeout", "state", b"state"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alive", b"alive", "answered", b"answered", "call_id", b"call_id", "ended", b"ended", "flow_media_timeout", b"flow_media_timeout", "media_timeout", b"media_timeout", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alive", b"alive", "anchored", b"anchored", "answered", b"answered", "call_id", b"call_id", "ended", b"ended", "flow_media_timeout", b"flow_media_timeout", "media_timeout", b"media_timeout", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_state: _TypeAlias = _typing.Literal["answered", "ended", "alive", "media_timeout", "flow_media_timeout"]  # noqa: Y015
+    _WhichOneofReturnType_state: _TypeAlias = _typing.Literal["answered", "ended", "alive", "media_timeout", "flow_media_timeout", "anchored"]  # noqa: Y015
     _WhichOneofArgType_state: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_state) -> _WhichOneofReturnType_state | None: ...
 

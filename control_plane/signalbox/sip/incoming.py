@@ -56,7 +56,7 @@ class IncomingCall(Call):
         super().__init__(ua)
         self._tx = tx
         self._answered = False
-        self._acknowledged = asyncio.Event()
+        self._acknowledged: asyncio.Future[None] | None = None
         self._session = Session(ua, dialog, self, self._turns)
         self._session.heard(request)
         expires = request.headers.get("Expires")
@@ -130,7 +130,8 @@ class IncomingCall(Call):
         self._respond_finally(self._response(200, fields, told))
         self._session.accepted(self._tx, self.request.cseq.number)
         self._session.refreshing.hold(refresh)
-        await self._acknowledged.wait()
+        self._acknowledged = asyncio.get_running_loop().create_future()
+        await self._acknowledged
         self._must_live()
 
     def reject(self, status: int, reason: str = "", headers: Iterable[tuple[str, str]] = ()) -> None:
@@ -167,7 +168,8 @@ class IncomingCall(Call):
 
     def on_acknowledged(self) -> None:
         """The call stands, or a change of it does."""
-        self._acknowledged.set()
+        if self._acknowledged is not None and not self._acknowledged.done():
+            self._acknowledged.set_result(None)
 
     def on_lost(self, why: End) -> None:
         """The call cannot go on."""
@@ -241,4 +243,4 @@ class IncomingCall(Call):
 
     def _finish(self, ended: Ended) -> None:
         self._end(ended)
-        self._acknowledged.set()
+        self.on_acknowledged()

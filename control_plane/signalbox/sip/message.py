@@ -97,12 +97,13 @@ class Headers:
 
     def line(self, name: str) -> str:
         """The text of a field that is there once. ``name``: in its usual capitals."""
-        lines = self._fields.get(name)
-        if not lines:
-            raise MessageError(name, "is missing")
-        if len(lines) > 1:
-            raise MessageError(name, "is there more than once")
-        return lines[0]
+        try:
+            (line,) = self._fields[name]
+        except KeyError:
+            raise MessageError(name, "is missing") from None
+        except ValueError:
+            raise MessageError(name, "is there more than once") from None
+        return line
 
     def one(self, name: str, parse: Callable[[str, str], T]) -> T:
         """The value of a field that is there once, parsed once: ``parse`` is to be the same each time."""

@@ -93,7 +93,7 @@ def glare_window_s(owner: bool) -> tuple[float, float]:
     return (2.1, 4.0) if owner else (0.0, 2.0)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Offer:
     by_us: bool
     carrier: Carrier

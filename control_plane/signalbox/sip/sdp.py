@@ -6,8 +6,8 @@ alone. Version, origin, connections and media are checked when the text is parse
 as one that isn't there: unknown ones must be ignored (section 5.13), and RFC 4475 has an ``rtpmap`` without clock rate
 in messages that have to be taken. ``s=`` and ``t=``, which tell a call nothing, may be missing for the same reason.
 
-Descriptions are values: never changed once they are read or made. Those that every call has are not frozen, for that
-takes several times as long to make.
+Descriptions are values: never changed once they are read or made. They are not frozen, for that takes several times as
+long to make.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class DescriptionError(SipError):
         self.why = why
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Connection:
     """``c=``: where media is to be sent. ``address`` as written, a multicast one with its TTL."""
 
@@ -187,7 +187,7 @@ class Media:
     def __str__(self) -> str:
         ports = f"/{self.ports}" if self.ports > 1 else ""
         first = f"m={self.kind} {self.port}{ports} {self.protocol} {' '.join(self.formats)}\r\n"
-        return first + "".join(f"{letter}={value}\r\n" for letter, value in self.lines)
+        return first + "".join([f"{letter}={value}\r\n" for letter, value in self.lines])
 
 
 @dataclass(slots=True)
@@ -246,7 +246,7 @@ class SessionDescription:
         return _attribute(self.lines, name)
 
     def __str__(self) -> str:
-        lines = "".join(f"{letter}={value}\r\n" for letter, value in self.lines)
+        lines = "".join([f"{letter}={value}\r\n" for letter, value in self.lines])
         return f"v=0\r\no={self.origin}\r\n{lines}{''.join(map(str, self.media))}"
 
     def encode(self) -> bytes:

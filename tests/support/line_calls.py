@@ -346,7 +346,7 @@ class World:
         """Of calls from now on."""
         self.ports.script = Script(steps)
 
-    async def begin(self, *steps: routing_pb2.ContinueResponse) -> None:
+    async def begin(self, *steps: routing_pb2.ContinueResponse, protocol: str = "udp") -> None:
         """The caller calls."""
         self.flow(*steps)
         sip = NameAddr.parse('"Alice" <sip:13800001234@192.0.2.1>')
@@ -354,7 +354,7 @@ class World:
             "sip:ivr@worker.invalid",
             sip,
             NameAddr.parse("<sip:4001234567@192.0.2.1>"),
-            "udp",
+            protocol,
             self.worker,
             (
                 ("X-Signalbox-Cursor", "cursor-0"),

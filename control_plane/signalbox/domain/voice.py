@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING, Protocol
 
-from signalbox.domain.objects import Line
+from signalbox.domain.objects import Line, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -69,6 +69,6 @@ class Pool:
         return tuple([line for line, _ in sorted(pair, key=lambda one: one[1])])
 
 
-def as_line(id: str, host: str, port: int) -> Line:
+def as_line(id: str, host: str, port: int, transport: Transport = Transport.UDP) -> Line:
     """A worker as a line."""
-    return Line("", id, USER, host, port)
+    return Line("", id, USER, host, port, transport)

@@ -220,7 +220,7 @@ class Leg:
             uri=self._branch.uri,
             from_=replace(from_, params={name: value for name, value in from_.params.items() if name != "tag"}),
             to=NameAddr("", Uri.parse(self._branch.uri)),
-            protocol="udp",
+            protocol=caller.via.transport.lower(),
             remote=proxy.remote,
             headers=tuple(fields),
             max_forwards=max(0, (MAX_FORWARDS if caller.max_forwards is None else caller.max_forwards) - 1),

@@ -10,6 +10,7 @@ import structlog
 
 from signalbox import process
 from signalbox.api.routing.v1 import routing_pb2
+from signalbox.api.types.v1 import types_pb2
 from signalbox.bookmark import Bookmark
 from signalbox.domain import media
 from signalbox.ivr import messages
@@ -46,6 +47,7 @@ READY_POLL_S = 0.05
 FLUSH_S = 2.0
 """At the end there is so long for what is still to be told."""
 MIB = 1024 * 1024
+TRANSPORTS = {"udp": types_pb2.SIP_TRANSPORT_UDP, "tcp": types_pb2.SIP_TRANSPORT_TCP}
 GC_THRESHOLDS = (50_000, 20, 100)
 """Collections are rare: with the usual thresholds they take a fifth of what a call costs (docs/performance.md)."""
 
@@ -93,7 +95,11 @@ class Process:
         )
         self.worker = Worker(ivr, self.nodes, ports, self.metrics)
         entry = routing_pb2.VoiceWorker(
-            id=ivr.id, sip_address=self.worker.sip_address, capacity=ivr.capacity, draining=True
+            id=ivr.id,
+            sip_address=self.worker.sip_address,
+            capacity=ivr.capacity,
+            draining=True,
+            transport=TRANSPORTS[ivr.transport],
         )
         self.entry = Entry(store, entry, ivr.lease_ttl_s, lambda: self.worker.calls)
         self.media: Followed[routing_pb2.MediaNode] = Followed(

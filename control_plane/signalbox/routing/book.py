@@ -173,7 +173,7 @@ class Book:
         if not self.media.fits(nodes):
             self.media = MediaTable(nodes)
         self.voice.set(
-            (voice.as_line(one.id, *split(one.sip_address)), one.calls / one.capacity)
+            (voice.as_line(one.id, *split(one.sip_address), convert.transport(one.transport)), one.calls / one.capacity)
             for one in self._live_voice.nodes.values()
             if voice.takes_calls(one)
         )

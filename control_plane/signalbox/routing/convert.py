@@ -114,7 +114,7 @@ def line(message: types_pb2.Line) -> Line:
         message.user,
         message.host,
         message.port or DEFAULT_SIP_PORT,
-        _transport(message.transport),
+        transport(message.transport),
         message.identity_policy == types_pb2.IDENTITY_POLICY_REMOVE,
         message.concurrent_calls,
         message.agent_number,
@@ -194,7 +194,7 @@ def check_targets(targets: routing_pb2.EdgeTargets) -> FieldViolation | None:
 
 
 def _target(message: types_pb2.TrunkTarget) -> Target:
-    return Target(message.host, message.port or DEFAULT_SIP_PORT, _transport(message.transport))
+    return Target(message.host, message.port or DEFAULT_SIP_PORT, transport(message.transport))
 
 
 def _health_check(owner: types_pb2.Trunk) -> HealthCheck | None:
@@ -209,7 +209,8 @@ def _health_check(owner: types_pb2.Trunk) -> HealthCheck | None:
     return HealthCheck(interval_s, failures, successes)
 
 
-def _transport(given: types_pb2.SipTransport.ValueType) -> Transport:
+def transport(given: types_pb2.SipTransport.ValueType) -> Transport:
+    """UDP where none is given."""
     return Transport.TCP if given == types_pb2.SIP_TRANSPORT_TCP else Transport.UDP
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -21,6 +22,9 @@ class IvrSettings(Section):
     )
     advertise: Address | None = Field(
         default=None, description="host:port as the proxies see it; by default the address that is listened at."
+    )
+    transport: Literal["udp", "tcp"] = Field(
+        default="udp", description="By what proxies call the worker, and it calls lines by way of them: udp or tcp."
     )
     capacity: int = Field(
         default=500, ge=1, description="Calls that the worker may have at once; it is offered no more."

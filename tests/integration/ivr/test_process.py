@@ -222,9 +222,9 @@ def events(worker: Program) -> list[str]:
 
 
 async def test_it_registers_takes_a_call_and_ends_in_order(site: Site, party: RtpParty) -> None:
-    async with site.running("whole", IVR__CAPACITY=7) as worker:
-        sip = worker.settings["IVR__LISTEN"]
-        expected = routing_pb2.VoiceWorker(id="whole", sip_address=sip, capacity=7)
+    async with site.running("whole", IVR__CAPACITY=7, IVR__TRANSPORT="tcp") as worker:
+        sip, tcp = worker.settings["IVR__LISTEN"], types_pb2.SIP_TRANSPORT_TCP
+        expected = routing_pb2.VoiceWorker(id="whole", sip_address=sip, capacity=7, transport=tcp)
         await site.until_entry(worker, lambda entry: entry == expected)
         assert worker.facts() == {
             "ready": True,

@@ -155,3 +155,13 @@ async def test_a_large_call_goes_by_tcp(desk: Desk) -> None:
         await until(lambda: here.script.lines == ["anna"], WAIT_S)
         await here.lines["anna"].leave()
         await here.ended()
+
+
+async def test_a_call_that_came_by_tcp_goes_to_its_line_by_tcp(desk: Desk) -> None:
+    async with world(desk, "anna") as here:
+        await here.begin(dial(stage("anna")), protocol="tcp")
+        await here.answered()
+        await here.hear_each_other(here.lines["anna"])
+        assert here.lines["anna"].call.request.via.transport == "TCP"
+        await here.lines["anna"].leave()
+        await here.ended()

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from signalbox.api.routing.v1 import routing_pb2
 from signalbox.api.types.v1 import types_pb2
+from signalbox.domain.objects import Transport
 from signalbox.routing.book import Book
 from signalbox.routing.edges import content, version_of
 from signalbox.store import codec, keys
@@ -205,6 +206,13 @@ def test_workers_with_voice_follow_their_registrations(book: Book, told: Told) -
     book.reset_live(routing.listing(routing.voice(5)))
     assert tried() == {"ivr-5 192.0.2.5:5070"}
     assert told.times == 2, "the first ones, and a listing"
+
+
+def test_a_worker_is_called_by_the_transport_that_it_names(book: Book) -> None:
+    book.change_live([put(routing.voice(1)), put(routing.voice(2, transport=types_pb2.SIP_TRANSPORT_TCP))])
+    assert {line.id: line.transport for line in book.voice.tried("call")} == {
+        "ivr-1": Transport.UDP, "ivr-2": Transport.TCP,
+    }  # fmt: skip
 
 
 def test_the_edges_are_told_where_workers_call_from(book: Book, told: Told) -> None:

@@ -804,6 +804,7 @@ class VoiceWorker(_message.Message):
     CAPACITY_FIELD_NUMBER: _builtins.int
     CALLS_FIELD_NUMBER: _builtins.int
     DRAINING_FIELD_NUMBER: _builtins.int
+    TRANSPORT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Name of the worker, unique in the cluster; same alphabet as Tenant.id."""
     sip_address: _builtins.str
@@ -814,6 +815,8 @@ class VoiceWorker(_message.Message):
     """Calls that it has, as last reported."""
     draining: _builtins.bool
     """True: it takes no new calls; those it has go on."""
+    transport: _types_pb2.SipTransport.ValueType
+    """By what proxies call it, and it calls lines by way of them. Not given: UDP."""
     def __init__(
         self,
         *,
@@ -822,10 +825,11 @@ class VoiceWorker(_message.Message):
         capacity: _builtins.int = ...,
         calls: _builtins.int = ...,
         draining: _builtins.bool = ...,
+        transport: _types_pb2.SipTransport.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "capacity", b"capacity", "draining", b"draining", "id", b"id", "sip_address", b"sip_address"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "capacity", b"capacity", "draining", b"draining", "id", b"id", "sip_address", b"sip_address", "transport", b"transport"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from support.phone import refuses, rings
+from support.site import CALLER_HOST, eventually
 from support.voice_site import dial, node
 from support.wait import until
 
@@ -17,12 +18,15 @@ if TYPE_CHECKING:
 
     Phones = Callable[..., Awaitable[Phone]]
 
+TONE_PACKETS = 105
+"""Of 20 ms: three times the busy tone and its pause."""
+
 
 async def talking(site: VoiceSite, caller: Phone, anna: Phone, bert: Phone, **fields: Any) -> tuple[Talk, Talk]:
     """The caller and anna, who may hand on to bert with *9."""
     greet = node("greet", "announce", prompt="welcome", answer=True, next="dial")
     ringing = dial(site.line(anna), transferKeys="*9", transfer="on")
-    on = node("on", "transfer", line=site.line(bert), ringBack="ring-back", **fields)
+    on = node("on", "transfer", **{"line": site.line(bert), "ringBack": "ring-back", **fields})
     talk = await caller.call(site.flow(greet, ringing, on), site.sip())
     await talk.answered()
     other = await anna.rung()
@@ -88,3 +92,26 @@ async def test_a_transfer_that_nobody_takes_gives_the_caller_back(
     await first.press("*9")
     await bert.rung()
     await talk.hear_each_other(first)
+
+
+async def test_a_line_whose_colleague_is_at_the_cap_keeps_its_caller(
+    site: VoiceSite, caller: Phone, phone: Phones
+) -> None:
+    anna, bert, other = await phone(), await phone(), await phone(CALLER_HOST)
+    capped = site.line(bert, concurrent_calls=1)
+    before = await other.call(site.flow(dial(capped, whisper="whisper")), site.sip())
+    await before.answered()
+    await before.hear_each_other(await bert.rung())
+    talk, first = await talking(site, caller, anna, bert, line=capped, attended=True)
+    await first.press("*9")
+    # Once the dial is over, the busy tone and nothing else comes for two seconds, and then the caller again.
+    await eventually(lambda: any(one.flow_step.node == "dial" for one in site.told(talk.call_id)), "the dial's end")
+    before_it = len(first.voice.packets)
+    await until(lambda: len(first.voice.packets) > before_it + TONE_PACKETS + 20, 30)
+    await talk.hear_each_other(first)
+    first.hang_up()
+    await talk.over()
+    assert await site.steps(talk.call_id) == ["greet: done", "dial: transfer", "on: line_left"]
+    assert len(bert.talks) == 1
+    before.hang_up()
+    await before.over()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Stage(enum.IntEnum):
-    """Where a call is; see above."""
+    """Where a call is."""
 
     INVITED = 0
     ANSWERED = 1
@@ -66,8 +66,6 @@ class Counts:
     failed: Counter[str] = field(default_factory=Counter)
     resent: Counter[str] = field(default_factory=Counter)
     """Messages that were sent again."""
-    late_s: float = 0.0
-    """The most that a call was begun behind its time."""
     answered_s: list[float] = field(default_factory=list)
     """From INVITE to 200, of each call."""
     connected_s: list[float] = field(default_factory=list)

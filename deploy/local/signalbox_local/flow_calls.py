@@ -92,7 +92,8 @@ class Callers:
                 self._some()
 
     def hang_up(self, rate: float) -> None:
-        """End all calls that are bridged, at this rate."""
+        """Begin no more, and end all calls that are bridged, at this rate; those that are not yet, when they are."""
+        self._rate, self._hold_s = 0.0, 0.0
         waiting = [call for call in self._calls.values() if call.stage is Stage.BRIDGED]
         for at, call in enumerate(waiting):
             self._at(call, "hold", at / rate, self._bye)
@@ -114,7 +115,6 @@ class Callers:
             if self._next == self._last:
                 self._rate = 0.0
                 return
-            self.counts.late_s = max(self.counts.late_s, now - self._due)
             self._due += 1 / self._rate
             self._invite()
         if self._rate > 0:
@@ -129,14 +129,17 @@ class Callers:
 
     def of_proxy(self, data: bytes) -> None:
         """SIP came to the callers."""
-        message = sip.read(data)
+        if (message := self._read(data)) is None:
+            return
         call = self._calls.get(message.call_id)
         if not message.status:
             if message.method != b"ACK":
                 self._to_proxy(sip.response(message, 200, "OK"))
             if call is not None and message.method == b"BYE":
                 call.caller_over = True
-                self._failed(call, f"ended: {message.why}" if call.stage < Stage.ENDING else "")
+                if call.stage is not Stage.ENDING:
+                    self._failed(call, f"the caller was ended: {message.why}")
+                self._maybe_over(call)
             return
         if call is None:
             return
@@ -157,6 +160,7 @@ class Callers:
             self._to_proxy(self._messages.refused(call.n, message.to))
             call.caller_over = True
             self._failed(call, f"INVITE: {message.why}")
+            self._maybe_over(call)
         else:
             self._to_proxy(self._messages.within(call.n, b"ACK", 1, message))
             if call.answer is None:
@@ -174,7 +178,7 @@ class Callers:
         call = self._at_caller.get(source)
         if call is None or call.failed:
             return
-        if call.stage is Stage.ANSWERED:
+        if call.stage is Stage.ANSWERED and sip.is_sound(data):
             self._press(call)
         elif sip.said(data) == sip.name(call.n, "line"):
             call.caller_heard = self._loop.time()
@@ -204,8 +208,8 @@ class Callers:
 
     def of_line(self, data: bytes, source: Address) -> None:
         """SIP came to the line."""
-        message = sip.read(data)
-        if message.status:
+        message = self._read(data)
+        if message is None or message.status:
             return
         call = self._lines.get(message.call_id)
         if message.method == b"INVITE":
@@ -219,19 +223,11 @@ class Callers:
         else:
             self._line_send(sip.response(message, 200, "OK", tag=b"l"), source)
             if call is not None and message.method in (b"BYE", b"CANCEL"):
-                call.line_over = True
-                if message.method == b"CANCEL" and call.line_invite is not None:
-                    self._line_send(
-                        sip.response(call.line_invite, 487, "Request Terminated", tag=b"l%d" % call.n), source
-                    )
-                self._cancel(call, "names")
-                self._cancel(call, "ring")
-                if call.stage < Stage.ENDING and not call.failed:
-                    self._failed(call, f"the line was ended: {message.why}")
-                self._maybe_over(call)
+                self._line_ended(call, message, source)
 
     def _ring(self, message: Message, source: Address) -> None:
-        call = self._calls.get(self._messages.id(sip.call_of(message.caller)))
+        n = sip.call_of(message.caller)
+        call = None if n is None else self._calls.get(self._messages.id(n))
         if call is None or call.line_invite is not None:
             self._line_send(sip.response(message, 486, "Busy Here", tag=b"l"), source)
             self.counts.failed["the line was called twice, or by nobody"] += 1
@@ -250,6 +246,16 @@ class Callers:
             self._again(call, "ring", "200", T1_S, lambda: self._line_send(call.line_reply, source))
 
         self._at(call, "ring", RING_S, answer)
+
+    def _line_ended(self, call: Call, message: Message, source: Address) -> None:
+        call.line_over = True
+        self._cancel(call, "ring")
+        if message.method == b"CANCEL" and call.line_invite is not None:
+            over = sip.response(call.line_invite, 487, "Request Terminated", tag=b"l%d" % call.n)
+            self._line_send(over, source)
+        if call.stage is not Stage.ENDING:
+            self._failed(call, f"the line was ended: {message.why}")
+        self._maybe_over(call)
 
     def _acknowledged(self, call: Call) -> None:
         self._cancel(call, "ring")
@@ -297,8 +303,6 @@ class Callers:
         """Packets of the calls whose turn it is."""
         self._loop.call_later(KEEP_EVERY_S / KEEP_STEPS, self._keep)
         self._tick += 1
-        if self._hold_s is not None and self._hold_s < KEEP_EVERY_S:
-            return
         first = (self._next - 1 - self._tick) % KEEP_STEPS
         for n in range(first, self._next, KEEP_STEPS):
             call = self._calls.get(self._messages.id(n))
@@ -313,28 +317,31 @@ class Callers:
         self._request(call, "BYE", self._messages.within(call.n, b"BYE", 2, call.answer))
 
     def _too_late(self, call: Call) -> None:
-        if call.stage is Stage.ENDING or call.failed:
-            if not call.failed:
-                sides = [side for side, over in (("caller", call.caller_over), ("line", call.line_over)) if not over]
-                self._failed(call, f"not over at the {' and the '.join(sides)}")
-            call.caller_over = call.line_over = True
-            self._maybe_over(call)
-        else:
-            after = call.stage.name if call.line_invite is None or call.stage is not Stage.KEYED else "RUNG"
-            self._failed(call, f"nothing after {after} within {SETUP_S:.0f} s")
+        if call.stage is not Stage.ENDING and not call.failed:
+            rung = call.stage is Stage.KEYED and call.line_invite is not None
+            self._failed(call, f"nothing after {'RUNG' if rung else call.stage.name} within {SETUP_S:.0f} s")
+            return
+        if not call.failed:
+            sides = [side for side, over in (("caller", call.caller_over), ("line", call.line_over)) if not over]
+            call.failed = True
+            self.counts.failed[f"not over at the {' and the '.join(sides)} within {ENDING_S:.0f} s"] += 1
+        call.caller_over = call.line_over = True
+        self._maybe_over(call)
 
     def _failed(self, call: Call, why: str) -> None:
-        """Count it once, end what is left of it; no ``why``: it is known to be over."""
-        if why and not call.failed:
-            call.failed = True
-            self.counts.failed[why] += 1
-            self._at(call, "deadline", ENDING_S, self._too_late)
-            if not call.caller_over:
-                if call.answer is not None:
-                    self._bye(call)
-                else:
-                    self._to_proxy(self._messages.cancel(call.n))
-        self._maybe_over(call)
+        """Count it, once, and end what is left of it."""
+        if call.failed:
+            return
+        call.failed = True
+        self.counts.failed[why] += 1
+        for timer in ("request", "key", "names", "hold"):
+            self._cancel(call, timer)
+        self._at(call, "deadline", ENDING_S, self._too_late)
+        if not call.caller_over:
+            if call.answer is not None:
+                self._bye(call)
+            else:
+                self._to_proxy(self._messages.cancel(call.n))
 
     def _maybe_over(self, call: Call) -> None:
         if not call.caller_over or not (call.line_over or call.line_invite is None):
@@ -350,6 +357,13 @@ class Callers:
             # The port may be another call's by now.
             if address is not None and table.get(address) is call:
                 del table[address]
+
+    def _read(self, data: bytes) -> Message | None:
+        try:
+            return sip.read(data)
+        except sip.UnreadableError as error:
+            self.counts.failed[str(error)] += 1
+            return None
 
     def _reach(self, call: Call, stage: Stage) -> None:
         call.stage = stage

@@ -169,11 +169,9 @@ def caller(n: int) -> bytes:
     return b"138%08d" % n
 
 
-def call_of(caller: bytes) -> int:
-    """The call that :func:`caller` is of. Raises UnreadableError."""
-    if len(caller) != 11 or not caller.startswith(b"138") or not caller.isdigit():
-        raise UnreadableError(f"no caller of ours: {caller!r}")
-    return int(caller[3:])
+def call_of(caller: bytes) -> int | None:
+    """The call that :func:`caller` is of; None: none of ours."""
+    return int(caller[3:]) if len(caller) == 11 and caller.startswith(b"138") and caller.isdigit() else None
 
 
 def response(
@@ -209,6 +207,11 @@ def sound(n: int, side: str, sequence: int) -> bytes:
 def name(n: int, side: str) -> bytes:
     """What the packets of a side of a call say, over and over: 16 bytes."""
     return f"{side[:6]:<6}{n:010d}".encode()
+
+
+def is_sound(packet: bytes) -> bool:
+    """True for a packet of A-law."""
+    return len(packet) > _HEADER.size and packet[1] & 0x7F == PCMA
 
 
 def said(packet: bytes) -> bytes:

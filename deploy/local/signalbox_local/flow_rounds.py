@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from signalbox_local.flow_call import Counts
     from signalbox_local.flow_site import FlowSite
 
-WORKER = "ivr"
+KIND = "ivr"
+"""Of the process that is measured."""
 HOLD_S = 2.0
 """Calls of windows are bridged for so long."""
 SETTLE_S = 4.0
@@ -55,13 +56,13 @@ class Window:
     @property
     def setups_per_s_core(self) -> float:
         """Calls for each second of the worker's processor time."""
-        return self.calls / max(0.01, self.cpu_s[WORKER])
+        return self.calls / max(0.01, self.cpu_s[KIND])
 
     @property
     def carried(self) -> bool:
-        """All calls went all the way, as many as were begun, and the worker had time left."""
+        """All calls went all the way, as many as were begun, nothing was sent twice, and the worker had time left."""
         enough = self.calls > 0.9 * self.rate * self.seconds
-        return not self.failed and enough and self.cpu_s[WORKER] < FULL * self.seconds
+        return not self.failed and not self.resent and enough and self.cpu_s[KIND] < FULL * self.seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,13 @@ class Level:
     """Of the worker."""
     cores: Mapping[str, float]
     """Processor time while the calls are held, seconds a second, by kind of process, and of the load."""
+    failed: int
+    """Calls so far."""
+
+    @property
+    def carried(self) -> bool:
+        """All of them live, and none has failed."""
+        return self.alive == self.calls and not self.failed
 
 
 class Rounds:
@@ -132,17 +140,16 @@ class Rounds:
         counts = self._until(lambda now: now.failed or now.reached["BRIDGED"] >= calls, missing / rate + OVER_S)
         cores = self.cores(held_s)
         counts = load.counts()
-        found = Level(calls, counts.alive, self._site.rss_mb(), cores)
+        found = Level(calls, counts.alive, self._site.rss_mb(), cores, counts.failed.total())
         self._console.print(
             f"  {calls} calls: {counts.alive} alive, {counts.failed.total()} failed; worker {found.rss_mb:.0f} MB, "
-            f"{cores[WORKER]:.2f} of a core"
+            f"{cores[KIND]:.2f} of a core"
         )
         return found
 
     def hang_up(self, rate: float) -> Counts:
         """End all calls, and wait until they are over."""
         counts = self._site.load.counts()
-        self._site.load.begin(0, None)
         self._site.load.hang_up(rate)
         return self._until(lambda now: not now.open, counts.open / rate + OVER_S)
 

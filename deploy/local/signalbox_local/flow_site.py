@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import socket
 import time
 import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from google.protobuf import duration_pb2
 from prometheus_client.parser import text_string_to_metric_families
@@ -16,13 +17,14 @@ from signalbox.api.types.v1 import flows_pb2
 from signalbox.bencode import decode, encode
 
 from signalbox_local import memory
-from signalbox_local.flow_load import CALLER_HOST, FlowLoad
+from signalbox_local.flow_load import CALLER_HOST, FlowLoad, Sockets
 from signalbox_local.layout import Options
 from signalbox_local.rules import Rules
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from signalbox_local.cluster import Cluster
-    from signalbox_local.flow_load import Sockets
     from signalbox_local.manifest import Kind
     from signalbox_local.toml import Tree
 
@@ -80,18 +82,22 @@ def write_rules(rules: Rules, line: str, calls: int) -> str:
 
 
 class FlowSite:
-    """The cluster, its rules, and its load."""
+    """A cluster, and what calls a number of it."""
 
-    def __init__(self, cluster: Cluster, sockets: Sockets, calls: int) -> None:
+    def __init__(self, cluster: Cluster, load: FlowLoad) -> None:
         self.cluster = cluster
-        with Rules.of(cluster) as rules:
-            etag = write_rules(rules, sockets.line_address, calls)
-        cluster.wait_for_rules(etag)
-        self.load = FlowLoad(sockets, split(cluster.address("kamailio-1", "sip")), NUMBER)
+        self.load = load
 
-    def close(self) -> None:
-        """End the load."""
-        self.load.close()
+    @classmethod
+    @contextlib.contextmanager
+    def of(cls, cluster: Cluster, calls: int) -> Iterator[Self]:
+        """With new rules for so many calls at once; the load ends with the block."""
+        with contextlib.closing(Sockets.open()) as sockets:
+            with Rules.of(cluster) as rules:
+                etag = write_rules(rules, sockets.line_address, calls)
+            cluster.wait_for_rules(etag)
+            with FlowLoad(sockets, split(cluster.address("kamailio-1", "sip")), NUMBER) as load:
+                yield cls(cluster, load)
 
     def cpu_seconds(self) -> dict[str, float]:
         """Processor time of each kind of process so far."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 DIRECTORY = Path("var/bench/ivr")
-FILE = Path("var/bench/ivr.json")
+"""Of the cluster; the figures are kept beside it."""
 LEFT_S = 60.0
 OPEN = 1_000
 """Calls at once while calls a second are counted, at most."""
@@ -61,16 +61,19 @@ SMALL = Plan(windows=2, window_s=3.0, rate=10.0, idle_s=2.0, levels=(20,), ramp_
 
 
 @contextlib.contextmanager
-def site(calls: int) -> Iterator[FlowSite]:
-    """A new cluster for so many calls at once."""
-    shutil.rmtree(DIRECTORY, ignore_errors=True)
-    with Cluster(DIRECTORY, options(calls)) as cluster, FlowSite.of(cluster, calls) as found:
+def site(directory: Path, calls: int) -> Iterator[FlowSite]:
+    """A new cluster for so many calls at once. Raises ClusterError if one is running there."""
+    cluster = Cluster(directory, options(calls))
+    if not cluster.running:
+        shutil.rmtree(directory, ignore_errors=True)
+    with cluster, FlowSite.of(cluster, calls) as found:
         yield found
+    shutil.rmtree(directory, ignore_errors=True)
 
 
-def setups(plan: Plan, console: Console) -> Part:
+def setups(plan: Plan, directory: Path, console: Console) -> Part:
     """Calls a second."""
-    with site(OPEN) as here:
+    with site(directory, OPEN) as here:
         rounds = Rounds(here, console)
         console.print(f"the worker is process {here.cluster.pid(WORKER)}")
         idle = rounds.cores(plan.idle_s)
@@ -85,9 +88,9 @@ def setups(plan: Plan, console: Console) -> Part:
     return Part(figures, counts.failed - before.failed, counts.resent - before.resent, counts.open, left)
 
 
-def concurrent(plan: Plan, console: Console) -> Part:
+def concurrent(plan: Plan, directory: Path, console: Console) -> Part:
     """Calls at once, up to the first level at which a call fails."""
-    with site(max(plan.levels)) as here:
+    with site(directory, max(plan.levels)) as here:
         rounds = Rounds(here, console)
         fresh_mb, levels = here.rss_mb(), []
         for calls in plan.levels:
@@ -112,6 +115,7 @@ def main(arguments: Sequence[str] = sys.argv[1:]) -> int:
     parser.add_argument("--windows", type=int, help="How many windows.")
     parser.add_argument("--levels", help="Calls at once, with commas between them.")
     parser.add_argument("--ramp-rate", type=float, help="Calls/s up to them.")
+    parser.add_argument("--directory", type=Path, default=DIRECTORY, help="Of the cluster: %(default)s.")
     given = parser.parse_args(arguments)
     if unknown := [name for name in given.parts.split(",") if name not in PARTS]:
         parser.error(f"no part is called {unknown[0]!r}")
@@ -121,14 +125,13 @@ def main(arguments: Sequence[str] = sys.argv[1:]) -> int:
     plan = replace(SMALL if given.small else Plan(), **chosen)
     interrupts.install()
     console, begun = Console(highlight=False, soft_wrap=True), time.monotonic()
-    parts = {name: PARTS[name](plan, console) for name in given.parts.split(",")}
-    figures = flow_figures.summary(parts)
+    parts = {name: PARTS[name](plan, given.directory, console) for name in given.parts.split(",")}
+    figures, file = flow_figures.summary(parts), given.directory.with_suffix(".json")
     write_json(
-        FILE, figures | {"plan": asdict(plan), "took_s": round(time.monotonic() - begun), "machine": machine()}
+        file, figures | {"plan": asdict(plan), "took_s": round(time.monotonic() - begun), "machine": machine()}
     )  # fmt: skip
-    shutil.rmtree(DIRECTORY, ignore_errors=True)
     console.print(flow_figures.table(figures))
-    console.print(f"\n{FILE}")
+    console.print(f"\n{file}")
     return 0 if all(part.clean for part in parts.values()) else 1
 
 

@@ -18,8 +18,9 @@ import itertools
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
-from signalbox.g711 import A_LAW, MU_LAW, Law
+from signalbox.g711 import A_LAW, MU_LAW, RATE, Law
 from signalbox.sip.ended import CallOverError
 from signalbox.sip.headers import NameAddr
 from signalbox.sip.incoming import IncomingCall
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
 WAIT_S = 30.0
 CALLER = "02887654321"
 KEY_PAUSE_S = 0.08
+TONES_S = 0.3
+ROWS_HZ = (697, 770, 852, 941)
+COLUMNS_HZ = (1209, 1336, 1477, 1633)
 PAYLOAD_TYPES = {MU_LAW: 0, A_LAW: 8}
 _seeds = itertools.count(1_000)
 
@@ -124,6 +128,16 @@ class Talk:
         for key in keys:
             await self.voice.press(key)
             await asyncio.sleep(KEY_PAUSE_S)
+
+    async def press_as_tones(self, keys: str) -> None:
+        """Keys as both of their tones (ITU-T Q.23), 0.3 s each, and silence after them."""
+        for key in keys:
+            row, column = divmod("123A456B789C*0#D".index(key), 4)
+            times = np.arange(TONES_S * RATE) / RATE
+            both = sum(6_000 * np.sin(2 * np.pi * one * times) for one in (ROWS_HZ[row], COLUMNS_HZ[column]))
+            silence = np.zeros(round(KEY_PAUSE_S * RATE))
+            sound = np.concatenate((np.asarray(both), silence)).astype(np.int16)
+            await self.voice.say(self.voice.law.encode(sound))
 
     async def hears(self, *sounds: bytes, within_s: float = WAIT_S) -> None:
         """Wait until that is what is heard."""
@@ -231,9 +245,17 @@ class Phone:
             await transports.close()
 
     async def call(
-        self, number: str, proxy: Address, *, protocol: str = "udp", caller: str = CALLER, law: Law = A_LAW
+        self,
+        number: str,
+        proxy: Address,
+        *,
+        protocol: str = "udp",
+        caller: str = CALLER,
+        law: Law = A_LAW,
+        events: bool = True,
+        headers: tuple[tuple[str, str], ...] = (),
     ) -> Talk:
-        """Call somebody by way of a proxy; returns at once."""
+        """Call somebody by way of a proxy; returns at once. Without ``events`` its keys are tones alone."""
         voice = await self._voice(law)
         invitation = Invitation(
             f"sip:{number}@{proxy[0]}:{proxy[1]}",
@@ -241,8 +263,9 @@ class Phone:
             NameAddr.parse(f"<sip:{number}@{proxy[0]}>"),
             protocol,
             proxy,
+            headers,
         )
-        sip = self.ua.call(invitation, SessionDescription.parse(voice.description()))
+        sip = self.ua.call(invitation, SessionDescription.parse(voice.description(events=events)))
         talk = Talk(sip, voice)
         sip.on_progress = talk.on_progress
         return talk

@@ -92,7 +92,7 @@ class VoiceSite(Site):
         """Where workers hand short messages over, on loopback; nobody is there unless a test is."""
         self.prompts: dict[str, bytes] = {}
         self.spoken: dict[str, bytes] = {}
-        """Codes of spoken parts of Chinese."""
+        """Codes of spoken parts of Chinese and English."""
         self._ids = itertools.count(1)
         self._uploads = prompts_pb2_grpc.PromptServiceStub(self._channel)
         self._recordings = recordings_pb2_grpc.RecordingServiceStub(self._channel)
@@ -134,6 +134,22 @@ class VoiceSite(Site):
         )  # fmt: skip
         self.cluster.wait_for_rules(stored.etag)
         return digits
+
+    def outside(self, phone: Phone) -> str:
+        """A new telephone number outside, carried by a trunk that ends at a telephone."""
+        number = f"139{next(self._ids):04d}0000"
+        host, port = phone.address
+        trunk = types_pb2.Trunk(
+            id=f"to-{number}",
+            targets=[types_pb2.TrunkTarget(host=host, port=port)],
+            health_check=types_pb2.HealthCheck(disabled=True),
+        )
+        self.provisioning.CreateTrunk(provisioning_pb2.CreateTrunkRequest(trunk=trunk), timeout=TIMEOUT_S)
+        members = [types_pb2.TrunkGroupMember(trunk=trunk.id)]
+        group = types_pb2.TrunkGroup(id=trunk.id, prefixes=[number[:7]], members=members)
+        request = provisioning_pb2.CreateTrunkGroupRequest(trunk_group=group)
+        self.provisioning.CreateTrunkGroup(request, timeout=TIMEOUT_S)
+        return number
 
     def api_key(self) -> tuple[str, str]:
         """A new API key of the tenant: its id and its secret."""
@@ -248,17 +264,19 @@ class VoiceSite(Site):
 
 
 def store_spoken(objects: Path) -> dict[str, bytes]:
-    """Put spoken parts of Chinese, sounds that are known, where a cluster looks for them; codes of A-law by name."""
-    folder = objects / folder_of(Language.CHINESE)
-    folder.mkdir(parents=True)
-    parts, codes = {}, {}
-    for seed, name in enumerate(sorted(parts_of(Language.CHINESE)), 10_000):
-        codes[name] = noise(seed, PART_S)
-        digests = []
-        for law in (A_LAW, MU_LAW):
-            content = law.wav(A_LAW.decode(codes[name]))
-            digests.append(hashlib.sha256(content).hexdigest())
-            (folder / f"{digests[-1]}.{law.ending}").write_bytes(content)
-        parts[name] = PartAudio(digests[0], digests[1], round(PART_S * 1000), Source.RECORDED)
-    (folder / NAME).write_bytes(Manifest(Language.CHINESE, parts).encoded())
+    """Put spoken parts of all languages, known sounds, where a cluster looks for them; codes of A-law by name."""
+    codes: dict[str, bytes] = {}
+    for language in Language:
+        folder = objects / folder_of(language)
+        folder.mkdir(parents=True)
+        parts = {}
+        for name in sorted(parts_of(language)):
+            codes[name] = noise(10_000 + len(codes), PART_S)
+            digests = []
+            for law in (A_LAW, MU_LAW):
+                content = law.wav(A_LAW.decode(codes[name]))
+                digests.append(hashlib.sha256(content).hexdigest())
+                (folder / f"{digests[-1]}.{law.ending}").write_bytes(content)
+            parts[name] = PartAudio(digests[0], digests[1], round(PART_S * 1000), Source.RECORDED)
+        (folder / NAME).write_bytes(Manifest(language, parts).encoded())
     return codes

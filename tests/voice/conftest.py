@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def voice_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VoiceSite]:
-    """The cluster, with a tenant, a trunk and prompts."""
+    """The cluster, with a tenant, a trunk and prompts. Proxies call one worker by UDP, the other one by TCP."""
     directory = tmp_path_factory.mktemp("voice")
     spoken = store_spoken(directory / "objects")
     gateway = free_port()
-    ivr = {"messages": {"sender": "http", "url": f"http://{HOST}:{gateway}/"}}
+    ivr = {"capacity": 50, "messages": {"sender": "http", "url": f"http://{HOST}:{gateway}/"}}
     options = Options(
         name="voice", replicas=1, proxies=2, media_nodes=1, recorders=1, voice_workers=2,
-        settings={"ivr": {"ivr": ivr}},
+        settings={"ivr": {"ivr": ivr}, "ivr-2": {"ivr": {"transport": "tcp"}}},
     )  # fmt: skip
     with Cluster(directory, options) as cluster, contextlib.closing(VoiceSite(cluster, gateway)) as site:
         site.spoken = spoken

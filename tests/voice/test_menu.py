@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from signalbox.g711 import MU_LAW
-from support.voice_site import end, node
+from support.voice_site import dial, end, node
 from support.wait import until
 
 if TYPE_CHECKING:
@@ -136,3 +136,36 @@ async def test_a_key_that_is_held_for_long_counts_once(site: VoiceSite, caller: 
     await talk.over()
     assert talk.voice.share(site.prompts["english"]) == 1.0
     assert await site.steps(talk.call_id) == ["menu: digits 5", "english: done"]
+
+
+async def test_a_key_asks_again_a_pause_ends_the_digits_and_another_key_rings_the_operator(
+    site: VoiceSite, caller: Phone, line: Phone
+) -> None:
+    keys = (("*", "inner"), ("12", "inner"), ("123", "goodbye"), ("0", "operator"))
+    inner = menu(*keys, id="inner", prompt="question", interDigitTimeout="1s", timeout="20s")
+    operator = dial(site.line(line), id="operator")
+    talk = await in_menu(site, caller, menu(("1", "inner")), inner, operator, says("goodbye"), end())
+    await talk.press("1")
+    await talk.has_heard(site.prompts["question"], 1)
+    await talk.press("*")
+    await talk.has_heard(site.prompts["question"], 2)
+    await talk.press("12")
+    await talk.has_heard(site.prompts["question"], 3)
+    await talk.press("0")
+    await talk.hear_each_other(await line.rung())
+    talk.hang_up()
+    steps = await site.steps(talk.call_id)
+    assert steps[:-1] == ["menu: digits 1", "inner: digits *", "inner: digits 12", "inner: digits 0"]
+    assert steps[-1].startswith("operator:")
+
+
+async def test_tones_are_keys_of_a_caller_without_telephone_events(site: VoiceSite, caller: Phone) -> None:
+    inner = menu(("58", "english"), id="inner", prompt="question", timeout="20s", terminator="#")
+    nodes = (menu(("7", "inner"), timeout="20s"), inner, says("english"), end())
+    talk = await in_menu(site, caller, *nodes, events=False)
+    await talk.press_as_tones("7")
+    await talk.hears(site.prompts["question"])
+    await talk.press_as_tones("58")
+    await talk.over()
+    assert talk.voice.missing(site.prompts["english"]) == []
+    assert await site.steps(talk.call_id) == ["menu: digits 7", "inner: digits 58", "english: done"]

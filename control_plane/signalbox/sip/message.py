@@ -127,12 +127,9 @@ class Headers:
             lines = self._fields.get(name)
             if not lines:
                 raise MessageError(name, "is missing")
-            typed = self._typed[name] = parse(_values(lines[0], name)[0], name)
+            text = split_values(lines[0], name)[0] if "," in lines[0] else lines[0]
+            typed = self._typed[name] = parse(text, name)
         return typed
-
-    def remember(self, name: str, typed: object) -> None:
-        """What ``one``, ``many`` or ``first`` would give, for who knows it already."""
-        self._typed[name] = typed
 
     def names(self) -> Iterable[str]:
         """Every name once, in its usual capitals."""
@@ -183,7 +180,7 @@ class Message(ABC):
         lines = self.headers._fields["Via"]
         others = split_values(lines[0], "Via")[1:] if "," in lines[0] else ()
         lines[0] = _line("Via", ", ".join([str(via), *others]) if others else str(via))
-        self.headers.remember("Via", via)
+        self.headers._typed["Via"] = via
 
     @property
     def from_(self) -> NameAddr:
@@ -236,13 +233,10 @@ class Message(ABC):
 
     def encode(self) -> bytes:
         """As it is sent. Content-Length tells the length of the body, whatever it said before."""
-        lines = [self.start_line()]
-        for name, values in self.headers._fields.items():
-            if name != "Content-Length":
-                for value in values:
-                    lines.append(f"{name}: {value}")
-        lines.append(f"Content-Length: {len(self.body)}\r\n\r\n")
-        return "\r\n".join(lines).encode(errors="replace") + self.body
+        fields = self.headers._fields.items()
+        lines = [f"{name}: {value}\r\n" for name, values in fields if name != "Content-Length" for value in values]
+        head = f"{self.start_line()}\r\n{''.join(lines)}Content-Length: {len(self.body)}\r\n\r\n"
+        return head.encode(errors="replace") + self.body
 
     def __eq__(self, other: object) -> bool:
         """Whether both are sent alike."""

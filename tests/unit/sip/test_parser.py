@@ -127,6 +127,7 @@ ONE_SPACE = "must be method, URI and version with one space between"
         (options(more="Content-Length: 99999999999\r\n"), "Content-Length", "is over 4294967295", 400),
         (options(more="Content-Length: 0\r\nl: 0\r\n"), "Content-Length", "is there more than once", 400),
         (options(more="nothing\r\n"), "message", "has a line that is no header field", 400),
+        (options(more="Contact\r\n"), "message", "has a line that is no header field", 400),
         (options(more=": nothing\r\n"), "message", "has a header field whose name is no token", 400),
         (options(more="a b: nothing\r\n"), "message", "has a header field whose name is no token", 400),
     ],

@@ -30,6 +30,8 @@ FRAME = 160
 FRAME_S = 0.02
 EVENTS = 101
 _RECENT = 2400
+_RTCP = range(192, 224)
+"""Second bytes of RTCP packets, and of no RTP packet with a payload type that we use (RFC 5761 section 4)."""
 """Samples that say what a party hears now: 0.3 s."""
 
 
@@ -152,6 +154,9 @@ class RtpParty(asyncio.DatagramProtocol):
         self._transport = transport
 
     def datagram_received(self, data: bytes, addr: Address) -> None:
+        if data[1] in _RTCP:
+            # Of a party whose port for RTCP this one was before: the port above that of its RTP.
+            return
         flags, kind, sequence, timestamp, ssrc = struct.unpack_from("!BBHII", data)
         assert flags == 0x80
         self.packets.append(Packet(kind & 0x7F, sequence, timestamp, ssrc, data[12:], addr))

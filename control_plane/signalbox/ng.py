@@ -90,6 +90,8 @@ class NgClient:
     def __init__(self, transport: asyncio.DatagramTransport, protocol: _Protocol) -> None:
         self._transport = transport
         self._protocol = protocol
+        # Asked for once: each time costs a system call (Python 3.11).
+        self._loop = asyncio.get_running_loop()
         # The prefix keeps clients apart: rtpengine remembers cookies of all of them together.
         self._prefix = secrets.token_hex(6)
         self._numbers = itertools.count()
@@ -139,7 +141,7 @@ class NgClient:
     async def _exchange(self, cookie: bytes, message: bytes, attempts: int, timeout_s: float, command: str) -> bytes:
         if self._transport.is_closing():
             raise NgUnreachableError("the connection to rtpengine is closed")
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         reply: asyncio.Future[bytes] = loop.create_future()
         timer: asyncio.TimerHandle | None = None
 
@@ -166,12 +168,11 @@ class NgClient:
 
     def _await_unheard(self, cookie: bytes) -> None:
         """Who asked went away before the reply came."""
-        loop = asyncio.get_running_loop()
-        reply: asyncio.Future[bytes] = loop.create_future()
+        reply: asyncio.Future[bytes] = self._loop.create_future()
         self._protocol.waiting[cookie] = reply
         self._unheard.add(reply)
         reply.add_done_callback(functools.partial(self._heard, cookie))
-        loop.call_later(UNHEARD_S, reply.cancel)
+        self._loop.call_later(UNHEARD_S, reply.cancel)
 
     def _heard(self, cookie: bytes, reply: asyncio.Future[bytes]) -> None:
         del self._protocol.waiting[cookie]

@@ -67,8 +67,8 @@ class _Protocol(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: object) -> None:
         cookie, _, body = data.partition(b" ")
-        future = self.waiting.get(cookie)
         # A reply to an attempt that was given up, or a second one to a repeated request, has nobody waiting.
+        future = self.waiting.pop(cookie, None)
         if future is not None and not future.done():
             future.set_result(body)
 
@@ -151,7 +151,7 @@ class NgClient:
                 return
             if left:
                 self._transport.sendto(message)
-                timer = loop.call_later(timeout_s, attempt, left - 1)
+                timer = loop.call_later(timeout_s, attempt, left - 1)  # noqa: F821 (it is deleted at the end)
             else:
                 reply.set_exception(NgTimeoutError(f"no reply to {command} within {attempts} x {timeout_s} s"))
 
@@ -162,8 +162,9 @@ class NgClient:
         finally:
             if timer is not None:
                 timer.cancel()
-            del self._protocol.waiting[cookie]
-            if reply.cancelled():
+            # It has itself: all of the request would wait for the collector.
+            del attempt
+            if self._protocol.waiting.pop(cookie, None) is not None and reply.cancelled():
                 self._await_unheard(cookie)
 
     def _await_unheard(self, cookie: bytes) -> None:
@@ -175,7 +176,7 @@ class NgClient:
         self._loop.call_later(UNHEARD_S, reply.cancel)
 
     def _heard(self, cookie: bytes, reply: asyncio.Future[bytes]) -> None:
-        del self._protocol.waiting[cookie]
+        self._protocol.waiting.pop(cookie, None)
         self._unheard.discard(reply)
         if not reply.cancelled():
             reply.exception()

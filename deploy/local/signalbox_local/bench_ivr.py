@@ -3,8 +3,7 @@
 One worker in a whole cluster on loopback: one proxy, one routing replica, rtpengines with their sidecars. A call is
 answered, hears a prompt, presses a key, is connected to a line by way of the proxy, both hear each other, and it is
 hung up; every stage of every call is checked by what its two sides hear (:mod:`signalbox_local.flow_calls`). First
-calls a second, with the processor time of the worker a call, mostly idle and then at the limit of what it is given
-(:mod:`signalbox_local.cpu_limit`); then calls at once, with its memory.
+calls a second, with the processor time of the worker a call; then calls at once, with its memory.
 """
 
 from __future__ import annotations
@@ -23,24 +22,19 @@ from rich.console import Console
 from signalbox_local import flow_figures, interrupts
 from signalbox_local.bench import machine, write_json
 from signalbox_local.cluster import Cluster
-from signalbox_local.cpu_limit import limited
 from signalbox_local.flow_figures import Part
-from signalbox_local.flow_rounds import KIND, Rounds
+from signalbox_local.flow_rounds import Rounds
 from signalbox_local.flow_site import WORKER, FlowSite, options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from signalbox_local.flow_rounds import Window
 
 DIRECTORY = Path("var/bench/ivr")
 """Of the cluster; the figures are kept beside it."""
 LEFT_S = 60.0
 OPEN = 1_000
 """Calls at once while calls a second are counted, at most."""
-BUSY = 0.9
-"""Of what it is given, by a worker at its limit."""
-SHARE_MOST = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,21 +82,10 @@ def setups(plan: Plan, directory: Path, console: Console) -> Part:
         windows = rounds.windows(
             plan.rate or (highest or plan.start) * plan.margin, plan.window_s, plan.windows
         )  # fmt: skip
-        share, short = at_the_limit(rounds, here.cluster.pid(WORKER), windows, plan)
         counts = rounds.drain()
         left = here.left_after(LEFT_S)
-    figures = flow_figures.setups(windows, idle, highest) | flow_figures.limited(short, share)
+    figures = flow_figures.setups(windows, idle, highest)
     return Part(figures, counts.failed - before.failed, counts.resent - before.resent, counts.open, left)
-
-
-def at_the_limit(rounds: Rounds, worker: int, windows: Sequence[Window], plan: Plan) -> tuple[float, list[Window]]:
-    """The same again, with the worker given what these calls need of a core and no more: the share, and its windows."""
-    share = min(SHARE_MOST, windows[-1].cpu_s[KIND] / windows[-1].seconds)
-    with limited(worker, share):
-        (tried,) = rounds.windows(windows[-1].rate, plan.window_s, 1)
-    share = min(share, tried.cpu_s[KIND] / tried.seconds / BUSY)
-    with limited(worker, share):
-        return share, rounds.windows(windows[-1].rate, plan.window_s, plan.windows)
 
 
 def concurrent(plan: Plan, directory: Path, console: Console) -> Part:

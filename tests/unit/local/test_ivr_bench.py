@@ -51,18 +51,11 @@ def test_a_window_counts_what_happened_in_it_alone() -> None:
 def test_set_ups_are_medians_of_windows() -> None:
     slower = replace(WINDOW, cpu_s={"ivr": 5.0, "kamailio": 1.0, "load": 0.5})
     figures = flow_figures.setups([WINDOW, slower, WINDOW], {"ivr": 0.00612}, 71.0)
-    assert figures["setups_per_s_core_idle"] == 200.0
+    assert figures["setups_per_s_core"] == 200.0
     assert figures["setups"]["per_s_core"] == {"median": 200.0, "min": 100.0, "max": 200.0}
     assert figures["setups"]["worker_ms_per_call"] == {"median": 5.0, "min": 5.0, "max": 10.0}
     assert figures["setups"]["parts_ms_per_call"]["kamailio"]["median"] == 2.0
     assert figures["setups"]["idle_cores"] == {"ivr": 0.0061}
-
-
-def test_at_its_limit_a_worker_has_used_what_it_was_given() -> None:
-    figures = flow_figures.limited([WINDOW, WINDOW], 0.3)
-    assert figures["setups_per_s_core"] == 200.0
-    assert figures["limited"]["share_used"]["median"] == 0.83
-    assert figures["limited"]["share_of_core"] == 0.3
 
 
 def test_calls_at_once_are_those_of_the_last_level_that_was_carried() -> None:

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 logger = structlog.get_logger(__name__)
 
 T2_S = 1.0
-"""Longest wait between repetitions (RFC 3261 section 17.1.2.2). A proxy passes on a repeated 2xx for 5 s. With the usual
-4 s three of them come in that time, and where every twentieth message is lost, one call of 1,000 does not stand."""
+"""Longest wait between repetitions (RFC 3261 section 17.1.2.2). A proxy passes on a repeated 2xx for 5 s. With the
+usual 4 s three come in that time, and where every twentieth message is lost, one call of 1,000 does not stand."""
 POLL_S = 0.1
 END_S = 10.0
 """At the end calls that are broken off have so long to free what they have."""

@@ -199,18 +199,22 @@ class VoiceCall:
 
     async def _anchor(self) -> tuple[MediaSession, str]:
         # Any flow may record at a later step: a dial, a message.
+        failed: dict[str, str] = {}
         with contextlib.suppress(NoMediaNodeError):
-            return await self._anchor_at(records=True)
+            return await self._anchor_at(failed, records=True)
         with contextlib.suppress(NoMediaNodeError):
-            return await self._anchor_at()
+            return await self._anchor_at(failed)
         # When a machine stands still for half a second, no node there has answered its last pings, and all may be well.
-        return await self._anchor_at(doubtful=True)
+        return await self._anchor_at(failed, doubtful=True)
 
-    async def _anchor_at(self, *, records: bool = False, doubtful: bool = False) -> tuple[MediaSession, str]:
+    async def _anchor_at(
+        self, failed: dict[str, str], *, records: bool = False, doubtful: bool = False
+    ) -> tuple[MediaSession, str]:
         call_id = f"{self.worker}.{self.facts.call_id}"
         if self.sip.offer is None:
-            return await anchor_late(self.nodes, call_id, records=records, doubtful=doubtful)
-        return await anchor(self.nodes, call_id, str(self.sip.offer), records=records, doubtful=doubtful)
+            return await anchor_late(self.nodes, call_id, records=records, doubtful=doubtful, failed=failed)
+        offer = str(self.sip.offer)
+        return await anchor(self.nodes, call_id, offer, records=records, doubtful=doubtful, failed=failed)
 
     async def _answered(self, media: MediaSession) -> MediaSession:
         if not self.answered:

@@ -20,7 +20,7 @@ from support.ivr_media import media_node
 from support.ng import FakeNg
 from support.rtpengine import sdp
 from support.sip_calls import settle
-from support.voice_calls import CALL, OFFER, World, prompt
+from support.voice_calls import CALL, OFFER, WRITTEN, World, prompt
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -232,6 +232,22 @@ async def test_a_node_that_is_well_comes_before_one_that_may_not_be(world: Bare)
     await world.nodes.update([media_node(world.fake.address, calls=90), unwell])
     call = await world.called()
     assert (await call.anchored()).node.id == "media-1"
+
+
+async def test_a_node_that_has_failed_a_call_is_not_asked_for_it_again(world: Bare) -> None:
+    """It is told to forget the call, which might be the one that it has begun since."""
+    world.otherwise["offer"] = {"result": "error", "error-reason": "too many sessions"}
+    call = await world.called()
+    with pytest.raises(NoMediaNodeError, match="rtpengine refused offer: too many sessions"):
+        await call.anchored()
+    assert len(world.commands("offer")) == 1
+    async with FakeNg.open() as fake:
+        fake.answer = lambda _request: {"result": "ok", "sdp": WRITTEN}
+        await world.nodes.update([media_node(world.fake.address), media_node(fake.address, 2, healthy=False)])
+        assert (await call.anchored()).node.id == "media-2"
+        assert len(world.commands("offer")) == 2
+        world.taken[0].hang_up()
+        await world.over()
 
 
 async def test_without_any_node_there_is_no_call() -> None:

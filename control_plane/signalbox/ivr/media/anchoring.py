@@ -21,13 +21,20 @@ logger = structlog.get_logger(__name__)
 
 
 async def anchor(
-    nodes: MediaNodes, call_id: str, offer: bytes | str, *, records: bool = False, doubtful: bool = False
+    nodes: MediaNodes,
+    call_id: str,
+    offer: bytes | str,
+    *,
+    records: bool = False,
+    doubtful: bool = False,
+    failed: dict[str, str] | None = None,
 ) -> tuple[MediaSession, str]:
     """A session for the caller that made this offer, and the answer for it.
 
     ``call_id``: ``<worker id>.<whatever is unique>``, so that keys find their worker. ``records``: the call, or a part
-    of it, is to be recorded; ``doubtful``: as :meth:`Node.unusable`. Takes 6 s at most. Raises
-    UnusableDescriptionError, NoMediaNodeError.
+    of it, is to be recorded; ``doubtful``: as :meth:`Node.unusable`. ``failed``: nodes that have failed this
+    call, by id, and why; they are not asked again, for they are told to forget it, and those that fail now are added.
+    Takes 6 s at most. Raises UnusableDescriptionError, NoMediaNodeError.
     """
     caller = parties.read(offer)
 
@@ -38,11 +45,17 @@ async def anchor(
         session = MediaSession(engine, caller=caller)
         return session, await session.anchor()
 
-    return await _first(call_id, nodes.candidates(records=records, doubtful=doubtful), begin)
+    failed = {} if failed is None else failed
+    return await _first(call_id, nodes.candidates(records=records, doubtful=doubtful, failed=failed), begin, failed)
 
 
 async def anchor_late(
-    nodes: MediaNodes, call_id: str, *, records: bool = False, doubtful: bool = False
+    nodes: MediaNodes,
+    call_id: str,
+    *,
+    records: bool = False,
+    doubtful: bool = False,
+    failed: dict[str, str] | None = None,
 ) -> tuple[MediaSession, str]:
     """As :func:`anchor` for an INVITE without a description: a session, and our offer for the 200.
 
@@ -54,24 +67,27 @@ async def anchor_late(
         session = MediaSession(Engine(node, call_id), caller=None)
         return session, await session.offer()
 
-    return await _first(call_id, nodes.candidates(records=records, doubtful=doubtful), begin)
+    failed = {} if failed is None else failed
+    return await _first(call_id, nodes.candidates(records=records, doubtful=doubtful, failed=failed), begin, failed)
 
 
 async def _first(
-    call_id: str, candidates: Iterable[Node], begin: Callable[[Node], Awaitable[tuple[MediaSession, str]]]
+    call_id: str,
+    candidates: Iterable[Node],
+    begin: Callable[[Node], Awaitable[tuple[MediaSession, str]]],
+    failed: dict[str, str],
 ) -> tuple[MediaSession, str]:
-    why: dict[str, str] = {}
     for node in candidates:
         try:
             return await begin(node)
         except (MediaRefusedError, MediaLostError) as error:
             logger.warning("media_node_passed_over", call_id=call_id, node=node.id, error=str(error))
-            why[node.id] = str(error)
+            failed[node.id] = str(error)
             _free(node, call_id)
         except BaseException:
             _free(node, call_id)
             raise
-    raise NoMediaNodeError(why)
+    raise NoMediaNodeError(dict(failed))
 
 
 def _free(node: Node, call_id: str) -> None:

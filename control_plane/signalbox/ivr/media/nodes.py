@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import structlog
@@ -15,7 +16,7 @@ from signalbox.ivr.media.node import Node
 from signalbox.ng import NgClient, NgUnreachableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from signalbox.api.routing.v1.routing_pb2 import MediaNode
     from signalbox.ivr.media.node import Session
@@ -29,6 +30,7 @@ OWED_S = 3600.0
 """How long a node that left is waited for to free calls: after that it has done so itself (media.held_dead_after_s)."""
 
 _UDP = "udp:"
+_NONE: Mapping[str, str] = MappingProxyType({})
 
 
 class MediaNodes:
@@ -73,13 +75,19 @@ class MediaNodes:
                 continue
             self._nodes[key] = Node(info, client, self._silent_s)
 
-    def candidates(self, *, records: bool = False, doubtful: bool = False) -> list[Node]:
+    def candidates(
+        self, *, records: bool = False, doubtful: bool = False, failed: Mapping[str, str] = _NONE
+    ) -> list[Node]:
         """Nodes to try, at most TRIES, the best first. Raises NoMediaNodeError that tells why of each.
 
         Of two that are drawn the one with less load: many workers know the load of a moment ago, and all of them would
-        choose the one least loaded then. ``records``, ``doubtful``: as :meth:`Node.unusable`.
+        choose the one least loaded then. ``records``, ``doubtful``: as :meth:`Node.unusable`; ``failed``: nodes that
+        are not to be tried, by id, and why.
         """
-        why = {node.id: node.unusable(records=records, doubtful=doubtful) for node in self._nodes.values()}
+        why = {
+            node.id: failed.get(node.id) or node.unusable(records=records, doubtful=doubtful)
+            for node in self._nodes.values()
+        }
         usable = [node for node in self._nodes.values() if not why[node.id]]
         chosen: list[Node] = []
         while usable and len(chosen) < TRIES:

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+from signalbox.ivr import consultation
 from signalbox.sip.ended import End
 from signalbox.sip.negotiation import NotAcceptableError
 from support.line_calls import (
@@ -236,7 +237,11 @@ async def test_a_line_that_nobody_can_be_called_for_is_told_and_keeps_its_caller
         assert here.script.lines == ["anna"]
 
 
-async def test_a_line_that_hangs_up_when_nobody_can_be_called_has_handed_over_in_vain(desk: Desk) -> None:
+async def test_a_line_that_hangs_up_when_nobody_can_be_called_has_handed_over_in_vain(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The tone lasts until it has hung up, however slow we are.
+    monkeypatch.setattr(consultation, "BUSY_TIMES", 100)
     async with world(desk, "anna") as here:
         anna = await talking(here, untransferable())
         await press(anna, KEYS)

@@ -353,8 +353,7 @@ async def test_a_place_that_cannot_be_spoken_leaves_the_music_alone(
     assert world.played == ["music"]
 
 
-async def test_music_that_a_spoken_place_has_ended_begins_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queue, "WAIT_S", 0.2)
+async def test_music_that_a_spoken_place_has_ended_begins_again(world: World) -> None:
     world.lasts_ms = 1
     step = waiting(3)
     step.node.queue.announce_every.CopyFrom(seconds(LONG_S))

@@ -13,7 +13,6 @@ from signalbox import address
 from signalbox.ivr import runner
 from signalbox.ivr.ending import RETRY_AFTER_S
 from signalbox.sip.outgoing import OutgoingCall
-from signalbox.sip.timers import Timers
 from signalbox.sip.transactions.layer import Transactions
 from signalbox.sip.transport import Transports
 from signalbox.sip.useragent import UserAgent
@@ -30,9 +29,6 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger(__name__)
 
-T2_S = 1.0
-"""Longest wait between repetitions (RFC 3261 section 17.1.2.2). A proxy passes on a repeated 2xx for 5 s. With the
-usual 4 s three come in that time, and where every twentieth message is lost, one call of 1,000 does not stand."""
 POLL_S = 0.1
 END_S = 10.0
 """At the end calls that are broken off have so long to free what they have."""
@@ -53,7 +49,7 @@ class Worker:
         self._ports = ports
         self._metrics = metrics
         self._transports = Transports()
-        self._transactions = Transactions(self._transports, Timers(t2=T2_S))
+        self._transactions = Transactions(self._transports)
         self._ua: UserAgent | None = None
         self._flows: set[asyncio.Task[None]] = set()
         metrics.calls.set_function(lambda: self.calls)

@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import re
 from typing import TYPE_CHECKING
 
+from signalbox.address import join
 from signalbox.sip.transport import Transports
 
 if TYPE_CHECKING:
@@ -55,21 +57,26 @@ class LossyTransports(Transports):
 
 
 class Relay(asyncio.DatagramProtocol):
-    """In front of a server, which one client talks to by UDP; datagrams of both are lost."""
+    """Between a proxy and a worker, which talk to it in place of each other; what either says by UDP is lost at times.
 
-    def __init__(self, server: Address, loss: Loss) -> None:
+    The worker is told that the proxy is here, wherever a message names it, so requests of its own come here, too.
+    """
+
+    def __init__(self, proxy: Address, worker: Address, loss: Loss) -> None:
         self.loss = loss
-        self._server = server
-        self._client: Address | None = None
+        self.requests = 0
+        """Of the worker, lost or not."""
+        self._proxy = proxy
+        self._worker = worker
         self._outside: asyncio.DatagramTransport
         self._inside: asyncio.DatagramTransport
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, address: Address, server: Address, loss: Loss) -> AsyncIterator[Relay]:
-        """Listen at an address."""
+    async def open(cls, address: Address, proxy: Address, worker: Address, loss: Loss) -> AsyncIterator[Relay]:
+        """``address``: where the proxy finds the worker, at the host from which its requests come."""
         loop = asyncio.get_running_loop()
-        relay = cls(server, loss)
+        relay = cls(proxy, worker, loss)
         relay._outside, _ = await loop.create_datagram_endpoint(lambda: relay, local_addr=address)
         inside = _Inside(relay)
         relay._inside, _ = await loop.create_datagram_endpoint(lambda: inside, local_addr=(address[0], 0))
@@ -80,16 +87,19 @@ class Relay(asyncio.DatagramProtocol):
             relay._inside.close()
 
     def datagram_received(self, data: bytes, addr: Address) -> None:
-        self._client = addr
         if not self.loss.takes():
-            # Answers are to come back here (RFC 3581), not to the port that the client has put into its Via.
-            asking = not data.startswith(b"SIP/2.0 ")
-            self._inside.sendto(data.replace(b";branch=", b";rport;branch=", 1) if asking else data, self._server)
+            self._inside.sendto(_renamed(data, self._proxy, self._here), self._worker)
 
-    def answer(self, data: bytes) -> None:
-        """What the server says."""
-        if self._client is not None and not self.loss.takes():
-            self._outside.sendto(data, self._client)
+    def said(self, data: bytes) -> None:
+        """By the worker, to the proxy."""
+        self.requests += not data.startswith(b"SIP/2.0 ")
+        if not self.loss.takes():
+            self._outside.sendto(_renamed(data, self._here, self._proxy), self._proxy)
+
+    @property
+    def _here(self) -> Address:
+        host, port = self._inside.get_extra_info("sockname")
+        return host, port
 
 
 class _Inside(asyncio.DatagramProtocol):
@@ -97,4 +107,9 @@ class _Inside(asyncio.DatagramProtocol):
         self._relay = relay
 
     def datagram_received(self, data: bytes, addr: Address) -> None:
-        self._relay.answer(data)
+        self._relay.said(data)
+
+
+def _renamed(message: bytes, address: Address, to: Address) -> bytes:
+    """A message with an address in place of another one."""
+    return re.sub(re.escape(join(*address).encode()) + rb"(?![0-9])", join(*to).encode(), message)

@@ -1,4 +1,5 @@
-"""Networks that lose every twentieth datagram, between callers and the proxy and between the proxy and workers."""
+"""Networks that lose every twentieth datagram, between callers and the proxy and between the proxy and workers, whoever
+of them asks."""
 
 from __future__ import annotations
 
@@ -58,9 +59,11 @@ async def test_every_call_reaches_its_line_once(lossy_site: VoiceSite, addresses
     site, outside, inside = lossy_site, Loss(SHARE, 1), Loss(SHARE, 2)
     callers = [f"0281{n:07d}" for n in range(CALLS)]
     async with contextlib.AsyncExitStack() as stack:
+        relays = []
         for n, host in WORKERS.items():
             listens, found = addresses[n]
-            await stack.enter_async_context(Relay.open((host, found), (host, listens), inside))
+            relay = Relay.open((host, found), site.sip(), (host, listens), inside)
+            relays.append(await stack.enter_async_context(relay))
         line = await stack.enter_async_context(Phone.open(LINE_HOST))
         caller = await stack.enter_async_context(Phone.open(CALLER_HOST, transports=LossyTransports(outside)))
         menu = node(
@@ -88,4 +91,6 @@ async def test_every_call_reaches_its_line_once(lossy_site: VoiceSite, addresses
         await asyncio.gather(*map(call, callers))
         assert Counter(map(who, line.talks)) == Counter(callers)
     assert min(outside.lost, inside.lost) > CALLS * SHARE
+    # INVITE and ACK of each line at least.
+    assert sum(relay.requests for relay in relays) >= 2 * CALLS
     await site.nothing_left()

@@ -198,7 +198,8 @@ class Script:
 
     def anchored(self, call_id: str, node: int) -> None:
         """Its media are at a node."""
-        assert (call_id, node) == (CALL, 1)
+        assert call_id == CALL
+        assert node
 
     @property
     def kinds(self) -> list[str]:

@@ -100,8 +100,11 @@ class Consultation:
             for leg in (self._line, self._other):
                 if leg is not None:
                     leg.hang_up(NORMAL_CLEARING)
-            await self._ring_back.give_up()
-            await self._close_aside()
+            try:
+                await self._ring_back.give_up()
+            finally:
+                # A second cancellation must not leave the aside to the node's time-out.
+                await self._close_aside()
 
     async def _consult(self) -> Way | None:
         """None: the caller was handed over, and is alone again. Else nobody else has the caller, and why."""

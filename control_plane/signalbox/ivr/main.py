@@ -49,7 +49,7 @@ FLUSH_S = 2.0
 MIB = 1024 * 1024
 TRANSPORTS = {"udp": types_pb2.SIP_TRANSPORT_UDP, "tcp": types_pb2.SIP_TRANSPORT_TCP}
 GC_THRESHOLDS = (50_000, 20, 100)
-"""Collections are rare: with the usual thresholds they take a fifth of what a call costs (docs/performance.md)."""
+"""Collections are rare: hardly anything here is cyclic (docs/performance.md)."""
 
 
 def serve(settings: Settings) -> None:

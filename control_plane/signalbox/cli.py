@@ -27,6 +27,7 @@ from signalbox.commands import (
     replay,
     rules,
     speech,
+    testcall,
     trunkhealth,
     watch,
 )
@@ -53,6 +54,7 @@ _OTHERS = (
     recordings.recordings,
     replay.replay,
     speech.speech,
+    testcall.test_call,
     completion.completion,
     reference.cli_doc,
     settings_doc,

@@ -90,6 +90,8 @@ class Cluster:
     """Journal directories, and the edges and workers that they belong to."""
     doors: list[Path]
     """UNIX sockets of the edges."""
+    proxies: list[str]
+    """host:port of the proxies, for SIP."""
 
     @classmethod
     def load(cls, file: Path) -> Cluster:
@@ -104,6 +106,7 @@ class Cluster:
                 Credentials(ca, cert, key),
                 {Path(process["journal"]): process["name"] for process in content["processes"] if "journal" in process},
                 [Path(process["door"]) for process in content["processes"] if "door" in process],
+                [process["addresses"]["sip"] for process in content["processes"] if process.get("kind") == "kamailio"],
             )
         except OSError as error:
             raise click.UsageError(f"{file}: {error.strerror}") from error

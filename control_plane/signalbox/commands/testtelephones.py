@@ -104,7 +104,7 @@ class Telephones:
             Sound.open(self.host, port and port + 4) as theirs,
         ):
             call = self._caller.call(self._invitation(number, calling, proxy), ours.description())
-            self._sound, self._rung, self._expected = theirs, None, call.call_id
+            self._expect(call.call_id, theirs)
             try:
                 return await self._talk(call, ours, theirs, talk_s)
             finally:
@@ -112,6 +112,10 @@ class Telephones:
                 call.hang_up()
                 if self._rung is not None:
                     self._rung.hang_up()
+
+    def _expect(self, call_id: str, sound: Sound) -> None:
+        """This call, and no other, will ring the line."""
+        self._expected, self._sound, self._rung = call_id, sound, None
 
     def _invitation(self, number: str, calling: str, proxy: Address) -> Invitation:
         at = address.bracketed(proxy[0])

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import sys
+import time
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +24,11 @@ if TYPE_CHECKING:
 
     from signalbox.settings import Settings
     from signalbox.store.etcd_maintenance import Maintenance, Member
+
+
+_NAMED_BY_TIME = "etcd-%Y-%m-%dT%H%M%SZ.db"
+"""Universal time: names sort as the backups were taken, and no hour comes twice in autumn."""
+_OWN_NAME = re.compile(r"etcd-\d{4}-\d\d-\d\dT\d{6}Z\.db")
 
 
 def _maintains(command: Callable[..., Awaitable[None]]) -> Callable[..., None]:
@@ -123,19 +130,51 @@ async def defrag(maintenance: Maintenance, settings: Settings, least_free: int) 
 
 @etcd.command("backup")
 @config_option
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--keep",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="FILE is a directory: write a file named by the time, and delete all but the newest N of these.",
+)
 @_maintains
-async def backup(maintenance: Maintenance, settings: Settings, file: Path) -> None:
+async def backup(maintenance: Maintenance, settings: Settings, file: Path, keep: int | None) -> None:
     """Write a copy of all rules to FILE, which is there whole or not at all.
 
     It is what `etcdctl snapshot restore` reads. It has everything that etcd has, hashes of API keys too.
     """
     from signalbox.store.etcd_maintenance import Member, mebibytes
 
+    target = _target(file, keep)
     members = [member for member in (await maintenance.all()).values() if isinstance(member, Member)]
     # Rather of a member that does not lead: it has less to do.
     source = min(members, key=lambda one: (one.leads, -one.applied), default=None)
     endpoint = source.endpoint if source else maintenance.endpoints[0]
+    try:
+        size = await _copy(maintenance, endpoint, target)
+        click.echo(f"{target}: {mebibytes(size)} MiB, of {endpoint}")
+        # Only now, so that a backup that fails costs none of the old ones.
+        for old in _oldest(file, keep) if keep else []:
+            old.unlink()
+            click.echo(f"{old}: deleted, {keep} newer ones are kept")
+    except OSError as error:
+        raise click.ClickException(f"{error.filename or target}: {error.strerror}") from error
+
+
+def _target(file: Path, keep: int | None) -> Path:
+    """The file to write. Raises click.UsageError."""
+    if keep:
+        return file / time.strftime(_NAMED_BY_TIME, time.gmtime())
+    if file.is_dir():
+        raise click.UsageError(f"{file} is a directory: give a file, or --keep N for one named by the time")
+    return file
+
+
+async def _copy(maintenance: Maintenance, endpoint: str, file: Path) -> int:
+    """Copy a member's data to a file, which is there whole or not at all. Its size in bytes.
+
+    Raises OSError, StoreUnavailableError and DamagedCopyError.
+    """
     part = file.with_name(f".{file.name}.part")
     try:
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -147,12 +186,15 @@ async def backup(maintenance: Maintenance, settings: Settings, file: Path) -> No
             os.fsync(target.fileno())
             size = target.tell()
         part.replace(file)
-    except OSError as error:
-        raise click.ClickException(f"{error.filename or file}: {error.strerror}") from error
     finally:
         with contextlib.suppress(OSError):
             part.unlink()
-    click.echo(f"{file}: {mebibytes(size)} MiB, of {endpoint}")
+    return size
+
+
+def _oldest(directory: Path, keep: int) -> list[Path]:
+    """All but the newest of the backups in a directory that were named by their time. Other files are nobody's."""
+    return sorted(one for one in directory.iterdir() if _OWN_NAME.fullmatch(one.name))[:-keep]
 
 
 async def _all(maintenance: Maintenance) -> list[Member]:

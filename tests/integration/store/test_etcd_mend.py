@@ -110,6 +110,34 @@ async def test_what_etcd_has_forgotten_comes_from_a_backup(tmp_path: Path, own_e
     await store.close()
 
 
+async def test_of_backups_named_by_their_time_the_newest_are_kept(tmp_path: Path, own_etcd: EtcdServer) -> None:
+    backups = tmp_path / "backups"
+    old = [f"etcd-2026-0{month}-01T030000Z.db" for month in (1, 2, 3)]
+    others = ["etcd-before-the-migration.db", ".etcd-2026-01-01T030000Z.db.part"]
+    backups.mkdir()
+    for name in [*old, *others]:
+        (backups / name).touch()
+    told = (await run(tmp_path, own_etcd, "backup", str(backups), "--keep", "2")).output
+    assert told.count("deleted, 2 newer ones are kept") == 2
+    left = {one.name for one in backups.iterdir()}
+    assert left > {old[2], *others}
+    (new,) = left - {old[2], *others}
+    assert (backups / new).stat().st_size > 10_000
+    assert (backups / new).stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_backup_that_fails_deletes_nothing(tmp_path: Path, own_etcd: EtcdServer) -> None:
+    old = tmp_path / "etcd-2026-01-01T030000Z.db"
+    old.touch()
+    refused_file = (await run(tmp_path, own_etcd, "backup", str(tmp_path), code=2)).output
+    assert "is a directory: give a file, or --keep N" in refused_file
+    absent = (await run(tmp_path, own_etcd, "backup", str(tmp_path / "absent"), "--keep", "1", code=1)).output
+    assert "No such file or directory" in absent
+    await asyncio.to_thread(own_etcd.stop)
+    await run(tmp_path, own_etcd, "backup", str(tmp_path), "--keep", "1", code=3)
+    assert old.exists()
+
+
 async def test_of_what_nothing_is_left_the_place_is_made_free(tmp_path: Path, own_etcd: EtcdServer) -> None:
     store = opened(own_etcd)
     await store.commit([], [Put(PAGE, b"junk"), Put(keys.tenant("odd"), b"\xff")])

@@ -1,0 +1,80 @@
+{{/* Settings in the shape of the settings file as environment variables, and what follows from the chart. */}}
+
+{{/* (dict "tree" TREE "prefix" "SIGNALBOX_"): a line for each setting. Lists are JSON, as docs/configuration.md says. */}}
+{{- define "signalbox.environment" -}}
+{{- range $key, $value := .tree -}}
+{{- $name := printf "%s%s" $.prefix (upper $key) -}}
+{{- if kindIs "map" $value }}
+{{- include "signalbox.environment" (dict "tree" $value "prefix" (printf "%s__" $name)) -}}
+{{- else }}
+{{ $name }}: {{ include "signalbox.value" $value | quote }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Helm reads every number as a floating one. */}}
+{{- define "signalbox.value" -}}
+{{- if kindIs "slice" . -}}{{ toJson . }}
+{{- else if kindIs "float64" . -}}{{ if eq (floor .) . }}{{ int64 . }}{{ else }}{{ . }}{{ end }}
+{{- else if kindIs "invalid" . -}}
+{{- else -}}{{ . }}{{- end -}}
+{{- end -}}
+
+{{/* (list . "routing" COMPUTED): the ConfigMap of a component: what all have, what follows from the chart, what the values say. */}}
+{{- define "signalbox.settings" -}}
+{{- $top := index . 0 -}}
+{{- $component := index . 1 -}}
+{{- $own := (index $top.Values $component).settings -}}
+{{- $tree := mustMergeOverwrite (dict) (index . 2) (deepCopy $top.Values.settings) (deepCopy $own) -}}
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: {{ include "signalbox.componentName" (dict "root" $top "component" $component) }}
+  labels:
+    {{- include "signalbox.labels" (dict "root" $top "component" $component) | nindent 4 }}
+data:
+  {{- $own := fromYaml (include "signalbox.environment" (dict "tree" $tree "prefix" "SIGNALBOX_")) }}
+  {{- $stores := fromYaml (printf "%s\n%s" (include "signalbox.etcd.settings" $top) (include "signalbox.valkey.settings" $top)) }}
+  {{- toYaml (mustMerge $own $stores) | nindent 2 }}
+{{- end -}}
+
+{{/* Of provisioning, media, recorder and ivr. */}}
+{{- define "signalbox.settings.objects" -}}
+objects:
+{{- if .Values.objects.s3.bucket }}
+  location: {{ printf "s3://%s" .Values.objects.s3.bucket | quote }}
+  s3:
+    region: {{ .Values.objects.s3.region | quote }}
+    {{- with .Values.objects.s3.endpoint }}
+    endpoint: {{ . | quote }}
+    {{- end }}
+    {{- with .Values.objects.s3.accessKeyId }}
+    access_key_id: {{ . | quote }}
+    {{- end }}
+    {{- if .Values.objects.s3.secretKey.name }}
+    secret_key_file: /etc/signalbox/s3/{{ .Values.objects.s3.secretKey.key }}
+    {{- end }}
+{{- else }}
+  location: /var/lib/signalbox/objects/content
+{{- end }}
+  master_key_file: /etc/signalbox/keys/objects.key
+{{- end -}}
+
+{{/* Of provisioning and recorder. */}}
+{{- define "signalbox.settings.database" -}}
+database:
+{{- if .Values.database.url }}
+  url: {{ .Values.database.url | quote }}
+  {{- if .Values.database.passwordSecret.name }}
+  password_file: /etc/signalbox/database/{{ .Values.database.passwordSecret.key }}
+  {{- end }}
+{{- else }}
+  url: sqlite:////var/lib/signalbox/objects/signalbox.db
+{{- end }}
+{{- end -}}
+
+{{/* Clients find all replicas of a headless service: "dns:NAME:PORT". (list . "routing" 7410) */}}
+{{- define "signalbox.replicas" -}}
+{{- $top := index . 0 -}}
+dns:{{ include "signalbox.componentName" (dict "root" $top "component" (index . 1)) }}-replicas.{{ $top.Release.Namespace }}.svc.{{ $top.Values.clusterDomain }}:{{ index . 2 }}
+{{- end -}}

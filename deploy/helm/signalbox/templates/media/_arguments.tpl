@@ -1,0 +1,42 @@
+{{/* Of rtpengine, in the order of media/rtpengine_config.py. */}}
+{{- define "signalbox.media.arguments" -}}
+{{- $media := .Values.media -}}
+- --config-file={{ if $media.nodes }}/etc/signalbox/nodes/$(NODE_NAME).conf{{ else }}none{{ end }}
+- --foreground
+- --log-stderr
+- --log-level={{ $media.logLevel }}
+- --listen-ng=$(HOST_IP):{{ $media.controlPort }}
+- --listen-tcp-ng=$(HOST_IP):{{ $media.controlPort }}
+{{- if not $media.nodes }}
+{{- range $media.interfaces }}
+- --interface={{ . }}
+{{- end }}
+{{- end }}
+- --port-min={{ $media.ports.first }}
+- --port-max={{ $media.ports.last }}
+- --max-sessions={{ $media.capacity }}
+- --tos=184
+- --endpoint-learning=off
+- --timeout={{ add $media.heldDeadAfterSeconds 600 }}
+- --silent-timeout={{ add $media.heldDeadAfterSeconds 600 }}
+- --offer-timeout=600
+- --delete-delay=0
+- --dtls-cert-cipher=prime256v1
+{{- if eq $media.kernelTable "never" }}
+- --table=-1
+{{- else }}
+- --table=0
+{{- if eq $media.kernelTable "always" }}
+- --no-fallback
+{{- end }}
+{{- end }}
+{{- if .Values.recorder.enabled }}
+- --recording-dir=/var/lib/signalbox/state/captures
+- --recording-method=pcap
+- --recording-format=raw
+{{- end }}
+{{- if .Values.ivr.enabled }}
+- --dtmf-log-dest=127.0.0.1:7451
+{{- end }}
+- --pidfile=/run/signalbox/rtpengine.pid
+{{- end -}}

@@ -1,0 +1,27 @@
+{{- define "signalbox.settings.provisioning" -}}
+provisioning:
+  listen: 0.0.0.0:7420
+  metrics:
+    listen: 0.0.0.0:7421
+  {{- if .Values.provisioning.apiKeys.enabled }}
+  keys_listen: 0.0.0.0:7422
+  {{- end }}
+  tls:
+    cert_file: /etc/signalbox/tls/tls.crt
+    key_file: /etc/signalbox/tls/tls.key
+    ca_file: /etc/signalbox/tls/ca.crt
+  routing: [{{ include "signalbox.replicas" (list . "routing" 7410) | quote }}]
+  bulk:
+    store_quota_mb: {{ .Values.etcd.quotaMiB }}
+  audit:
+    directory: /var/lib/signalbox/state/audit
+    replicas: [{{ include "signalbox.replicas" (list . "provisioning" 7420) | quote }}]
+    tls:
+      cert_file: /etc/signalbox/tls/tls.crt
+      key_file: /etc/signalbox/tls/tls.key
+      ca_file: /etc/signalbox/tls/ca.crt
+      server_name: {{ include "signalbox.componentName" (dict "root" . "component" "provisioning") }}
+  password_key_file: /etc/signalbox/keys/password.key
+{{ include "signalbox.settings.objects" . }}
+{{ include "signalbox.settings.database" . }}
+{{- end -}}

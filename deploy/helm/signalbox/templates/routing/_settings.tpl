@@ -1,0 +1,10 @@
+{{- define "signalbox.settings.routing" -}}
+routing:
+  listen: 0.0.0.0:7410
+  metrics:
+    listen: 0.0.0.0:7411
+  snapshot_file: /var/lib/signalbox/state/rules.snapshot
+  drain_s: {{ .Values.routing.drainSeconds }}
+  cursor_key_file: /etc/signalbox/keys/cursor.key
+  password_key_file: /etc/signalbox/keys/password.key
+{{- end -}}

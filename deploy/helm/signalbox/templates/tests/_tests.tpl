@@ -3,9 +3,9 @@
 {{- .Values.tests.clientSecret | default (include "signalbox.certificates.clientSecret" .) }}
 {{- end }}
 
-{{/* host:port of all proxies that are ready. */}}
+{{/* host:port of all proxies that are ready: the name stands for the addresses of their nodes. No call goes through a service. */}}
 {{- define "signalbox.tests.proxies" -}}
-{{ include "signalbox.componentName" (dict "root" . "component" "proxies") }}.{{ .Release.Namespace }}.svc.{{ .Values.clusterDomain }}:{{ .Values.edge.port }}
+{{ include "signalbox.componentName" (dict "root" . "component" "edge") }}-replicas.{{ .Release.Namespace }}.svc.{{ .Values.clusterDomain }}:{{ .Values.edge.port }}
 {{- end }}
 
 {{/* Is there a test? */}}

@@ -135,7 +135,7 @@ async def defrag(maintenance: Maintenance, settings: Settings, least_free: int) 
     "--keep",
     type=click.IntRange(min=1),
     metavar="N",
-    help="FILE is a directory: write a file named by the time, and delete all but the newest N of these.",
+    help="FILE is a directory: write a file named by the time, delete all but the newest N of these, and list them.",
 )
 @_maintains
 async def backup(maintenance: Maintenance, settings: Settings, file: Path, keep: int | None) -> None:
@@ -154,11 +154,15 @@ async def backup(maintenance: Maintenance, settings: Settings, file: Path, keep:
         size = await _copy(maintenance, endpoint, target)
         click.echo(f"{target}: {mebibytes(size)} MiB, of {endpoint}")
         # Only now, so that a backup that fails costs none of the old ones.
-        for old in _oldest(file, keep) if keep else []:
+        for old in _named_by_time(file)[:-keep] if keep else []:
             old.unlink()
             click.echo(f"{old}: deleted, {keep} newer ones are kept")
     except OSError as error:
         raise click.ClickException(f"{error.filename or target}: {error.strerror}") from error
+    finally:
+        # After a failure, too: who has lost etcd wants to know which there are, where no shell could list them.
+        if keep:
+            _list(file)
 
 
 def _target(file: Path, keep: int | None) -> Path:
@@ -192,9 +196,17 @@ async def _copy(maintenance: Maintenance, endpoint: str, file: Path) -> int:
     return size
 
 
-def _oldest(directory: Path, keep: int) -> list[Path]:
-    """All but the newest of the backups in a directory that were named by their time. Other files are nobody's."""
-    return sorted(one for one in directory.iterdir() if _OWN_NAME.fullmatch(one.name))[:-keep]
+def _named_by_time(directory: Path) -> list[Path]:
+    """The backups in a directory that were named by their time, the oldest first. Other files are nobody's."""
+    return sorted(one for one in directory.iterdir() if _OWN_NAME.fullmatch(one.name))
+
+
+def _list(directory: Path) -> None:
+    from signalbox.store.etcd_maintenance import mebibytes
+
+    with contextlib.suppress(OSError):
+        for one in reversed(_named_by_time(directory)):
+            click.echo(f"there is {one.name}, {mebibytes(one.stat().st_size)} MiB")
 
 
 async def _all(maintenance: Maintenance) -> list[Member]:

@@ -122,6 +122,8 @@ async def test_of_backups_named_by_their_time_the_newest_are_kept(tmp_path: Path
     left = {one.name for one in backups.iterdir()}
     assert left > {old[2], *others}
     (new,) = left - {old[2], *others}
+    listed = [line.split(",")[0] for line in told.splitlines() if line.startswith("there is ")]
+    assert listed == [f"there is {new}", f"there is {old[2]}"]
     assert (backups / new).stat().st_size > 10_000
     assert (backups / new).stat().st_mode & 0o777 == 0o600
 
@@ -134,7 +136,8 @@ async def test_a_backup_that_fails_deletes_nothing(tmp_path: Path, own_etcd: Etc
     absent = (await run(tmp_path, own_etcd, "backup", str(tmp_path / "absent"), "--keep", "1", code=1)).output
     assert "No such file or directory" in absent
     await asyncio.to_thread(own_etcd.stop)
-    await run(tmp_path, own_etcd, "backup", str(tmp_path), "--keep", "1", code=3)
+    away = (await run(tmp_path, own_etcd, "backup", str(tmp_path), "--keep", "1", code=3)).output
+    assert f"there is {old.name}" in away
     assert old.exists()
 
 

@@ -127,7 +127,9 @@ def rtpengine_command(config: Path | None, **options: Any) -> None:
             control=media.control,
             capacity=media.capacity,
             held_dead_after_s=media.held_dead_after_s,
+            recording_dir=str(media.captures.spool_dir or ""),
             keys=media.voice.keys_listen if media.voice.cache_dir is not None else "",
+            pid_file=str(media.daemon_pid_file or ""),
             **options,
         )
         click.echo(shlex.join(rendering.render(node)))

@@ -78,9 +78,10 @@ def render(settings: EdgeSettings, *, token: str, cluster_key: str, static_desti
         names["UNKNOWN_SOURCE_403"] = 1
     if static_destination is not None:
         names["STATIC_ROUTE"] = static_destination
+    script = _path("edge.kamailio.script", kamailio.script or _script())
     lines = [
         "#!KAMAILIO",
-        f"# Proxy {settings.id}: rendered from the settings, with secrets. The script: {_script()}",
+        f"# Proxy {settings.id}: rendered from the settings, with secrets. The script: {script}",
         *(f'#!substdef "!{name}!{value}!g"' for name, value in names.items()),
         f"children={kamailio.udp_workers}",
         f"tcp_children={kamailio.tcp_workers}",
@@ -91,7 +92,7 @@ def render(settings: EdgeSettings, *, token: str, cluster_key: str, static_desti
     for bind in listen:
         advertise = "" if bind == advertised else f" advertise {address.join(*advertised)}"
         lines += [f"listen={proto}:{address.join(*bind)}{advertise}" for proto in ("udp", "tcp")]
-    lines += [f'include_file "{_script()}"', ""]
+    lines += [f'include_file "{script}"', ""]
     return "\n".join(lines)
 
 

@@ -20,6 +20,7 @@ from signalbox.edge.byes import ByeSender
 from signalbox.edge.control import Control
 from signalbox.edge.dialogs import Dialogs
 from signalbox.edge.door import Door
+from signalbox.edge.drain import FLUSH_S, Drain
 from signalbox.edge.ender import Ender
 from signalbox.edge.follower import Follower
 from signalbox.edge.lastgood import LastGood
@@ -52,6 +53,7 @@ GC_THRESHOLDS = (50_000, 20, 100)
 """Hardly anything here is cyclic: collections are rare, and none looks at what was there at the start."""
 
 REPORT_S = 1.0
+DRAIN_POLL_S = 0.05
 
 MOST_DEAD_NAMED = 100
 """Dead targets with a metric of their own; there may be thousands."""
@@ -88,7 +90,8 @@ class Sidecar:
         )  # fmt: skip
         self.control = Control(kamailio.runtime_dir)
         self.applier = Applier(kamailio.runtime_dir, settings.state_dir, self.control, self.nodes)
-        self.beat = Beat(self.control, lambda: self.pool.healthy and self.applier.serviceable)
+        self.drain = Drain(settings, self.control)
+        self.beat = Beat(self.control, lambda: self.pool.healthy and self.applier.serviceable, lambda: self.drain.begun)
         self.counts = ProxyCounts(self.control)
         advertised = kamailio.advertise or kamailio.listen[0]
         proxy = address.split(kamailio.listen[0])
@@ -150,9 +153,13 @@ class Sidecar:
         gc.set_threshold(*GC_THRESHOLDS)
         logger.info("edge_started", ask=self.listener.address, metrics_port=self._door.port)
         await supervisor.stopping.wait()
+        await self.drain.run()
+        await self.drain.end_proxy()
         self.listener.stop_reading()
         await self.asker.drain()
         await self.door.close()
+        if self.drain.begun:
+            await self._flush()
         await supervisor.cancel()
         await self.ender.close()
         self.listener.close()
@@ -180,8 +187,22 @@ class Sidecar:
             "journal_sequence": self.journal.sequence,
             "journal_behind_bytes": self.follower.behind_bytes,
             "open_questions": self.asker.open,
+            "draining": self.drain.begun,
         }
-        return self.applier.in_step and self.pool.healthy, facts
+        return self.applier.in_step and self.pool.healthy and not self.drain.begun, facts
+
+    async def _flush(self) -> None:
+        """What the proxy wrote last comes into the journal, and is told to routing and recorders if they are there."""
+        try:
+            async with asyncio.timeout(FLUSH_S):
+                while await asyncio.to_thread(self.follower.collect):
+                    pass
+                while self.reported.behind or self.promised.behind:  # noqa: ASYNC110, others change it
+                    await asyncio.sleep(DRAIN_POLL_S)
+        except TimeoutError:
+            logger.warning("not_all_told", reports=self.reported.behind, promises=self.promised.behind)
+        except OSError as error:
+            logger.error("events_not_taken", reason=str(error))
 
     def _close_journal(self) -> None:
         try:

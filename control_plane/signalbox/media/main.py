@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 from prometheus_client import REGISTRY
 
-from signalbox import address, process
+from signalbox import address, daemon, process
 from signalbox.api.routing.v1 import routing_pb2
 from signalbox.errors import ConfigurationError, SignalboxError, StoreUnavailableError
 from signalbox.media import number
@@ -39,6 +39,9 @@ logger = structlog.get_logger(__name__)
 CALLS_STEP = 100
 """A change of calls is published if it is this part of the capacity: every publication goes to all routing replicas."""
 DRAIN_POLL_S = 0.1
+ENDING_S = 10.0
+"""Calls that outlast the drain have so long to be ended by BYE, once routing knows that their media are about to go."""
+DAEMON = "rtpengine"
 
 
 class Sidecar:
@@ -114,19 +117,36 @@ class Sidecar:
         logger.info("registering", node=self._node.id, number=self._node.number, control=self._node.control_address)
         await self._registration.run()
 
-    async def drain(self) -> None:
-        """Take no new calls; return when the calls there are have ended, or after ``drain_s``."""
+    async def drain(self) -> bool:
+        """Take no new calls; return when the calls there are have ended, or after ``drain_s``: False then."""
         self._node.draining = True
         self._metrics.draining.set(1)
         self._publish()
+        over = await self._no_calls(self._settings.drain_s)
+        if not over:
+            logger.warning("drained_with_calls_left", calls=self.health.calls)
+        return over
+
+    async def end_calls(self, watcher: Watcher) -> None:
+        """Those that outlast the drain are ended as calls with dead media are: by BYE to both sides, not by silence."""
         try:
-            async with asyncio.timeout(self._settings.drain_s):
+            await watcher.give_up()
+        except NgError as error:
+            logger.warning("calls_not_given_up", error=str(error))
+            return
+        await self._no_calls(ENDING_S)
+
+    async def _no_calls(self, seconds: float) -> bool:
+        """Wait for it at most so long; True also if nobody can tell any more."""
+        try:
+            async with asyncio.timeout(seconds):
                 while self.health.healthy and await self._client.calls() > 0:  # noqa: ASYNC110, only asking tells
                     await asyncio.sleep(DRAIN_POLL_S)
         except TimeoutError:
-            logger.warning("drained_with_calls_left", calls=self.health.calls)
+            return False
         except SignalboxError as error:
             logger.warning("calls_not_counted", error=str(error))
+        return True
 
     async def withdraw(self) -> None:
         """Take the entry out of the store. End :meth:`register` first."""
@@ -241,10 +261,13 @@ async def _serve(
     registering = supervisor.spawn("register", sidecar.register())
     await supervisor.stopping.wait()
     logger.info("draining")
-    await sidecar.drain()
+    if not await sidecar.drain() and settings.daemon_pid_file is not None:
+        await sidecar.end_calls(watcher)
     registering.cancel()
     await asyncio.wait([registering])
     await sidecar.withdraw()
+    if settings.daemon_pid_file is not None:
+        await daemon.end(settings.daemon_pid_file, DAEMON)
     if voice is not None:
         await voice.stop()
     if captures is not None:

@@ -41,6 +41,8 @@ class RtpengineOptions:
     """Where calls are captured that are recorded, ``media.captures.spool_dir`` of its sidecar; empty: none is."""
     keys: str = ""
     """Where it tells of keys that callers press, ``media.voice.keys_listen`` of its sidecar; empty: nowhere."""
+    pid_file: str = ""
+    """Where its pid stands, ``media.daemon_pid_file`` of its sidecar; empty: nowhere."""
     log_level: int = 5
     """As of syslog: 4 warnings, 5 notices, 6 and 7 tell of every call."""
 
@@ -81,6 +83,7 @@ def render(options: RtpengineOptions) -> list[str]:
         *_redis(options.redis),
         *_recording(options.recording_dir),
         *([f"--dtmf-log-dest={options.keys}"] if options.keys else []),
+        *([f"--pidfile={options.pid_file}"] if options.pid_file else []),
     ]
 
 

@@ -73,6 +73,13 @@ class Watcher:
         finally:
             self._lister.close()
 
+    async def give_up(self) -> None:
+        """All calls are about to lose their media: report them as dead. Raises NgError."""
+        listed = sorted(await self._lister.calls())
+        logger.warning("calls_given_up", calls=len(listed))
+        if number := self._number():
+            await self._reporter.tell([], listed, number)
+
     async def _sweep(self) -> None:
         before, self._silent = self._silent, {}
         try:

@@ -238,6 +238,14 @@ class KamailioSettings(Section):
     media_timeout_ms: int = Field(
         default=200, ge=50, le=2000, description="Time for one answer of rtpengine, milliseconds."
     )
+    script: Path | None = Field(
+        default=None, description="kamailio.cfg, which all proxies share; by default that of the checkout."
+    )
+    ends_with_edge: bool = Field(
+        default=False,
+        description="The edge ends the proxy when it has drained, as in a pod of Kubernetes; both must see each "
+        "other's processes. Without it, whoever started the proxy ends it.",
+    )
 
 
 class EdgeSettings(Section):
@@ -294,6 +302,17 @@ class EdgeSettings(Section):
     )
     recorders_tls: ClientTlsSettings = ClientTlsSettings()
     journal_max_mb: int = Field(default=1024, ge=8, description="Most that the event journal may take on disk, MiB.")
+    drain_s: float = Field(
+        default=0.0,
+        ge=0,
+        description="At SIGTERM the proxy answers OPTIONS and new INVITEs with 503 until no call is being set up any "
+        "more, seconds at most; 0: the edge ends at once, for who stops both stops the proxy first.",
+    )
+    drain_min_s: float = Field(
+        default=0.0,
+        ge=0,
+        description="It does so for at least so long, seconds: whoever probes with OPTIONS has learnt it then.",
+    )
     kamailio: KamailioSettings = KamailioSettings()
 
     @model_validator(mode="after")
@@ -382,6 +401,11 @@ class MediaSettings(Section):
     )
     drain_s: float = Field(
         default=5.0, ge=0, description="At SIGTERM the node stays registered until its calls end, seconds at most."
+    )
+    daemon_pid_file: Path | None = Field(
+        default=None,
+        description="The rtpengine's (its --pidfile): the sidecar ends it when it has drained, as in a pod of "
+        "Kubernetes; both must see each other's processes. Without it, whoever started rtpengine ends it.",
     )
     dead_after_s: int = Field(
         default=60, ge=2, description="A call in which no RTP came from anybody for so long is ended, seconds."

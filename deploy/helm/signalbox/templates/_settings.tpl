@@ -34,7 +34,7 @@ metadata:
     {{- include "signalbox.labels" (dict "root" $top "component" $component) | nindent 4 }}
 data:
   {{- $own := fromYaml (include "signalbox.environment" (dict "tree" $tree "prefix" "SIGNALBOX_")) }}
-  {{- $stores := fromYaml (printf "%s\n%s" (include "signalbox.etcd.settings" $top) (include "signalbox.valkey.settings" $top)) }}
+  {{- $stores := fromYaml (printf "%s\n%s\n%s" (include "signalbox.etcd.settings" $top) (include "signalbox.valkey.settings" $top) (include "signalbox.internal.settings" (dict "root" $top "component" $component))) }}
   {{- toYaml (mustMerge $own $stores) | nindent 2 }}
 {{- end -}}
 

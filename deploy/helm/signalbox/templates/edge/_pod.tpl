@@ -28,6 +28,7 @@ volumeMounts:
     readOnly: true
   {{- end }}
   {{- include "signalbox.outsideMounts" (list .) | nindent 2 }}
+  {{- include "signalbox.internal.mounts" . | nindent 2 }}
 {{- end -}}
 
 {{/* Takes root and component: a folder of the node, which outlives pods, or the pod's own. */}}

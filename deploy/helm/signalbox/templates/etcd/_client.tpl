@@ -20,6 +20,11 @@ SIGNALBOX_ETCD__PASSWORD_FILE: /etc/signalbox/etcd-password/password
 {{- end }}
 {{- if include "signalbox.etcd.trustSecret" . | trim }}
 SIGNALBOX_ETCD__TLS__CA_FILE: /etc/signalbox/etcd-client/ca.crt
+{{- if .Values.etcd.client.serverName }}
+SIGNALBOX_ETCD__TLS__SERVER_NAME: {{ .Values.etcd.client.serverName | quote }}
+{{- else if include "signalbox.etcd.builtIn" . }}
+SIGNALBOX_ETCD__TLS__SERVER_NAME: {{ include "signalbox.etcd.peersName" . }}
+{{- end }}
 {{- if .Values.etcd.client.certificate }}
 SIGNALBOX_ETCD__TLS__CERT_FILE: /etc/signalbox/etcd-client/tls.crt
 SIGNALBOX_ETCD__TLS__KEY_FILE: /etc/signalbox/etcd-client/tls.key

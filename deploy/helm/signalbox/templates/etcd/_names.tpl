@@ -27,9 +27,14 @@
 {{- .Values.etcd.tls.peerSecret | default (ternary (printf "%s-peer-tls" (include "signalbox.etcd.fullname" .)) "" .Values.certificates.internal.enabled) }}
 {{- end }}
 
+{{/* The name of the headless Service: certificates of all members have it, and clients look for it. */}}
+{{- define "signalbox.etcd.peersName" -}}
+{{ include "signalbox.etcd.fullname" . }}-peers.{{ .Release.Namespace }}.svc.{{ .Values.clusterDomain }}
+{{- end }}
+
 {{/* The address of a member that others know it by: its name in the headless Service. Takes root and name. */}}
 {{- define "signalbox.etcd.host" -}}
-{{ .name }}.{{ include "signalbox.etcd.fullname" .root }}-peers.{{ .root.Release.Namespace }}.svc.{{ .root.Values.clusterDomain }}
+{{ .name }}.{{ include "signalbox.etcd.peersName" .root }}
 {{- end }}
 
 {{/* host:port of each member, as a JSON list: the setting etcd.endpoints. */}}

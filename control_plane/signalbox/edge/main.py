@@ -226,6 +226,7 @@ class Sidecar:
         yield "last_good_numbers", "Numbers whose last good decision is kept.", len(self.last_good), {}
         yield "proxy_up", "1 if the proxy answers on its control socket.", self.applier.proxy_up, {}
         yield "in_step", "1 if the proxy has the last snapshot in full.", self.applier.in_step, {}
+        yield "draining", "1 if the proxy takes no new calls, for it is about to end.", self.drain.begun, {}
         yield "journal_sequence", "Sequence of the last event taken over.", self.journal.sequence, {}
         yield "journal_acknowledged", "Sequence up to which events were shipped.", self.journal.acknowledged, {}
         yield "journal_reported", "Sequence up to which calls were reported to routing.", self.reported.sequence, {}

@@ -2,6 +2,9 @@
 Takes root, component, kind (of what is scaled) and values: autoscaling.{minReplicas, maxReplicas, metric, target, cpuPercent, scaleDownSeconds}.
 ``metric`` is one of the component's own, which an adapter of Prometheus offers as a metric of pods; the average of all pods is held at ``target``. */}}
 {{- define "signalbox.hpa" -}}
+{{- if not (or .values.metric .values.cpuPercent) }}
+{{- fail (printf "%s.autoscaling: give metric, cpuPercent, or both: nothing says how busy it is" .component) }}
+{{- end }}
 apiVersion: {{ include "signalbox.api.autoscaling" .root }}
 kind: HorizontalPodAutoscaler
 metadata:

@@ -140,7 +140,7 @@ class Sidecar:
         supervisor.spawn("beat", self.beat.run())
         supervisor.spawn("counts", self.counts.run())
         supervisor.spawn("watch", self.watch.run())
-        supervisor.spawn("targets", self.targets.run())
+        probing = supervisor.spawn("targets", self.targets.run())
         supervisor.spawn("follower", self.follower.run())
         supervisor.spawn("reporter", self.reporter.run())
         supervisor.spawn("promises", self.promises.run())
@@ -153,6 +153,8 @@ class Sidecar:
         gc.set_threshold(*GC_THRESHOLDS)
         logger.info("edge_started", ask=self.listener.address, metrics_port=self._door.port)
         await supervisor.stopping.wait()
+        # What is asked of a dead target is a transaction of the proxy for seconds, as a call in set-up is.
+        probing.cancel()
         await self.drain.run()
         await self.drain.end_proxy()
         self.listener.stop_reading()

@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 logger = structlog.get_logger(__name__)
 
 READY_POLL_S = 0.05
+LINGER_S = 0.5
+"""From the moment when the entry says that we take no calls until nothing listens any more: an INVITE that was decided
+before is answered (503, and the proxy takes the next worker), not left to a time-out."""
 FLUSH_S = 2.0
 """At the end there is so long for what is still to be told."""
 MIB = 1024 * 1024
@@ -180,12 +183,15 @@ class Process:
 
     async def _drain(self, writing: asyncio.Task[None], reporting: asyncio.Task[None]) -> None:
         logger.info("draining", calls=self.worker.calls)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         self.entry.drain()
         await self.worker.drain()
-        await self.worker.end()
         if self._registering is not None:
             await _cancel(self._registering)
             await self.entry.withdraw()
+            await asyncio.sleep(max(0.0, began + LINGER_S - loop.time()))
+        await self.worker.end()
         await _cancel(writing)
         await self.trace.close()
         await _cancel(reporting)

@@ -7,6 +7,7 @@ secrets, so it is written with mode 0600.
 from __future__ import annotations
 
 import re
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,6 +84,9 @@ def render(settings: EdgeSettings, *, token: str, cluster_key: str, static_desti
         "#!KAMAILIO",
         f"# Proxy {settings.id}: rendered from the settings, with secrets. The script: {script}",
         *(f'#!substdef "!{name}!{value}!g"' for name, value in names.items()),
+        "# rtpengine repeats the reply to a cookie that it has heard, whoever sent it. The module makes them of this",
+        "# number, a process id and a count, and in containers the processes of all proxies have the same ids.",
+        f"server_id={_server_id(settings.id, token)}",
         f"children={kamailio.udp_workers}",
         f"tcp_children={kamailio.tcp_workers}",
         "# Decisions of the sidecar. First, because of loopback sockets the last is what requests are sent from.",
@@ -128,6 +132,11 @@ def command(settings: EdgeSettings, config: Path) -> list[str]:
         "-m", str(kamailio.shared_memory_mb), "-M", str(kamailio.private_memory_mb),
         "-P", str(runtime / "kamailio.pid"), "-Y", str(runtime),
     ]  # fmt: skip
+
+
+def _server_id(id: str, token: str) -> int:
+    """Another one for each proxy, and for each life of one that makes its token anew; 31 bits."""
+    return zlib.crc32(f"{id} {token}".encode()) & 0x7FFF_FFFF
 
 
 def _script() -> Path:

@@ -126,3 +126,15 @@ def test_the_command_runs_in_the_foreground_with_the_memory_of_the_settings(tmp_
     assert "-DD" in command
     assert command[command.index("-m") + 1] == "300"
     assert command[command.index("-M") + 1] == "20"
+
+
+def test_no_two_proxies_make_the_same_cookies_for_rtpengine(tmp_path):
+    def server_id(id, token):
+        edge = settings(tmp_path).model_copy(update={"id": id})
+        text = kamailio_config.render(edge, token=token, cluster_key=KEY)
+        (line,) = [one for one in text.splitlines() if one.startswith("server_id=")]
+        return int(line.removeprefix("server_id="))
+
+    ids = {server_id(f"edge-{n}", token) for n in range(50) for token in (TOKEN, "u" * 32)}
+    assert len(ids) == 100
+    assert all(0 <= one < 1 << 31 for one in ids)

@@ -1,7 +1,7 @@
 """What is in an image: an SBOM (CycloneDX 1.5, JSON) and a list of licences, from what dpkg and Python know.
 
-Run while the image is built, by the Python of the image or of another stage; standard library only. Output is sorted and has
-no time in it, so that two builds of the same packages give the same files.
+Run while the image is built, by the Python of the image or of another stage; standard library only. Output is sorted
+and has no time in it, so that two builds of the same packages give the same files.
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ def python(site: Path) -> list[Component]:
     for one in importlib.metadata.distributions(path=[str(site)]):
         name, version = one.metadata["Name"], one.version
         classified = [
-            text.rpartition(" :: ")[2] for text in one.metadata.get_all("Classifier", []) if text.startswith("License ::")
+            text.rpartition(" :: ")[2]
+            for text in one.metadata.get_all("Classifier", [])
+            if text.startswith("License ::")
         ]
         expression = one.metadata.get("License-Expression") or one.metadata.get("License") or ""
         told = [expression.splitlines()[0]] if expression.strip() else classified

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -97,6 +98,25 @@ def demo(directory: Path) -> None:
     from signalbox_local.demo.main import run
 
     sys.exit(run(directory, console))
+
+
+@main.command("test-images")
+@click.option(
+    "--directory",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("var/test-images"),
+    show_default=True,
+    help="Where the cluster keeps its files; emptied at the start.",
+)
+def test_images(directory: Path) -> None:
+    """The demo in containers of the images, on a private network, each with an address of its own."""
+    from signalbox_local.containers import ContainerCluster, Engine
+    from signalbox_local.demo.main import run
+
+    if os.geteuid():
+        raise click.ClickException("containers with addresses that callers reach need root")
+    engine = Engine.of_environment(os.environ)
+    sys.exit(run(directory, console, lambda directory, options: ContainerCluster(directory, options, engine)))
 
 
 def speak_numbers(directory: Path) -> None:

@@ -20,7 +20,7 @@ import grpc
 
 from signalbox_local import interrupts, manifest, ports, probes
 from signalbox_local.cpu import group_cpu_seconds
-from signalbox_local.layout import Options, plan
+from signalbox_local.layout import Layout, Options, plan
 from signalbox_local.manifest import Kind, Manifest, ProcessEntry
 from signalbox_local.runner import ProcessState, Program, Runner
 
@@ -63,16 +63,20 @@ def _number(value: object) -> int:
     return value if isinstance(value, int) else 0
 
 
-def _ask(entry: ProcessEntry) -> None:
-    probe, what = _PROBES[entry.kind]
-    probe(entry.addresses[what])
-
-
 class Cluster:
     """A cluster whose files are all below ``directory``.
 
     It ends with the process that started it, however that ends, unless it was started ``detached``.
     """
+
+    caller_host = "127.0.0.2"
+    """Address that callers have: a trunk's."""
+    line_host = "127.0.0.3"
+    """Address that lines have."""
+    media_host = "127.0.0.1"
+    """Address for the sound of telephones."""
+    ready_timeout_s = READY_TIMEOUT_S
+    """All are ready so long after the start, and one after its own, seconds."""
 
     def __init__(self, directory: Path, options: Options | None = None) -> None:
         self.directory = directory.resolve()
@@ -80,7 +84,7 @@ class Cluster:
         self.entries: dict[str, ProcessEntry] = {}
         """Processes by name; their pids are in :meth:`states`."""
         self.credentials: dict[str, str] = {}
-        self._ports: ports.PortBlock | None = None
+        self._ports: ports.Addresses | None = None
         self._runner = Runner(self.directory / "run")
 
     @classmethod
@@ -140,8 +144,8 @@ class Cluster:
 
     def _start(self, detached: bool, on_ready: Callable[[str, float], None]) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._ports = ports.reserve()
-        layout = plan(self.directory, self.options, self._ports)
+        self._ports = self._reserve()
+        layout = self._plan(self._ports)
         self.entries = {process.entry.name: process.entry for process in layout.processes}
         self.credentials = dict(layout.credentials)
         programs = [Program(p.entry.name, p.command, Path(p.entry.log)) for p in layout.processes]
@@ -158,7 +162,7 @@ class Cluster:
         """All at once, for each copes with what is not there yet; but Kamailio as the last, so that it finds the tables
         that its edge has written: it loads new media nodes at most every 10 s."""
         begun = time.monotonic()
-        deadline = begun + READY_TIMEOUT_S
+        deadline = begun + self.ready_timeout_s
 
         def tell(name: str) -> None:
             on_ready(name, time.monotonic() - begun)
@@ -190,7 +194,7 @@ class Cluster:
         self._runner.start(name)
         self._write_manifest()
         if wait:
-            self.wait_ready(name)
+            self.wait_ready(name, timeout_s=self.ready_timeout_s)
 
     def wait_ready(self, *names: str, timeout_s: float = READY_TIMEOUT_S) -> None:
         """Wait until these (none named: all) are ready. Raises NotReadyError."""
@@ -199,7 +203,7 @@ class Cluster:
     def is_ready(self, name: str) -> bool:
         """True if the process says so when asked now."""
         try:
-            _ask(self.entries[name])
+            self._ask(self.entries[name])
         except probes.NotReadyError:
             return False
         return True
@@ -266,6 +270,19 @@ class Cluster:
 
     # --- inside ------------------------------------------------------------------------------------------------
 
+    def _reserve(self) -> ports.Addresses:
+        """Addresses that nobody else uses."""
+        return ports.reserve()
+
+    def _plan(self, addresses: ports.Addresses) -> Layout:
+        """What is to be started, and how."""
+        return plan(self.directory, self.options, addresses)
+
+    def _ask(self, entry: ProcessEntry) -> None:
+        """Is it ready? Raises probes.NotReadyError."""
+        probe, what = _PROBES[entry.kind]
+        probe(entry.addresses[what])
+
     def _ask_for_tables(self, entry: ProcessEntry) -> None:
         """The edge has what the replicas tell edges now, so it has written the tables that its proxy starts with."""
         wanted = {self.facts(name).get("edge_version") for name in self.names("routing")}
@@ -278,8 +295,9 @@ class Cluster:
         names: Iterable[str],
         deadline: float,
         on_ready: Callable[[str], None],
-        ask: Callable[[ProcessEntry], None] = _ask,
+        ask: Callable[[ProcessEntry], None] | None = None,
     ) -> None:
+        ask = ask or self._ask
         waiting = dict.fromkeys(names, "not asked yet")
         while waiting:
             states = self._runner.states()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from signalbox_local.ports import PortBlock
+    from signalbox_local.ports import Addresses
 
 ETCD_QUOTA_BYTES = 2 * 1024**3
 DRAIN_S = 0.5
@@ -81,13 +81,13 @@ class Layout:
     credentials: Mapping[str, str]
 
 
-def plan(directory: Path, options: Options, ports: PortBlock) -> Layout:
+def plan(directory: Path, options: Options, ports: Addresses) -> Layout:
     """Give every process its addresses, write its settings below ``directory``, and say how to start it."""
     return _Planner(directory.resolve(), options, ports).plan()
 
 
 class _Planner:
-    def __init__(self, directory: Path, options: Options, ports: PortBlock) -> None:
+    def __init__(self, directory: Path, options: Options, ports: Addresses) -> None:
         self._directory = directory
         self._options = options
         self._ports = ports
@@ -97,7 +97,8 @@ class _Planner:
     def plan(self) -> Layout:
         pki_directory = self._directory / "pki"
         pki.make_authority(pki_directory)
-        server = pki.issue(pki_directory, "provisioning", server=True)
+        hosts = ("localhost", "127.0.0.1", "::1", self._ports.host_of("provisioning"))
+        server = pki.issue(pki_directory, "provisioning", server=True, hosts=tuple(dict.fromkeys(hosts)))
         client = pki.issue(pki_directory, "client", server=False)
         # Proxies first: SIP ports that were asked for must not be given to others.
         proxies = [self._proxy_addresses(n) for n in range(1, self._options.proxies + 1)]
@@ -146,6 +147,7 @@ class _Planner:
         return file
 
     def _etcd(self) -> None:
+        self._ports.begin("etcd")
         client, peer = self._ports.address(), self._ports.address()
         arguments = {
             "name": "etcd",
@@ -171,18 +173,20 @@ class _Planner:
         self._add("etcd", "etcd", {"client": client, "peer": peer}, command)
 
     def _redis(self) -> None:
+        self._ports.begin("redis")
         address = self._ports.address()
         host, port = split(address)
         server = find_executable("valkey-server", "redis-server")
-        settings = f"--bind {host} --port {port} --save --appendonly no --daemonize no"
+        settings = f"--bind {host} --port {port} --protected-mode no --save --appendonly no --daemonize no"
         command = [server, *settings.split(), "--dir", str(self._own_directory("redis"))]
         self._add("redis", "redis", {"redis": address}, command)
 
     def _media(self, n: int) -> None:
         name, node = f"media-{n}", f"rtpengine-{n}"
+        self._ports.begin(name)
         control, metrics, rtp = self._ports.address(), self._ports.address(), self._ports.media_host(n)
         captures, spool = self._ports.address(), self._own_directory(node)
-        voice, keys = self._ports.address(), self._ports.address()
+        voice, keys = self._ports.address(), self._ports.private()
         settings = {
             "media": {
                 "id": name,
@@ -209,6 +213,7 @@ class _Planner:
                 redis=f"{self._addresses['redis']['redis']}/{n}",
                 recording_dir=str(spool),
                 keys=keys,
+                pid_file=str(media.daemon_pid_file or ""),
             )
         )
         self._add(node, "rtpengine", {"ng": control, "rtp": rtp}, command)
@@ -221,6 +226,7 @@ class _Planner:
 
     def _recorder(self, n: int) -> None:
         name = f"recorder-{n}"
+        self._ports.begin(name)
         grpc, metrics = self._ports.address(), self._ports.address()
         settings = {
             "recorder": {
@@ -236,7 +242,9 @@ class _Planner:
         self._add(name, "recorder", {"grpc": grpc, "metrics": metrics}, command)
 
     def _ivr(self, n: int) -> None:
-        name, metrics = f"ivr-{n}", self._ports.address()
+        name = f"ivr-{n}"
+        self._ports.begin(name)
+        metrics = self._ports.address()
         # An address of its own: proxies know callers, and workers, by theirs.
         sip = join(self._ports.worker_host(n), SIP_PORT)
         state = self._own_directory(name)
@@ -275,6 +283,7 @@ class _Planner:
 
     def _routing(self, n: int) -> None:
         name = f"routing-{n}"
+        self._ports.begin(name)
         grpc, metrics = self._ports.address(), self._ports.address()
         for _ in range(1, self._options.workers):
             self._ports.take()
@@ -296,6 +305,7 @@ class _Planner:
         self._add(name, "routing", {"grpc": grpc, "metrics": metrics}, command)
 
     def _provisioning(self, credentials: pki.Credentials) -> None:
+        self._ports.begin("provisioning")
         grpc, metrics = self._ports.address(), self._ports.address()
         tls = {"ca_file": credentials.ca, "cert_file": credentials.cert, "key_file": credentials.key}
         settings = {
@@ -315,11 +325,13 @@ class _Planner:
 
     def _proxy_addresses(self, n: int) -> Mapping[str, str]:
         preferred = self._options.sip_ports[n - 1] if n <= len(self._options.sip_ports) else 0
-        return {"sip": self._ports.address(preferred), "route": self._ports.address()}
+        self._ports.begin(f"edge-{n}")
+        return {"sip": self._ports.address(preferred), "route": self._ports.private()}
 
     def _proxy(self, n: int, addresses: Mapping[str, str]) -> None:
         name, proxy = f"edge-{n}", f"kamailio-{n}"
-        ask, metrics = self._ports.address(), self._ports.address()
+        self._ports.begin(name)
+        ask, metrics = self._ports.private(), self._ports.address()
         state, runtime = self._own_directory(name), self._own_directory(proxy)
         key, token = self._directory / "cluster.key", state / "token"
         settings = {

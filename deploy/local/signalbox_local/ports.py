@@ -8,12 +8,41 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass, field
+from typing import Protocol
 
 HOST = "127.0.0.1"
 BLOCK_SIZE = 64
 FIRST_PORT = 10_000
 BLOCKS = 150
 """Blocks lie below the ports that the kernel gives to outgoing sockets (32768 and up)."""
+
+
+class Addresses(Protocol):
+    """Where the processes of a cluster get their addresses from."""
+
+    def host_of(self, name: str) -> str:
+        """Address of a process, or of a pair that shares one."""
+
+    def begin(self, name: str) -> None:
+        """Whose the next ports are."""
+
+    def take(self, preferred: int = 0) -> int:
+        """A port that is free on UDP and TCP: the preferred one if that can be had."""
+
+    def address(self, preferred: int = 0) -> str:
+        """Such a port as ``host:port``, as the other processes reach it."""
+
+    def private(self) -> str:
+        """A port on loopback as ``host:port``, for what nobody but the pair itself needs to reach."""
+
+    def media_host(self, node: int) -> str:
+        """Address for RTP of the rtpengine ``node`` (1 and up)."""
+
+    def worker_host(self, n: int) -> str:
+        """Address for SIP of the worker with voice ``n`` (1 to 100)."""
+
+    def release(self) -> None:
+        """Others may have them again."""
 
 
 class NoFreePortsError(Exception):
@@ -37,9 +66,20 @@ class PortBlock:
                 return port
         raise NoFreePortsError(f"no port left in {candidates.start}-{candidates.stop - 1}")
 
+    def host_of(self, name: str) -> str:
+        """Address of a process, or of a pair that shares one: loopback, for all of them."""
+        return HOST
+
+    def begin(self, name: str) -> None:
+        """Whose the next ports are: here they are all of one address."""
+
     def address(self, preferred: int = 0) -> str:
         """Such a port as ``host:port``."""
         return f"{HOST}:{self.take(preferred)}"
+
+    def private(self) -> str:
+        """The same, for what nobody but the pair itself needs to reach."""
+        return self.address()
 
     def media_host(self, node: int) -> str:
         """Loopback address of the rtpengine ``node`` (1 and up), its own in the whole machine."""

@@ -82,12 +82,10 @@ class RtpParty(asyncio.DatagramProtocol):
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, law: Law = A_LAW, payload_type: int = 8) -> AsyncIterator[Self]:
-        """On a free loopback port."""
+    async def open(cls, law: Law = A_LAW, payload_type: int = 8, host: str = "127.0.0.1") -> AsyncIterator[Self]:
+        """On a free port."""
         loop = asyncio.get_running_loop()
-        transport, party = await loop.create_datagram_endpoint(
-            lambda: cls(law, payload_type), local_addr=("127.0.0.1", 0)
-        )
+        transport, party = await loop.create_datagram_endpoint(lambda: cls(law, payload_type), local_addr=(host, 0))
         try:
             yield party
         finally:

@@ -98,7 +98,8 @@ def read_messages(file: Path) -> list[TracedMessage]:
     """Messages of a log that SIPp wrote with ``trace_messages``, in order."""
     text = file.read_bytes().decode(errors="replace").replace("\r\n", "\n")
     heads = list(_TRACE_HEAD.finditer(text))
-    ends = [head.start() for head in heads[1:]] + [len(text)]
+    # None, if nobody called.
+    ends = [head.start() for head in heads[1:]] + [len(text)] * bool(heads)
     return [
         TracedMessage(
             time=datetime.fromisoformat(f"{head[1]} {head[2]}").replace(tzinfo=UTC).timestamp(),

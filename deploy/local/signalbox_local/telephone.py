@@ -134,8 +134,9 @@ class Talk:
 class Telephone:
     """A telephone that calls, and that answers whoever calls after :data:`RING_S`."""
 
-    def __init__(self, transports: Transports, address: Address) -> None:
+    def __init__(self, transports: Transports, address: Address, media_host: str) -> None:
         self.address = address
+        self.media_host = media_host
         self.talks: list[Talk] = []
         """Calls that came in and were answered."""
         self._closing = contextlib.AsyncExitStack()
@@ -143,11 +144,11 @@ class Telephone:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, host: str) -> AsyncIterator[Telephone]:
-        """On a free UDP port. In the end its calls are hung up."""
+    async def open(cls, host: str, media_host: str = "127.0.0.1") -> AsyncIterator[Telephone]:
+        """On a free UDP port, with sound at ``media_host``. In the end its calls are hung up."""
         transports, port = Transports(), free_port(host)
         await transports.listen_udp(host, port)
-        telephone = cls(transports, (host, port))
+        telephone = cls(transports, (host, port), media_host)
         try:
             yield telephone
         finally:
@@ -157,7 +158,7 @@ class Telephone:
 
     async def call(self, number: str, proxy: Address, caller: str) -> Talk:
         """Call a number by way of a proxy; returns when it has been answered. Raises TelephoneError."""
-        voice = await self._closing.enter_async_context(Voice.open())
+        voice = await self._closing.enter_async_context(Voice.open(host=self.media_host))
         invitation = Invitation(
             f"sip:{number}@{proxy[0]}:{proxy[1]}",
             NameAddr.parse(f"<sip:{caller}@{self.address[0]}>"),
@@ -187,7 +188,7 @@ class Telephone:
         return self.talks[0]
 
     async def _take(self, call: IncomingCall) -> None:
-        voice = await self._closing.enter_async_context(Voice.open())
+        voice = await self._closing.enter_async_context(Voice.open(host=self.media_host))
         talk = Talk(call, voice)
         with contextlib.suppress(CallOverError):
             call.ring()

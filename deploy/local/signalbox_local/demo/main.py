@@ -44,10 +44,11 @@ class _GaveUpError(Exception):
     """A step could not be finished; its problems say why."""
 
 
-def run(directory: Path, console: Console) -> int:
-    """Run it all; returns the exit code: 0 if everything was as it should be. Nothing is left running."""
+def run(directory: Path, console: Console, make: Callable[[Path, Options], Cluster] = Cluster) -> int:
+    """Run it all in a cluster that ``make`` makes; returns the exit code: 0 if everything was as it should be. Nothing
+    is left running."""
     begun = time.monotonic()
-    cluster = Cluster(directory, Options(name="demo", voice_workers=VOICE_WORKERS))
+    cluster = make(directory, Options(name="demo", voice_workers=VOICE_WORKERS))
     if cluster.running:
         raise ClusterError(f"a demo is running in {directory}")
     shutil.rmtree(directory, ignore_errors=True)

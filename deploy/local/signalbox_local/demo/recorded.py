@@ -19,7 +19,7 @@ from signalbox.commands.journals import JournalReader
 from signalbox_local import tones
 from signalbox_local.audio import AudioCall, audio_call
 from signalbox_local.cluster import ClusterError
-from signalbox_local.demo.steps import CALLER_HOST, TENANT
+from signalbox_local.demo.steps import TENANT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,7 +57,7 @@ async def record(step: Step, scene: Scene) -> None:
         number=NUMBER,
         line=scene.addresses["line-b"],
         workdir=scene.workdir / "recorded",
-        caller_host=CALLER_HOST,
+        caller_host=scene.caller_host,
     )
     report = await audio_call(call)
     step.problems += report.problems

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 TENANT = "acme"
 NUMBER = "4001234567"
-CALLER_HOST = "127.0.0.2"
-"""Source address of the callers: the trunk's."""
-LINE_HOST = "127.0.0.3"
 
 CHANGE_RATE = 50.0
 CHANGE_COUNT = 4
@@ -47,11 +44,16 @@ class Scene:
     addresses: dict[str, str]
     """Addresses of the lines by their ids."""
 
+    @property
+    def caller_host(self) -> str:
+        """Source address of the callers: the trunk's."""
+        return self.cluster.caller_host
+
     @classmethod
     def set_up(cls, cluster: Cluster, rules: Rules, workdir: Path) -> Scene:
         """Choose where the lines listen."""
-        ports = [free_port(LINE_HOST) for _ in range(3)]
-        addresses = {f"line-{x}": f"{LINE_HOST}:{port}" for x, port in zip("abc", ports, strict=True)}
+        ports = [free_port(cluster.line_host) for _ in range(3)]
+        addresses = {f"line-{x}": f"{cluster.line_host}:{port}" for x, port in zip("abc", ports, strict=True)}
         return cls(cluster, rules, workdir, addresses)
 
     @property
@@ -71,11 +73,11 @@ async def provision(step: Step, scene: Scene) -> None:
     """Tenant, trunk, number and two lines through the gRPC API."""
     rules = scene.rules
     rules.tenant(TENANT)
-    rules.trunk("carrier", [CALLER_HOST])
+    rules.trunk("carrier", [scene.caller_host])
     for line, address in scene.addresses.items():
         rules.line(TENANT, line, address)
     number = rules.number(TENANT, NUMBER, [["line-a"], ["line-b"]], ring_s=20)
-    step.did += [f"created tenant {TENANT}, trunk carrier ({CALLER_HOST}), lines A, B and C, number {NUMBER}"]
+    step.did += [f"created tenant {TENANT}, trunk carrier ({scene.caller_host}), lines A, B and C, number {NUMBER}"]
     await asyncio.to_thread(scene.cluster.wait_for_rules, number.etag)
     step.headline = f"{NUMBER} rings line A, then line B (revision {number.etag})"
     step.saw += [f"{step.headline}; every replica and every proxy knows"]
@@ -94,7 +96,7 @@ async def speak(step: Step, scene: Scene) -> None:
                 line=scene.addresses["line-b"],
                 busy_line=scene.addresses["line-a"],
                 workdir=scene.workdir / f"audio-{n}",
-                caller_host=CALLER_HOST,
+                caller_host=scene.caller_host,
                 hang_up=party,
             )
         )
@@ -121,7 +123,7 @@ def _note_audio(step: Step, scene: Scene, n: int, report: AudioReport) -> None:
 async def change(step: Step, scene: Scene) -> None:
     """Change the rule again and again under load; the journals tell when each proxy obeyed."""
     seconds = CHANGE_INTERVAL_S * (CHANGE_COUNT + 1)
-    traffic = load.Traffic(NUMBER, CALLER_HOST, scene.proxies, CHANGE_RATE, seconds)
+    traffic = load.Traffic(NUMBER, scene.caller_host, scene.proxies, CHANGE_RATE, seconds)
     step.did += [
         f"{CHANGE_RATE:.0f} calls/s through {len(scene.proxies)} proxies for {seconds:.0f} s; "
         f"the rule changed {CHANGE_COUNT} times: line B → line C and back"
@@ -172,7 +174,7 @@ async def _note_obedience(step: Step, scene: Scene, changes: Sequence[Change], t
 async def kill_replica(step: Step, scene: Scene) -> None:
     """A routing replica dies under load and comes back."""
     cluster, victim = scene.cluster, "routing-1"
-    traffic = load.Traffic(NUMBER, CALLER_HOST, scene.proxies, FAULT_RATE, FAULT_SECONDS)
+    traffic = load.Traffic(NUMBER, scene.caller_host, scene.proxies, FAULT_RATE, FAULT_SECONDS)
     step.did += [
         f"{FAULT_RATE:.0f} calls/s through {len(scene.proxies)} proxies for {FAULT_SECONDS:.0f} s; "
         f"kill -9 of {victim} after {KILLED_AFTER_S:.0f} s, started again {BACK_AFTER_S - KILLED_AFTER_S:.0f} s later"

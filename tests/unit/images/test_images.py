@@ -1,0 +1,123 @@
+"""Dockerfiles, the script that builds them, and the list of what is in an image."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+IMAGES = ROOT / "deploy/images"
+NAMES = ["signalbox", "kamailio", "rtpengine", "etcd", "valkey"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_image_runs_a_program_as_a_user_without_rights(name: str) -> None:
+    last = (IMAGES / name / "Dockerfile").read_text().split("\nFROM ")[-1]
+    assert "\nUSER 10001:10001\n" in last
+    # The exec form: an array, not a line for a shell.
+    entry = re.search(r"^ENTRYPOINT (.*)$", last, re.MULTILINE)
+    assert entry is not None
+    assert Path(json.loads(entry[1])[0]).is_absolute()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_package_of_debian_is_pinned(name: str) -> None:
+    lines = (IMAGES / name / "packages").read_text().splitlines()
+    packages = [line for line in lines if not line.startswith("#")]
+    assert packages
+    for line in packages:
+        assert re.fullmatch(r"[a-z0-9.+-]+=[0-9A-Za-z.+~:-]+", line), line
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_images_are_made_of_the_same_base(name: str) -> None:
+    text = (IMAGES / name / "Dockerfile").read_text()
+    stages = set(re.findall(r"^FROM \S+ AS (\S+)$", text, re.MULTILINE))
+    assert set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) - stages == {"debian:trixie-slim"}
+
+
+@pytest.mark.parametrize("name", ["kamailio", "rtpengine"])
+def test_servers_are_ended_by_their_sidecars(name: str) -> None:
+    assert "\nSTOPSIGNAL SIGCONT\n" in (IMAGES / name / "Dockerfile").read_text()
+
+
+def test_the_image_has_the_modules_that_the_script_loads() -> None:
+    packages = (IMAGES / "kamailio/packages").read_text()
+    script = "".join(file.read_text() for file in (ROOT / "kamailio/routes").glob("*.cfg"))
+    for module, package in (("jansson", "kamailio-extra-modules"), ("crypto", "kamailio-tls-modules")):
+        assert f'loadmodule "{module}.so"' in script
+        assert f"\n{package}=" in packages
+
+
+@pytest.fixture
+def tool(tmp_path: Path) -> Path:
+    """Builds nothing, and tells what it was asked for; every image has 123 MB."""
+    file = tmp_path / "tool"
+    file.write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/asked\n[ "$1" != image ] || echo 123456789\n')
+    file.chmod(0o755)
+    return file
+
+
+def _build(tool: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "IMAGE_TOOL": str(tool), **variables}
+    command = [str(IMAGES / "build"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
+
+
+def test_all_images_are_built_by_another_command_and_shown_with_their_sizes(tool: Path) -> None:
+    done = _build(tool, IMAGE_BUILD=f"{tool} make", IMAGE_PREFIX="registry.example/", IMAGE_TAG="7")
+    assert done.returncode == 0, done.stderr
+    asked = (tool.parent / "asked").read_text()
+    for name in ("signalbox", *(f"signalbox-{other}" for other in NAMES[1:])):
+        assert re.search(
+            rf"^make registry.example/{name}:7 \S+/Dockerfile {ROOT} --timestamp \d+$", asked, re.MULTILINE
+        )
+        assert re.search(rf"^registry.example/{name}:7 +123$", done.stdout, re.MULTILINE)
+
+
+def test_an_image_that_there_is_not_is_refused(tool: Path) -> None:
+    done = _build(tool, "asterisk")
+    assert done.returncode == 1
+    assert "there is no image asterisk: signalbox kamailio" in done.stderr
+
+
+def test_a_build_that_fails_ends_it_and_tells_why(tool: Path) -> None:
+    failing = tool.parent / "failing"
+    failing.write_text("#!/bin/sh\necho no room >&2\nexit 3\n")
+    failing.chmod(0o755)
+    done = _build(tool, "etcd", IMAGE_BUILD=str(failing))
+    assert done.returncode == 1
+    assert "no room" in done.stderr
+    assert "signalbox-etcd:" in done.stderr
+    assert "could not be built" in done.stderr
+
+
+def test_health_refuses_what_it_does_not_know() -> None:
+    done = subprocess.run([IMAGES / "health", "http", "127.0.0.1:1"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "usage: health" in done.stderr
+
+
+def test_the_list_of_an_image_has_packages_with_versions_and_licences(tmp_path: Path) -> None:
+    spec = importlib.util.spec_from_file_location("inventory", IMAGES / "inventory.py")
+    assert spec is not None
+    assert spec.loader is not None
+    inventory = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(inventory)
+    (tmp_path / "var/lib/dpkg").mkdir(parents=True)
+    (tmp_path / "var/lib/dpkg/status").write_text(
+        "Package: good\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1:2-3\n\n"
+        "Package: gone\nStatus: deinstall ok config-files\nArchitecture: amd64\nVersion: 1\n"
+    )
+    (tmp_path / "usr/share/doc/good").mkdir(parents=True)
+    (tmp_path / "usr/share/doc/good/copyright").write_text("Files: *\nLicense: GPL-2+\n")
+    components = inventory.debian(tmp_path)
+    assert [(one.name, one.version, one.licences) for one in components] == [("good", "1:2-3", ("GPL-2+",))]
+    listed = inventory.sbom("image", components)["components"]
+    assert listed[0]["purl"] == "pkg:deb/debian/good@1%3A2-3?arch=amd64"

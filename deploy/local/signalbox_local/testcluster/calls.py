@@ -29,6 +29,8 @@ ENDING_S = 32.0
 """64 T1: a BYE has been answered by then, or never will be (RFC 3261 section 17.1.2.2)."""
 RING_S = 0.1
 SPEAK_EVERY_S = 0.2
+TAKEN = 100
+"""Records that fit the buffer of a pipe."""
 SLOTS = 10
 """Calls speak in turn."""
 
@@ -141,8 +143,8 @@ class Callers:
         self._running = False
 
     def take(self) -> tuple[list[Record], int]:
-        """Calls that are over and were not taken before, and how many are not over."""
-        taken, self.records = self.records, []
+        """Calls that are over and were not taken before, at most :data:`TAKEN`, and how many are not over."""
+        taken, self.records = self.records[:TAKEN], self.records[TAKEN:]
         return taken, len(self._calls)
 
     # --- callers -----------------------------------------------------------------------------------------------

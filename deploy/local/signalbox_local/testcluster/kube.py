@@ -59,6 +59,8 @@ class Kube:
 
     def __init__(self, namespace: str, release: str, environment: Mapping[str, str]) -> None:
         self.namespace, self.release = namespace, release
+        # As the chart names its objects.
+        self.fullname = release if "signalbox" in release else f"{release}-signalbox"
         self.environment = dict(environment)
 
     def kubectl(self, *arguments: str, timeout_s: float = COMMAND_S) -> str:

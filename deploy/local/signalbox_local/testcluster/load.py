@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import uvloop
 
 from signalbox_local import flow_messages as sip
-from signalbox_local.testcluster.calls import Callers, Kind
+from signalbox_local.testcluster.calls import TAKEN, Callers, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -79,10 +79,12 @@ class Load:
 
     def open(self) -> int:
         """Calls that are not over now; the others are in ``records``. Raises LoadError."""
-        records, still_open = self._ask("take")
-        self.records += records
-        assert isinstance(still_open, int)
-        return still_open
+        while True:
+            records, still_open = self._ask("take")
+            self.records += records
+            assert isinstance(still_open, int)
+            if len(records) < TAKEN:
+                return still_open
 
     def close(self) -> None:
         """End the process; calls that are open are forgotten."""

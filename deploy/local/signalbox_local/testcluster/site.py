@@ -47,9 +47,10 @@ def write_rules(rules: Rules, switch: Address) -> str:
         rules.number(TENANT, numbers["long"], [[LINES[0]]])
     with existing_is_fine():
         rules.number(TENANT, numbers["recorded"], [[LINES[0]]], recorded=True)
+    etag = ""
     with existing_is_fine():
-        return rules.number(TENANT, numbers["voice"], flow="announce").etag
-    return ""
+        etag += rules.number(TENANT, numbers["voice"], flow="announce").etag
+    return etag
 
 
 def _flow() -> list[flows_pb2.FlowNode]:

@@ -68,7 +68,10 @@ def steps() -> list[Step]:
         Step("one member of etcd away", _fewer("etcd", 1)),
         Step("all of etcd away", _fewer("etcd", 0)),
         Step("valkey away", _fewer("valkey", 0)),
-        Step("a release whose image is not there, and back", _bad_release("image.tag=no-such-tag")),
+        Step(
+            "a release whose image is not there, and back",
+            _bad_release(*(f"image.{one}.tag=no-such-tag" for one in ("signalbox", "kamailio", "rtpengine"))),
+        ),
         Step("node drained", _drain),
         Step("node lost", _lose),
     ]
@@ -171,7 +174,7 @@ def _bad_release(*values: str) -> Callable[[Scene], None]:
 
 
 def _drain(scene: Scene) -> None:
-    """As docs/operations.md says: first its labels, so that proxy and media node drain and go; then the rest; and back."""
+    """First its labels go, so that proxy and media node drain and leave; then the rest; and back again."""
     node = _nodes(scene, scene.media_label)[-1]
     labels = (scene.edge_label, scene.media_label)
     for label in labels:

@@ -62,6 +62,13 @@ objects:
 
 {{/* Of provisioning and recorder. */}}
 {{- define "signalbox.settings.database" -}}
+{{- if not .Values.database.url }}
+{{- if .Values.objects.s3.bucket }}
+{{- fail "database.url: name a PostgreSQL, as SQLite would lie on the volume of the objects, and with objects.s3.bucket there is none" }}
+{{- else if and (ne .Values.objects.volume.accessMode "ReadWriteOnce") (not .Values.database.sqliteOnSeveralNodes) }}
+{{- fail "database.url: name a PostgreSQL, as SQLite is for one node, and objects.volume.accessMode says that there are several; for trials on one disk database.sqliteOnSeveralNodes=true allows it" }}
+{{- end }}
+{{- end }}
 database:
 {{- if .Values.database.url }}
   url: {{ .Values.database.url | quote }}

@@ -29,6 +29,8 @@ logger = structlog.get_logger(__name__)
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 """Largest message that is taken: a snapshot of some 100,000 trunks."""
 
+RESOLVE_MS = 500
+"""Least time between two questions for the addresses of a name."""
 KEEPALIVE_MS = 10_000
 KEEPALIVE_TIMEOUT_MS = 3_000
 """A peer that vanished without a word is noticed after the sum of both."""
@@ -99,6 +101,9 @@ def channel(replicas: str, tls: ClientTlsSettings, *, lasting: bool = False) -> 
     target = f"dns:///{name}" if name != replicas else replicas
     options: list[tuple[str, str | int]] = [
         ("grpc.lb_policy_name", "round_robin"),
+        # A name whose addresses change one after the other, as those of replicas in an upgrade, is asked for at each
+        # loss. By default it is at most every 30 s, and by then the addresses that are known may all be gone.
+        ("grpc.dns_min_time_between_resolutions_ms", RESOLVE_MS),
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ]
     if lasting:

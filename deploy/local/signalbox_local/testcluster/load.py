@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import multiprocessing as mp
 import os
 import secrets
@@ -128,10 +129,17 @@ async def _serve(pipe: Connection, sockets: Sockets, switch: Address, kinds: Seq
         (sockets.caller_rtp, callers.caller_hears),
         (sockets.line_rtp, callers.line_hears),
     ]
-    transports = []
+    transports: list[asyncio.DatagramTransport] = []
+
+    def receive(received: Callable[[bytes, Address], object], data: bytes, source: Address) -> None:
+        # What is left of calls before ours may come at once.
+        if len(transports) == len(receivers):
+            received(data, source)
+
     for one, received in receivers:
         one.setblocking(False)
-        transport, _ = await loop.create_datagram_endpoint(lambda received=received: _Receiver(received), sock=one)  # type: ignore[misc]
+        protocol = _Receiver(functools.partial(receive, received))
+        transport, _ = await loop.create_datagram_endpoint(lambda protocol=protocol: protocol, sock=one)  # type: ignore[misc]
         transports.append(transport)
     callers.use(lambda data: transports[0].sendto(data, switch), *(one.sendto for one in transports[1:]))
     over = asyncio.Event()

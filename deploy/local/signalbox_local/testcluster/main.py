@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -103,9 +104,12 @@ def main(
     server_name: str,
 ) -> None:
     """Run it all."""
+    # What was started ends, however this ends.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     console = Console(width=160)
     with _cluster(console, keep, reuse) as (kube, lab):
         values = [argument for file in (str(VALUES), *chart_values) for argument in ("--values", file)]
+        values += _own_values(kube)
         helm = Helm(kube, CHART, values)
         scene = Scene(kube, helm, lab, EDGE_LABEL, MEDIA_LABEL)
         if not reuse:
@@ -140,6 +144,13 @@ def _cluster(console: Console, keep: bool, reuse: bool) -> Iterator[tuple[Kube, 
     finally:
         if not keep:
             lab.run("down")
+
+
+def _own_values(kube: Kube) -> list[str]:
+    """What only the cluster and the checkout can tell."""
+    networks = ",".join(f"{address}/32" for address in sorted(kube.node_addresses().values()))
+    values = [f"networkPolicy.nodeCIDRs={{{networks}}}", f"etcd.image.tag={version()}", f"valkey.image.tag={version()}"]
+    return [argument for value in values for argument in ("--set", value)]
 
 
 def _install(scene: Scene, console: Console) -> None:

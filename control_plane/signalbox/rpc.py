@@ -31,6 +31,11 @@ MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
 RESOLVE_MS = 500
 """Least time between two questions for the addresses of a name."""
+CONNECTION_AGE_MS = 30_000
+"""A client connects anew so often, and asks for the addresses of a name then: so all replicas get their part of the
+load, those too that came later (docs/design/rebalancing.md). What is open on the old connection stays there."""
+DNS_SERVER = ""
+"""host:port of who is asked for addresses; by default whom the system asks."""
 KEEPALIVE_MS = 10_000
 KEEPALIVE_TIMEOUT_MS = 3_000
 """A peer that vanished without a word is noticed after the sum of both."""
@@ -60,6 +65,8 @@ def server_options(*, reuse_port: bool) -> list[tuple[str, int]]:
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_MS // 2),
+        # gRPC varies it by a tenth, so that not all come at once; streams are left alone, as no grace is set.
+        ("grpc.max_connection_age_ms", CONNECTION_AGE_MS),
     ]
 
 
@@ -98,7 +105,7 @@ def channel(replicas: str, tls: ClientTlsSettings, *, lasting: bool = False) -> 
     To be called within the event loop. Raises ConfigurationError if a file of ``tls`` cannot be read.
     """
     name = replicas.removeprefix("dns:")
-    target = f"dns:///{name}" if name != replicas else replicas
+    target = f"dns://{DNS_SERVER}/{name}" if name != replicas else replicas
     options: list[tuple[str, str | int]] = [
         ("grpc.lb_policy_name", "round_robin"),
         # A name whose addresses change one after the other, as those of replicas in an upgrade, is asked for at each

@@ -23,7 +23,12 @@ needs_helm = pytest.mark.skipif(not HELM.exists(), reason="no Helm for this mach
 OLDEST, NEWEST = "1.20.0", "1.37.0"
 SIZES = ("laptop", "region", "carrier")
 WORKLOADS = ("DaemonSet", "Deployment", "StatefulSet", "CronJob", "Job", "Pod")
-NODE = {"NODE_NAME": "node-1", "HOST_IP": "192.0.2.7", "POD_IP": "10.244.1.7", "POD_NAME": "sb-signalbox-x-1"}
+NODE = {
+    "NODE_NAME": "ip-10-0-1-23.eu-west-1.compute.internal",
+    "HOST_IP": "192.0.2.7",
+    "POD_IP": "10.244.1.7",
+    "POD_NAME": "sb-signalbox-x-1",
+}
 
 OWN: Mapping[str, Any] = {
     "keys": {"existingSecret": "own-keys"},

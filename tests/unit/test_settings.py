@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,14 @@ def test_the_variable_of_the_command_is_no_setting(monkeypatch: pytest.MonkeyPat
         ("SIGNALBOX_ROUTING__WORKERS", "0", "routing.workers: "),
         ("SIGNALBOX_LOG__LEVEL", "loud", "log.level: "),
         ("SIGNALBOX_EDGE__ID", "Edge 1", "edge.id: "),
-        ("SIGNALBOX_EDGE__ID", "edge.1", "edge.id: "),
+        ("SIGNALBOX_EDGE__ID", "edge..1", "edge.id: "),
+        ("SIGNALBOX_EDGE__ID", "edge-1.", "edge.id: "),
+        ("SIGNALBOX_EDGE__ID", "edge.-1", "edge.id: "),
+        ("SIGNALBOX_EDGE__ID", "1.edge", "edge.id: "),
+        ("SIGNALBOX_EDGE__ID", "", "edge.id: "),
+        ("SIGNALBOX_MEDIA__ID", "media-Node.example", "media.id: "),
+        ("SIGNALBOX_IVR__ID", "ivr_1", "ivr.id: "),
+        ("SIGNALBOX_RECORDER__ID", "a" * 261, "recorder.id: "),
         ("SIGNALBOX_ETCD__USERNAME", "root", "etcd: username and password_file go together"),
         ("SIGNALBOX_ROUTING__TLS__CERT_FILE", "cert.pem", "routing.tls: cert_file and key_file go together"),
         ("SIGNALBOX_EDGE__HEDGE_AFTER_MS", "350", "edge: hedge_after_ms < decide_timeout_ms"),
@@ -89,6 +97,33 @@ def test_wrong_settings_are_named(monkeypatch: pytest.MonkeyPatch, variable: str
     with pytest.raises(ConfigurationError) as caught:
         load()
     assert str(caught.value).startswith(told)
+
+
+@pytest.mark.parametrize("section", ["edge", "media", "ivr", "recorder"])
+@pytest.mark.parametrize(
+    ("given", "id"),
+    [
+        ("edge-1", "edge-1"),
+        ("a", "a"),
+        ("a" * 63, "a" * 63),
+        ("edge-ip-10-0-1-23.eu-west-1.compute.internal", "edge-ip-10-0-1-23-eu-west-1-compute-internal"),
+        ("edge-node-1.1.example", "edge-node-1-1-example"),
+    ],
+)
+def test_a_name_of_a_host_becomes_an_id(monkeypatch: pytest.MonkeyPatch, section: str, given: str, id: str) -> None:
+    monkeypatch.setenv(f"SIGNALBOX_{section.upper()}__ID", given)
+    assert getattr(load(), section).id == id
+
+
+def test_long_names_of_hosts_become_ids_that_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = set()
+    for end in ("a", "b"):
+        monkeypatch.setenv("SIGNALBOX_MEDIA__ID", "media-" + ".".join(["node" * 7] * 8) + f".example-{end}")
+        settings = load()
+        ids.add(settings.media.id)
+        assert re.fullmatch(r"media-[a-z-]{48}-[0-9a-f]{8}", settings.media.id)
+        assert Settings(**settings.model_dump(mode="json")).media.id == settings.media.id, "an id is its own"
+    assert len(ids) == 2
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,14 @@ from typing import Literal
 from pydantic import Field
 
 from signalbox.settings.outside import MessagesSettings, RequestsSettings
-from signalbox.settings.shared import Address, ClientTlsSettings, MetricsSettings, Replicas, Section
+from signalbox.settings.shared import Address, ClientTlsSettings, Id, MetricsSettings, Replicas, Section
 
 
 class IvrSettings(Section):
     """A worker with voice: it executes call flows."""
 
-    id: str = Field(
-        default="ivr-1", pattern=r"^[a-z][a-z0-9-]{0,62}$", description="Name of the worker, unique in the cluster."
+    id: Id = Field(
+        default="ivr-1", description="Name of the worker, unique in the cluster; of a host's name, dots become hyphens."
     )
     listen: Address = Field(
         default="127.0.0.1:5070", description="host:port for SIP, UDP and TCP both; an address, not a name."

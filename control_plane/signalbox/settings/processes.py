@@ -7,7 +7,15 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from signalbox.settings.shared import Address, ClientTlsSettings, MetricsSettings, Replicas, Section, ServerTlsSettings
+from signalbox.settings.shared import (
+    Address,
+    ClientTlsSettings,
+    Id,
+    MetricsSettings,
+    Replicas,
+    Section,
+    ServerTlsSettings,
+)
 
 
 class CountersSettings(Section):
@@ -251,8 +259,8 @@ class KamailioSettings(Section):
 class EdgeSettings(Section):
     """The sidecar of a proxy."""
 
-    id: str = Field(
-        default="edge-1", pattern=r"^[a-z][a-z0-9-]{0,62}$", description="Name of the proxy, unique in the cluster."
+    id: Id = Field(
+        default="edge-1", description="Name of the proxy, unique in the cluster; of a host's name, dots become hyphens."
     )
     ask_listen: Address = Field(
         default="127.0.0.1:9007", description="Loopback UDP host:port where the proxy's questions arrive."
@@ -383,8 +391,8 @@ class VoiceSettings(Section):
 class MediaSettings(Section):
     """The sidecar of an rtpengine."""
 
-    id: str = Field(
-        default="media-1", pattern=r"^[a-z][a-z0-9-]{0,62}$", description="Name of the node, unique in the cluster."
+    id: Id = Field(
+        default="media-1", description="Name of the node, unique in the cluster; of a host's name, dots become hyphens."
     )
     control: Address = Field(
         default="127.0.0.1:2223",
@@ -428,8 +436,8 @@ class MediaSettings(Section):
 class RecorderSettings(Section):
     """The recorder: brings what media nodes have captured into the object store."""
 
-    id: str = Field(
-        default="recorder-1", pattern=r"^[a-z][a-z0-9-]{0,62}$", description="Name of the process, for people."
+    id: Id = Field(
+        default="recorder-1", description="Name of the process, for people; of a host's name, dots become hyphens."
     )
     listen: Address = Field(default="127.0.0.1:7430", description="gRPC host:port where proxies tell of promises.")
     tls: ServerTlsSettings = ServerTlsSettings()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from signalbox import address
 
@@ -28,6 +30,29 @@ def _replicas(text: str) -> str:
     return text
 
 
+ID_LENGTH = 63
+HOST_ID_LENGTH = 260
+"""A name of DNS, 253 characters at most, with what tells edges from media nodes before it."""
+_HOST_ID = re.compile(r"[a-z][a-z0-9-]*(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
+
+
+def _id(given: object) -> object:
+    """The id that is meant by a name of a host, as of a node of Kubernetes: ``edge-a.example`` is edge-a-example.
+
+    Ids have no dots: at rtpengine calls of workers are told from calls of proxies by one. A name that is too long is
+    cut, and told apart by eight digits of its SHA-256. What is neither id nor name stays, to be refused.
+    """
+    if not isinstance(given, str) or len(given) > HOST_ID_LENGTH or not _HOST_ID.fullmatch(given):
+        return given
+    id = given.replace(".", "-")
+    if len(id) <= ID_LENGTH:
+        return id
+    digest = hashlib.sha256(given.encode()).hexdigest()[:8]
+    return f"{id[: ID_LENGTH - 1 - len(digest)]}-{digest}"
+
+
+Id = Annotated[str, BeforeValidator(_id), Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
+"""Name of a process in the cluster; a name of a host becomes one."""
 Address = Annotated[str, AfterValidator(_address)]
 Replicas = Annotated[str, AfterValidator(_replicas)]
 

@@ -52,7 +52,7 @@ class Sound(asyncio.DatagramProtocol):
         """At an IP address; port 0 is a free one. Raises ConfigurationError if the port is taken."""
         loop = asyncio.get_running_loop()
         try:
-            transport, sound = await loop.create_datagram_endpoint(cls, local_addr=(host, port))
+            _, sound = await loop.create_datagram_endpoint(cls, local_addr=(host, port))
         except OSError as error:
             raise ConfigurationError(f"rtp udp {address.join(host, port)}: {error}") from error
         try:

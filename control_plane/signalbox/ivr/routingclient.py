@@ -131,16 +131,19 @@ class Replicas:
         self._shunned[name] = self._time() + SHUNNED_S
 
     async def _look(self, name: str) -> None:
+        # A name may stand for several replicas, one of which is about to end: the next in turn is asked then.
+        serving = await self._serves(name) or await self._serves(name)
+        if serving != (name in self._healthy):
+            logger.info("routing_replica", replica=name, serving=serving)
+        (self._healthy.add if serving else self._healthy.discard)(name)
+
+    async def _serves(self, name: str) -> bool:
         stub = health_pb2_grpc.HealthStub(self._channels[name])
         try:
             answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=TRY_S)  # type: ignore[attr-defined]
         except grpc.aio.AioRpcError:
-            serving = False
-        else:
-            serving = answer.status == health_pb2.HealthCheckResponse.SERVING
-        if serving != (name in self._healthy):
-            logger.info("routing_replica", replica=name, serving=serving)
-        (self._healthy.add if serving else self._healthy.discard)(name)
+            return False
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
     async def _tell(self) -> None:
         while self._reports:

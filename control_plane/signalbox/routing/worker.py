@@ -136,7 +136,7 @@ class Worker:
             supervisor.spawn("counters", self._counters.run())
         await supervisor.stopping.wait()
         await health.stop()
-        await self._service.drain(self._settings.drain_s)
+        await asyncio.gather(self._service.drain(self._settings.drain_s), asyncio.sleep(self._settings.drain_min_s))
         await server.stop(STOP_GRACE_S)
         await self._side_door.stop()
         logger.info("routing_stopped", worker=self._role.index)

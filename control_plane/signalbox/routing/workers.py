@@ -88,7 +88,8 @@ class Workers:
         children = list(self._children.values())
         _signal(children, signal.SIGTERM)
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._settings.routing.drain_s + STOP_LIMIT_S):
+            routing = self._settings.routing
+            async with asyncio.timeout(max(routing.drain_s, routing.drain_min_s) + STOP_LIMIT_S):
                 await asyncio.gather(*(child.wait() for child in children))
         _signal(children, signal.SIGKILL)
         await asyncio.gather(*(child.wait() for child in children))

@@ -60,6 +60,12 @@ class RoutingSettings(Section):
         description="Rules older than this make the replica not ready, seconds. Calls are still routed.",
     )
     drain_s: float = Field(default=5.0, ge=0, description="Time for streams to move elsewhere at SIGTERM, seconds.")
+    drain_min_s: float = Field(
+        default=0.0,
+        ge=0,
+        description="Whoever asks is answered for at least so long after SIGTERM, seconds: as long as clients may take "
+        "the address of a replica that has gone from a name for good (the name's time to live, and some).",
+    )
     max_diversions: int = Field(
         default=2, ge=0, description="Calls forwarded more often than this are refused (loop guard)."
     )

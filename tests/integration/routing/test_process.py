@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -148,6 +149,30 @@ async def test_sigterm_is_told_to_streams_and_health_before_the_process_ends(
         assert (await stream.read()).answers[0].decision.why == "dial"
         await stream.done_writing()
         assert await asyncio.to_thread(process.wait) == 0
+
+
+async def test_single_questions_are_answered_as_long_as_the_name_may_have_the_address(
+    own_etcd: EtcdServer, rules: PagedStore, tmp_path: Path
+) -> None:
+    """Nobody has a stream, so nothing else keeps it from ending at once."""
+    least_s = 1.0
+    process = RoutingProcess(
+        tmp_path, own_etcd.endpoint, {"ROUTING__DRAIN_S": TIMEOUT_S, "ROUTING__DRAIN_MIN_S": least_s}
+    )
+    async with serving(process):
+        began = time.monotonic()
+        os.kill(process.pid, signal.SIGTERM)
+        await until(lambda: bool(process.facts().get("draining")))
+        answered = 0
+        while time.monotonic() < began + least_s * 0.8:
+            # Each with a connection of its own, as of a client that was told the address last.
+            async with grpc.aio.insecure_channel(process.address) as channel:
+                response = await routing_pb2_grpc.RoutingServiceStub(channel).Decide(call(), timeout=TIMEOUT_S)
+            assert response.decision.why == "dial"
+            answered += 1
+        assert answered > 1
+        assert await asyncio.to_thread(process.wait) == 0
+        assert time.monotonic() >= began + least_s
 
 
 async def test_workers_share_the_port_and_a_dead_one_is_started_again(

@@ -86,6 +86,21 @@ def test_what_only_the_operator_can_say_is_asked_for(missing: str, values: dict[
     assert named in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    "values",
+    [{"ports": {"first": 40000, "last": 39999}}, {"capacity": 6000}, {"ports": {"first": 30000, "last": 30999}}],
+    ids=["backwards", "calls", "ports"],
+)
+def test_ports_that_cannot_carry_the_calls_are_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(ChartError, match=r"media\.ports: .* are too few for media\.capacity"):
+        render({"media": values}, size="region")
+
+
+def test_a_node_of_its_own_says_where_its_proxy_listens() -> None:
+    with pytest.raises(ChartError, match="listen"):
+        render({"edge": {"nodes": {"node-1": {"advertise": "203.0.113.7:5060"}}}})
+
+
 def test_sqlite_on_several_nodes_is_for_trials_and_must_be_allowed() -> None:
     said = {key: value for key, value in own("region").items() if key not in ("database", "objects")}
     allowed = merged(said, {"database": {"sqliteOnSeveralNodes": True}})

@@ -46,6 +46,7 @@ MAY = {
 MADE = {"RecordOrder": routing_pb2.RecordOrderRequest(id="ab" * 8, edge="edge-1", call_id="1", actor="user alice")}
 """Requests that an empty one will not do for."""
 REFUSED = (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED)
+ATTEMPTS = 10
 
 
 class Site:
@@ -64,6 +65,14 @@ class Site:
 
     async def status(self, who: str, method: str, request: Any = None) -> grpc.aio.AioRpcError | None:
         """How one call ends, a stream after its first message; None: well."""
+        for _ in range(ATTEMPTS):
+            error = await self._status(who, method, request)
+            # The client's own: it was still sending when the stream had been refused, and lost the server's word.
+            if error is None or error.code() is not grpc.StatusCode.INTERNAL:
+                break
+        return error
+
+    async def _status(self, who: str, method: str, request: Any) -> grpc.aio.AioRpcError | None:
         async with self.connected(who) as channel:
             described = METHODS[[each.name for each in METHODS].index(method)]
             request = request or MADE.get(method) or getattr(routing_pb2, described.input_type.name)()
@@ -77,11 +86,7 @@ class Site:
                 else:
                     await call
             except grpc.aio.AioRpcError as error:
-                if error.code() is not grpc.StatusCode.INTERNAL:
-                    return error
-                # The client's: it was still sending when the stream had been refused. The server's word is there, too.
-                code, details = await call.code(), await call.details()
-                return grpc.aio.AioRpcError(code, error.initial_metadata(), error.trailing_metadata(), details)
+                return error
             return None
 
     async def reports(self, who: str, *reports: CallReport) -> bool:

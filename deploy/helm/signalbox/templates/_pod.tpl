@@ -64,7 +64,7 @@ affinity:
 serviceAccountName: {{ include "signalbox.componentName" . }}
 automountServiceAccountToken: false
 enableServiceLinks: false
-terminationGracePeriodSeconds: {{ add $values.drainSeconds 40 }}
+terminationGracePeriodSeconds: {{ add (max (int $values.drainSeconds) (int (default 0 $values.drainMinSeconds))) 40 }}
 securityContext:
   {{- include "signalbox.podSecurityContext" . | nindent 2 }}
 {{- include "signalbox.podPlacement" (dict "root" .root "component" .component "values" $values "apart" (default "no" .apart)) }}

@@ -1,4 +1,8 @@
 {{- define "signalbox.settings.media" -}}
+{{- $ports := sub (add .Values.media.ports.last 1) .Values.media.ports.first }}
+{{- if lt (int $ports) (int (mul 4 .Values.media.capacity)) }}
+{{- fail (printf "media.ports: %d ports are too few for media.capacity (%d calls), as each takes four" (int $ports) (int .Values.media.capacity)) }}
+{{- end }}
 media:
   capacity: {{ .Values.media.capacity }}
   routing: [{{ include "signalbox.replicas" (list . "routing" 7410) | quote }}]

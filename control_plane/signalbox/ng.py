@@ -32,6 +32,14 @@ ATTEMPT_TIMEOUT_S = 0.2
 UNHEARD_S = 1.0
 """So long an answer is awaited that nobody wants any more: see :meth:`NgClient.settle`."""
 
+NOBODY = "127.0.0.1"
+"""Where rtpengine is told that the other side is while there is none: at the node itself, where nothing listens. Not
+0.0.0.0, which is a hold (RFC 3264 section 8.4): rtpengine 12 does not look into what is sent to a party on hold, and
+hears no keys in it."""
+NOBODY_IPV6 = "::1"
+NOBODY_PORT = 9
+"""Discard (RFC 863)."""
+
 Reply = dict[str, Value]
 
 

@@ -22,7 +22,7 @@ from prometheus_client import CollectorRegistry
 from signalbox.api.media.v1 import media_pb2, media_pb2_grpc
 from signalbox.media.voice.keydatagram import DIGITS
 from signalbox.media.voice.server import VoiceServer
-from signalbox.ng import NgClient
+from signalbox.ng import NOBODY, NOBODY_PORT, NgClient
 from signalbox.process import Supervisor
 from signalbox.rpc import channel
 from signalbox.settings import ClientTlsSettings, ServerTlsSettings, VoiceSettings
@@ -163,7 +163,7 @@ class Caller:
         """Anchored at the rtpengine."""
         caller = cls(client, id)
         try:
-            own, nowhere = caller._socket.getsockname(), ("127.0.0.1", 9)
+            own, nowhere = caller._socket.getsockname(), (NOBODY, NOBODY_PORT)
             common = {"call-id": id, "from-tag": "caller", "flags": STRICT, "ICE": "remove"}
             await client.request("offer", {**common, "sdp": _sdp(*own)})
             answer = await client.request("answer", {**common, "to-tag": "ivr", "sdp": _sdp(*nowhere)})

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from signalbox.media.rtpengine_config import UNANSWERED_S
-from signalbox.ng import NgProtocolError
+from signalbox.ng import NOBODY, NOBODY_IPV6, NOBODY_PORT, NgProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,8 +58,11 @@ def _limit(stream: dict[str, Value], receives: bool, limits: Limits) -> float:
 
 
 def _nowhere(endpoint: Value | None) -> bool:
-    """A party on hold as RFC 2543 had it (RFC 3264 section 8.4); rtpengine itself takes it for one that talks."""
-    return isinstance(endpoint, dict) and endpoint.get("address") in ("0.0.0.0", "::")
+    """Nobody, or a party on hold as RFC 2543 had it (RFC 3264 section 8.4); rtpengine takes either for one that talks."""
+    if not isinstance(endpoint, dict):
+        return False
+    address, port = endpoint.get("address"), endpoint.get("port")
+    return address in ("0.0.0.0", "::") or (address in (NOBODY, NOBODY_IPV6) and port in (NOBODY_PORT, NOBODY_PORT + 1))
 
 
 def _parts(value: Value, name: str) -> Iterator[dict[str, Value]]:

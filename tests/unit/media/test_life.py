@@ -42,8 +42,17 @@ def test_dead_is_a_call_in_which_all_are_silent() -> None:
 def test_a_party_that_is_to_send_nothing_may_be_silent_for_long() -> None:
     assert left_s(call(stream(100), flags=("send",)), NOW, LIMITS) == 3500
     assert left_s(call(stream(3700), flags=()), NOW, LIMITS) == -100
-    on_hold = {"family": "IPv4", "address": "0.0.0.0", "port": 4000}
-    assert left_s(call(stream(100, endpoint=on_hold), stream(100)), NOW, LIMITS) == 3500
+
+
+@pytest.mark.parametrize(("address", "port"), [("0.0.0.0", 4000), ("::", 4000), ("127.0.0.1", 9), ("::1", 9)])
+def test_who_is_alone_or_on_hold_may_be_silent_for_long(address: str, port: int) -> None:
+    nobody = [stream(100, endpoint={"family": "IPv4", "address": address, "port": p}) for p in (port, port + 1)]
+    assert left_s(call(stream(100), *nobody), NOW, LIMITS) == 3500
+
+
+@pytest.mark.parametrize(("address", "port"), [("127.0.0.1", 4000), ("192.0.2.1", 9)])
+def test_what_looks_like_nobody_is_somebody(address: str, port: int) -> None:
+    assert left_s(call(stream(100, endpoint={"address": address, "port": port})), NOW, LIMITS) == -40
 
 
 def test_a_stream_without_a_port_is_of_a_party_that_sends_nothing() -> None:

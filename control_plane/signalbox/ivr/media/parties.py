@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from signalbox.ivr.media.errors import MediaRefusedError, UnusableDescriptionError
+from signalbox.ng import NOBODY, NOBODY_IPV6, NOBODY_PORT
 from signalbox.sip.codec import EVENTS, PCMA, PCMU, Codec
 from signalbox.sip.sdp import Connection, DescriptionError, Media, Origin, SessionDescription
 
@@ -22,11 +23,8 @@ LAWS = ("PCMA", "PCMU")
 """What is played as it is in the file, in the order of preference where a caller has none."""
 TRANSCODED = ("G722", "G729", "opus")
 """What rtpengine can make of it, if the caller has none of these."""
-NOBODY = "0.0.0.0"
-"""Where rtpengine is told that the other side is while there is none: it listens to the caller, and sends to nobody."""
-NOBODY_IPV6 = "::"
-NOBODY_PORT = 10_000
-"""Any but 9, which means trickle ICE to rtpengine."""
+HELD = "0.0.0.0"
+"""The address of a party that holds the call in the old form (RFC 3264 section 8.4)."""
 PROFILES = ("RTP/AVP", "RTP/AVPF")
 OFFERED = (PCMA, PCMU, EVENTS)
 """To a caller that makes no offer."""
@@ -112,7 +110,7 @@ def _address(described: SessionDescription, media: Media, before: Described | No
     if before is not None:
         return before.address
     connection = described.connection(media)
-    return (connection.address if connection is not None else NOBODY), media.port
+    return (connection.address if connection is not None else HELD), media.port
 
 
 def told_of(caller: Described) -> str:

@@ -110,7 +110,7 @@ def test_ipv6() -> None:
     caller = parties.read(offer("m=audio 4000 RTP/AVP 8", connection="IN IP6 2001:db8::7"))
     assert caller.address == ("2001:db8::7", 4000)
     assert "c=IN IP6 2001:db8::7\r\n" in parties.told_of(caller)
-    assert "c=IN IP6 ::\r\n" in parties.nobody_for(caller)
+    assert "c=IN IP6 ::1\r\n" in parties.nobody_for(caller)
     assert "c=IN IP6 2001:db8::1\r\n" in parties.Ours().answer(("2001:db8::1", 30_000), caller)
 
 

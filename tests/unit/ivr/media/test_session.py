@@ -117,7 +117,7 @@ async def test_dropping_a_line_leaves_nobody_to_send_to(session: MediaSession, e
     await session.drop_line()
     assert session.state is State.ALONE
     answers = [request for _, request in engine.fake.requests if request["command"] == "answer"]
-    assert "c=IN IP4 0.0.0.0" in str(answers[-1]["sdp"])
+    assert "c=IN IP4 127.0.0.1" in str(answers[-1]["sdp"])
     assert engine.asked[-2:] == ["unblock DTMF", "unblock media"]
 
 

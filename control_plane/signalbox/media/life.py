@@ -58,7 +58,7 @@ def _limit(stream: dict[str, Value], receives: bool, limits: Limits) -> float:
 
 
 def _nowhere(endpoint: Value | None) -> bool:
-    """Nobody, or a party on hold as RFC 2543 had it (RFC 3264 section 8.4); rtpengine takes either for one that talks."""
+    """Nobody, or a party on hold as RFC 2543 had it (RFC 3264 section 8.4); rtpengine takes either for a talker."""
     if not isinstance(endpoint, dict):
         return False
     address, port = endpoint.get("address"), endpoint.get("port")

@@ -36,6 +36,32 @@ def test_every_package_of_debian_is_pinned(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_what_comes_with_a_package_is_pinned_too(name: str) -> None:
+    named, brought = (IMAGES / name / "packages").read_text().split("# What comes with them.\n")
+    assert len(named.splitlines()) > 1
+    lines = brought.splitlines()
+    assert lines == sorted(lines)
+    assert len({line.partition("=")[0] for line in lines}) == len(lines) > 0
+
+
+def test_the_context_has_what_the_images_are_made_of_and_nothing_else() -> None:
+    lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
+    assert lines[0] == "*"
+    let_in = [Path(line[1:]) for line in lines if line.startswith("!")]
+    copied = set()
+    for name in NAMES:
+        text = (IMAGES / name / "Dockerfile").read_text()
+        for sources in re.findall(r"^COPY (?:--chmod=\d+ )?((?:[^-\s]\S* )+)\S+$", text, re.MULTILINE):
+            copied |= {Path(source) for source in sources.split()}
+        copied |= {Path(source) for source in re.findall(r"type=bind,source=([^,]+),", text)}
+    assert len(copied) > 6
+    for source in copied:
+        assert (ROOT / source).exists()
+        assert any(source == one or one in source.parents for one in let_in), source
+    assert all(any(one == source or one in source.parents for source in copied) for one in let_in)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_images_are_made_of_the_same_base(name: str) -> None:
     text = (IMAGES / name / "Dockerfile").read_text()
     stages = set(re.findall(r"^FROM \S+ AS (\S+)$", text, re.MULTILINE))

@@ -96,6 +96,52 @@ def test_ports_that_cannot_carry_the_calls_are_refused(values: dict[str, Any]) -
         render({"media": values}, size="region")
 
 
+@pytest.mark.parametrize("component", ["edge", "media", "routing", "provisioning", "ivr", "recorder"])
+def test_a_drain_is_given_by_the_value_that_the_grace_period_follows(component: str) -> None:
+    told = {component: {"drain_s": 7}}
+    for values, path in (({"settings": told}, "settings"), ({component: {"settings": told}}, f"{component}.settings")):
+        with pytest.raises(ChartError) as refused:
+            render(values)
+        assert f"{path}.{component}.drain_s: give {component}.drainSeconds" in str(refused.value)
+    with pytest.raises(ChartError, match=r"routing\.drain_min_s: give routing\.drainMinSeconds"):
+        render({"routing": {"settings": {"routing": {"drain_min_s": 7}}}})
+
+
+MANAGED = {"certManager": {"enabled": True, "issuer": {"name": ""}}, "provisioning": {"existingSecret": ""}}
+
+
+@pytest.mark.parametrize(
+    ("values", "size", "said"),
+    [
+        (
+            {"routing": {"autoscaling": {"enabled": True, "metric": "", "cpuPercent": 0}}},
+            "region",
+            "routing.autoscaling: give metric, cpuPercent, or both",
+        ),
+        ({"certificates": MANAGED}, "region", "certificates.certManager.issuer.name: name the Issuer"),
+        ({"certificates": {"internal": {"enabled": True}}}, "region", "needs certificates.certManager.enabled"),
+        ({"networkPolicy": {"external": {"etcd": []}}}, "carrier", "networkPolicy.external.etcd: etcd.external"),
+        ({"networkPolicy": {"external": {"valkey": []}}}, "carrier", "networkPolicy.external.valkey: valkey.external"),
+        ({"backup": {"restore": {"file": "a.db", "generation": 2}}}, "carrier", "the members are elsewhere"),
+        (
+            {"etcd": {"generation": 2}, "backup": {"restore": {"file": "a.db", "generation": 2}}},
+            "region",
+            "must be greater than etcd.generation (2)",
+        ),
+        (
+            {"etcd": {"persistence": {"enabled": False}}, "backup": {"restore": {"file": "a.db", "generation": 2}}},
+            "region",
+            "the members have no volumes to restore into",
+        ),
+    ],
+    ids=lambda one: "" if isinstance(one, dict) else str(one).split(":")[0],
+)
+def test_what_cannot_work_is_refused(values: dict[str, Any], size: str, said: str) -> None:
+    with pytest.raises(ChartError) as refused:
+        render(values, size=size)
+    assert said in " ".join(str(refused.value).split())
+
+
 def test_a_node_of_its_own_says_where_its_proxy_listens() -> None:
     with pytest.raises(ChartError, match="listen"):
         render({"edge": {"nodes": {"node-1": {"advertise": "203.0.113.7:5060"}}}})

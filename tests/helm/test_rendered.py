@@ -219,7 +219,7 @@ def test_pods_have_the_time_that_they_need_to_drain(rendered: Rendered) -> None:
         except ValueError:
             continue
         settings = rendered.settings_of(pod_of(workload)["spec"]["containers"][-1])
-        drain = float(settings.get(f"SIGNALBOX_{component.upper()}__DRAIN_S", 0))
+        drain = float(settings[f"SIGNALBOX_{component.upper()}__DRAIN_S"])
         assert pod_of(workload)["spec"]["terminationGracePeriodSeconds"] >= drain + margin, component
 
 

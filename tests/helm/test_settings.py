@@ -133,8 +133,8 @@ def test_rtpengine_runs_by_the_command_that_we_print(settings_of, values, table:
     options = rtpengine_config.RtpengineOptions(
         control=media.control,
         interface=NODE["HOST_IP"],
-        port_min=30_000,
-        port_max=49_999,
+        port_min=33_000,
+        port_max=52_999,
         capacity=media.capacity,
         held_dead_after_s=media.held_dead_after_s,
         kernel_table=table,

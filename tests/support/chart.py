@@ -151,7 +151,7 @@ class Rendered:
         environment: dict[str, str] = {}
         for source in container.get("envFrom", ()):
             environment |= self.get("ConfigMap", source["configMapRef"]["name"])["data"]
-        known = {one["name"]: NODE[one["name"]] for one in container.get("env", ()) if "valueFrom" in one}
+        known = {one["name"]: NODE.get(one["name"], "") for one in container.get("env", ()) if "valueFrom" in one}
         for one in container.get("env", ()):
             if "value" in one:
                 environment[one["name"]] = expand(one["value"], known)

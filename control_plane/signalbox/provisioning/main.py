@@ -46,8 +46,6 @@ if TYPE_CHECKING:
 logger = structlog.get_logger(__name__)
 
 PROBE_INTERVAL_S = 1.0
-DRAIN_S = 5.0
-"""Time for requests that have begun to end at SIGTERM."""
 
 
 class StoreProbe:
@@ -195,7 +193,7 @@ async def _serve(
     await health.stop()
     for service in services:
         service.draining = True
-    await server.stop(DRAIN_S)
+    await server.stop(settings.drain_s)
     keeping.cancel()
     await keeper.close()
     await door.stop()

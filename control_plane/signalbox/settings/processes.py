@@ -190,6 +190,11 @@ class ProvisioningSettings(Section):
     )
     routing_tls: ClientTlsSettings = ClientTlsSettings()
     metrics: MetricsSettings = MetricsSettings()
+    drain_s: float = Field(
+        default=5.0,
+        ge=0,
+        description="Time for requests that have begun to end at SIGTERM, seconds.",
+    )
     bulk: BulkSettings = BulkSettings()
     audit: AuditSettings = AuditSettings()
     documents: DocumentsSettings = DocumentsSettings()

@@ -25,6 +25,14 @@
 {{- $top := index . 0 -}}
 {{- $component := index . 1 -}}
 {{- $own := (index $top.Values $component).settings -}}
+{{- /* The grace period of the pod follows the value, and knows nothing of the settings. */}}
+{{- range $path, $settings := dict "settings" $top.Values.settings (printf "%s.settings" $component) $own }}
+{{- range $key, $value := dict "drain_s" "drainSeconds" "drain_min_s" "drainMinSeconds" }}
+{{- if hasKey (default (dict) (get $settings $component)) $key }}
+{{- fail (printf "%s.%s.%s: give %s.%s, which the grace period of the pods follows" $path $component $key $component $value) }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- $tree := mustMergeOverwrite (dict) (index . 2) (deepCopy $top.Values.settings) (deepCopy $own) -}}
 apiVersion: v1
 kind: ConfigMap
@@ -57,6 +65,11 @@ objects:
 {{- else }}
   location: /var/lib/signalbox/objects/content
 {{- end }}
+{{- end -}}
+
+{{/* Of those two that seal and unseal what is kept there. */}}
+{{- define "signalbox.settings.sealedObjects" -}}
+{{ include "signalbox.settings.objects" . }}
   master_key_file: /etc/signalbox/keys/objects.key
 {{- end -}}
 

@@ -3,6 +3,7 @@ provisioning:
   listen: 0.0.0.0:7420
   metrics:
     listen: 0.0.0.0:7421
+  drain_s: {{ .Values.provisioning.drainSeconds }}
   {{- if .Values.provisioning.apiKeys.enabled }}
   keys_listen: 0.0.0.0:7422
   {{- end }}
@@ -22,6 +23,6 @@ provisioning:
       ca_file: /etc/signalbox/tls/ca.crt
       server_name: {{ include "signalbox.componentName" (dict "root" . "component" "provisioning") }}
   password_key_file: /etc/signalbox/keys/password.key
-{{ include "signalbox.settings.objects" . }}
+{{ include "signalbox.settings.sealedObjects" . }}
 {{ include "signalbox.settings.database" . }}
 {{- end -}}

@@ -5,6 +5,6 @@ recorder:
     listen: 0.0.0.0:7431
   work_dir: /var/lib/signalbox/work
   drain_s: {{ .Values.recorder.drainSeconds }}
-{{ include "signalbox.settings.objects" . }}
+{{ include "signalbox.settings.sealedObjects" . }}
 {{ include "signalbox.settings.database" . }}
 {{- end -}}

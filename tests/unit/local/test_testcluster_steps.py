@@ -101,9 +101,10 @@ def test_the_only_node_is_not_drained():
         run("node drained", scene(Kube()))
 
 
-def test_a_release_that_cannot_start_is_taken_back():
+@pytest.mark.parametrize("what", ["whose image is not there", "with settings that nobody knows"])
+def test_a_release_that_cannot_start_is_taken_back(what):
     helm = Helm(good=False)
-    run("a release whose image is not there, and back", scene(Kube(), helm))
+    run(f"a release {what}, and back", scene(Kube(), helm))
     assert helm.back
 
 

@@ -72,6 +72,10 @@ def steps() -> list[Step]:
             "a release whose image is not there, and back",
             _bad_release(*(f"image.{one}.tag=no-such-tag" for one in ("signalbox", "kamailio", "rtpengine"))),
         ),
+        Step(
+            "a release with settings that nobody knows, and back",
+            _bad_release(*(f"{one}.settings.{one}.no_such_setting=1" for one in COMPONENTS[:6])),
+        ),
         Step("node drained", _drain),
         Step("node lost", _lose),
     ]

@@ -9,27 +9,28 @@ from signalbox.address import split
 
 
 class Relay:
-    """Listens on a loopback port of its own and passes everything on to ``target`` (host:port)."""
+    """Listens on loopback, by default at a port of its own, and passes everything on to ``target`` (host:port)."""
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, host: str = "127.0.0.1", port: int = 0) -> None:
         self._target = split(target)
+        self._host = host
         self._server: asyncio.Server | None = None
         self._serving: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._left: int | None = None
-        self.port = 0
+        self.port = port
         self.connections = 0
         """Connections taken so far."""
 
     @property
     def endpoint(self) -> str:
         """host:port for clients."""
-        return f"127.0.0.1:{self.port}"
+        return f"{self._host}:{self.port}"
 
     async def __aenter__(self) -> Relay:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, self._host, self.port)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

@@ -223,6 +223,12 @@ def test_pods_have_the_time_that_they_need_to_drain(rendered: Rendered) -> None:
         assert pod_of(workload)["spec"]["terminationGracePeriodSeconds"] >= drain + margin, component
 
 
+def test_a_rollback_replaces_pods_that_cannot_start(rendered: Rendered) -> None:
+    """Kubernetes waits for ever for one of a StatefulSet that is kept in order."""
+    for one in rendered.all("StatefulSet"):
+        assert one["spec"]["podManagementPolicy"] == "Parallel", one["metadata"]["name"]
+
+
 def test_at_most_one_proxy_or_media_node_is_replaced_at_a_time(rendered: Rendered) -> None:
     for component in ("edge", "media"):
         spec = rendered.workload(component)["spec"]

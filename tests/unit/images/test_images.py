@@ -102,9 +102,16 @@ def test_all_images_are_built_by_another_command_and_shown_with_their_sizes(tool
     asked = (tool.parent / "asked").read_text()
     for name in ("signalbox", *(f"signalbox-{other}" for other in NAMES[1:])):
         assert re.search(
-            rf"^make registry.example/{name}:7 \S+/Dockerfile {ROOT} --timestamp \d+$", asked, re.MULTILINE
+            rf"^make registry.example/{name}:7 \S+/Dockerfile {ROOT} --timestamp \d+ --no-cache$", asked, re.MULTILINE
         )
         assert re.search(rf"^registry.example/{name}:7 +123$", done.stdout, re.MULTILINE)
+
+
+def test_layers_are_kept_only_when_asked_for(tool: Path) -> None:
+    # A layer that was kept does not notice that the list of packages changed.
+    done = _build(tool, "etcd", IMAGE_BUILD=f"{tool} make", IMAGE_FLAGS="")
+    assert done.returncode == 0, done.stderr
+    assert "--no-cache" not in (tool.parent / "asked").read_text()
 
 
 def test_an_image_that_there_is_not_is_refused(tool: Path) -> None:

@@ -114,6 +114,12 @@ def test_layers_are_kept_only_when_asked_for(tool: Path) -> None:
     assert "--no-cache" not in (tool.parent / "asked").read_text()
 
 
+def test_files_have_the_time_that_is_asked_for(tool: Path) -> None:
+    done = _build(tool, "etcd", IMAGE_BUILD=f"{tool} make", SOURCE_DATE_EPOCH="86400")
+    assert done.returncode == 0, done.stderr
+    assert "--timestamp 86400 " in (tool.parent / "asked").read_text()
+
+
 def test_an_image_that_there_is_not_is_refused(tool: Path) -> None:
     done = _build(tool, "asterisk")
     assert done.returncode == 1

@@ -5,22 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.chart import needs_helm, render
+from support.chart import MONITORING, needs_helm, render
 
 pytestmark = needs_helm
 
-APIS = (
-    "monitoring.coreos.com/v1",
-    "monitoring.coreos.com/v1/ServiceMonitor",
-    "monitoring.coreos.com/v1/PrometheusRule",
-)
 NONE_LEFT = {"edge": "SignalboxNoReadyProxy", "media": "SignalboxNoMediaNode", "ivr": "SignalboxNoVoiceWorker"}
 """By component, the alert that fires when nobody tells anything: all of its pods may be gone."""
 
 
 def rules(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """By name."""
-    (made,) = render(values, apis=APIS).all("PrometheusRule")
+    (made,) = render(values, apis=MONITORING).all("PrometheusRule")
     return {rule["alert"]: rule for group in made["spec"]["groups"] for rule in group["rules"]}
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.chart import (
+    CERT_MANAGER,
     CHART,
     NEWEST,
     OLDEST,
@@ -189,11 +190,27 @@ def test_what_is_named_is_there(rendered: Rendered) -> None:
         assert used == volumes, f"{name}: mounted {used ^ volumes}"
 
 
-def test_names_are_short_enough(rendered: Rendered) -> None:
+def _names_are_short_enough(rendered: Rendered) -> None:
     for one in rendered.objects:
         # Pods of a Deployment add 17 characters, a label has 63.
         most = 46 if one["kind"] == "Deployment" else 52
         assert len(one["metadata"]["name"]) <= most, one["metadata"]["name"]
+
+
+def test_names_are_short_enough(rendered: Rendered) -> None:
+    _names_are_short_enough(rendered)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_those_of_the_longest_release_are_short_enough_and_differ(size: str) -> None:
+    _names_are_short_enough(render(size=size, release="r" * 53, version=OLDEST))
+    with_certificates = render(CERT_MANAGER, size=size, release="r" * 53, version=OLDEST)
+    names = [(one["kind"], one["metadata"]["name"]) for one in with_certificates.objects]
+    assert len({*names}) == len(names)
+    assert max(len(name) for _, name in names) <= 63
+    for one in with_certificates.objects:
+        for value in one["metadata"].get("labels", {}).values():
+            assert len(value) <= 63
 
 
 def test_a_budget_never_forbids_to_empty_a_node(rendered: Rendered) -> None:

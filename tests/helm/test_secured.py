@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from signalbox.settings import load
-from support.chart import OLDEST, Rendered, containers, needs_helm, pod_of, render
+from support.chart import CERT_MANAGER, Rendered, containers, needs_helm, pod_of, render
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 pytestmark = needs_helm
 
-CERT_MANAGER = {
-    "certificates": {
-        "provisioning": {"existingSecret": "", "names": ["api.example.com"], "addresses": ["203.0.113.4"]},
-        "certManager": {"enabled": True, "issuer": {"name": "voice-ca", "kind": "ClusterIssuer"}},
-        "internal": {"enabled": True},
-    }
-}
 STORES = {
     "etcd": {
         "client": {
@@ -74,15 +67,10 @@ def test_every_file_that_a_setting_names_is_of_a_secret_that_is_mounted(size: st
 
 
 @pytest.mark.parametrize("component", COMPONENTS)
-def test_processes_take_what_they_are_told_of_tls(component: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_take_what_they_are_told_of_tls(component: str, settings_of) -> None:
     rendered = render({**CERT_MANAGER, **STORES}, size="carrier")
-    pod = pod_of(rendered.workload(component))
-    (container,) = [one for one in pod["spec"]["containers"] if one["name"] == component]
-    for key, value in rendered.settings_of(container).items():
-        monkeypatch.setenv(key, value)
-    settings = load(None)
-    names = {one["spec"]["secretName"]: one["spec"].get("dnsNames", []) for one in rendered.all("Certificate")}
-    served = {name for several in names.values() for name in several}
+    settings = settings_of(rendered, component)
+    served = {name for one in rendered.all("Certificate") for name in one["spec"].get("dnsNames", ())}
     own: Any = getattr(settings, component)
     servers = {
         "routing": ["tls"], "recorder": ["tls"], "provisioning": ["tls"], "media": ["captures.tls", "voice.tls"],
@@ -95,21 +83,16 @@ def test_processes_take_what_they_are_told_of_tls(component: str, monkeypatch: p
         "provisioning": ["routing_tls", "captures_tls", "audit.tls"],
     }.get(component, [])
     for name in servers:
-        section = own
-        for part in name.split("."):
-            section = getattr(section, part)
+        section = attrgetter(name)(own)
         assert section.cert_file is not None, name
         assert section.key_file is not None, name
     for name in clients:
-        section = own
-        for part in name.split("."):
-            section = getattr(section, part)
+        section = attrgetter(name)(own)
         assert section.ca_file is not None, name
         assert section.server_name in served, name
-    if component != "media":
-        assert settings.etcd.username == "signalbox"
-        assert settings.etcd.tls.server_name == "etcd.example"
-        assert settings.etcd.password_file is not None
+    assert settings.etcd.username == "signalbox"
+    assert settings.etcd.tls.server_name == "etcd.example"
+    assert settings.etcd.password_file is not None
 
 
 def test_cert_manager_is_asked_for_what_the_servers_are_called() -> None:
@@ -156,17 +139,3 @@ def test_images_come_from_the_registry_that_is_named() -> None:
                 assert container["imagePullPolicy"] == "Always"
                 assert pod["spec"]["imagePullSecrets"] == [{"name": "registry"}], name
     assert {*ours} >= {"signalbox:1.2.3", f"signalbox-kamailio@{digest}", "signalbox-rtpengine:0.1.0"}
-
-
-@pytest.mark.parametrize("size", ["laptop", "carrier"])
-def test_the_longest_name_of_a_release_fits(size: str) -> None:
-    rendered = render(CERT_MANAGER, size=size, release="r" * 53, version=OLDEST)
-    names = [(one["kind"], one["metadata"]["name"]) for one in rendered.objects]
-    assert len({*names}) == len(names)
-    for kind, name in names:
-        # A StatefulSet's pods have its name, a hyphen and ten letters in a label.
-        most = {"StatefulSet": 52, "CronJob": 52, "DaemonSet": 52, "Deployment": 52}.get(kind, 63)
-        assert len(name) <= most, (kind, name)
-    for one in rendered.objects:
-        for value in one["metadata"].get("labels", {}).values():
-            assert len(value) <= 63

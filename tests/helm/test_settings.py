@@ -8,11 +8,10 @@ import pytest
 from signalbox.edge import kamailio_config
 from signalbox.errors import ConfigurationError
 from signalbox.media import rtpengine_config
-from signalbox.settings import Settings, load
-from support.chart import NODE, SIZES, Rendered, expand, needs_helm, pod_of, render
+from signalbox.settings import load
+from support.chart import NODE, SIZES, expand, needs_helm, pod_of, render
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 pytestmark = needs_helm
@@ -20,20 +19,6 @@ PROCESSES = {
     "edge": 7401, "routing": 7411, "provisioning": 7421, "recorder": 7431, "media": 7441, "ivr": 7461,
 }  # fmt: skip
 GRPC = {"routing": ("grpc", 7410), "provisioning": ("grpc", 7420), "recorder": ("grpc", 7430)}
-
-
-@pytest.fixture
-def settings_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[Rendered, str], Settings]:
-    """The settings that a component's process reads on NODE."""
-
-    def read(rendered: Rendered, component: str, name: str | None = None) -> Settings:
-        pod = pod_of(rendered.workload(component))
-        (container,) = [one for one in pod["spec"]["containers"] if one["name"] == (name or component)]
-        for key, value in rendered.settings_of(container).items():
-            monkeypatch.setenv(key, value)
-        return load(None)
-
-    return read
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import yaml
-from support.chart import SIZES, needs_helm, render
+from support.chart import MONITORING, SIZES, needs_helm, render
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,11 +60,6 @@ def test_a_wrong_field_would_be_seen(tmp_path: Path) -> None:
 
 
 def test_objects_of_operators_are_made_where_there_are_operators() -> None:
-    apis = (
-        "monitoring.coreos.com/v1",
-        "monitoring.coreos.com/v1/ServiceMonitor",
-        "monitoring.coreos.com/v1/PrometheusRule",
-    )
-    kinds = {one["kind"] for one in render(apis=apis).objects}
+    kinds = {one["kind"] for one in render(apis=MONITORING).objects}
     assert {"ServiceMonitor", "PrometheusRule"} <= kinds
     assert not {one["kind"] for one in render().objects} & CUSTOM

@@ -23,6 +23,12 @@ needs_helm = pytest.mark.skipif(not HELM.exists(), reason="no Helm for this mach
 OLDEST, NEWEST = "1.20.0", "1.37.0"
 SIZES = ("laptop", "region", "carrier")
 WORKLOADS = ("DaemonSet", "Deployment", "StatefulSet", "CronJob", "Job", "Pod")
+MONITORING = (
+    "monitoring.coreos.com/v1",
+    "monitoring.coreos.com/v1/ServiceMonitor",
+    "monitoring.coreos.com/v1/PrometheusRule",
+)
+"""What a cluster with the operator of Prometheus knows besides."""
 NODE = {
     "NODE_NAME": "ip-10-0-1-23.eu-west-1.compute.internal",
     "HOST_IP": "192.0.2.7",
@@ -55,6 +61,15 @@ OWN: Mapping[str, Any] = {
     "valkey": {"external": {"address": "198.51.100.17:6379"}},
 }
 """What an operator must say beside a size."""
+
+CERT_MANAGER = {
+    "certificates": {
+        "provisioning": {"existingSecret": "", "names": ["api.example.com"], "addresses": ["203.0.113.4"]},
+        "certManager": {"enabled": True, "issuer": {"name": "voice-ca", "kind": "ClusterIssuer"}},
+        "internal": {"enabled": True},
+    }
+}
+"""Certificates of cert-manager, between the components, too."""
 
 
 class ChartError(Exception):
@@ -151,7 +166,8 @@ class Rendered:
         environment: dict[str, str] = {}
         for source in container.get("envFrom", ()):
             environment |= self.get("ConfigMap", source["configMapRef"]["name"])["data"]
-        known = {one["name"]: NODE.get(one["name"], "") for one in container.get("env", ()) if "valueFrom" in one}
+        sources = {one["name"]: one["valueFrom"] for one in container.get("env", ()) if "valueFrom" in one}
+        known = {name: "of a Secret" if "secretKeyRef" in source else NODE[name] for name, source in sources.items()}
         for one in container.get("env", ()):
             if "value" in one:
                 environment[one["name"]] = expand(one["value"], known)

@@ -1,0 +1,26 @@
+"""What several tests of the chart need."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from signalbox.settings import Settings, load
+from support.chart import Rendered, pod_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@pytest.fixture
+def settings_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[Rendered, str], Settings]:
+    """The settings that a component's process reads on NODE."""
+
+    def read(rendered: Rendered, component: str, name: str | None = None) -> Settings:
+        pod = pod_of(rendered.workload(component))
+        (container,) = [one for one in pod["spec"]["containers"] if one["name"] == (name or component)]
+        for key, value in rendered.settings_of(container).items():
+            monkeypatch.setenv(key, value)
+        return load(None)
+
+    return read

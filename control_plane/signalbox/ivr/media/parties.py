@@ -140,7 +140,7 @@ def nobody_for(caller: Described) -> str:
 
 
 def address_of(written: str) -> Address:
-    """Where rtpengine listens, from what it wrote. If there is nobody at the other side, the origin tells the address.
+    """Where rtpengine listens, from what it wrote. Its origin tells the address if the other side holds in the old form.
 
     Raises MediaRefusedError.
     """

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from signalbox_local.testcluster.kube import Helm, Kube, Lab, Pod
 
-COMPONENTS = ("edge", "media", "routing", "provisioning", "ivr", "recorder", "etcd", "valkey")
+OURS = ("edge", "media", "routing", "provisioning", "ivr", "recorder")
+COMPONENTS = (*OURS, "etcd", "valkey")
 SETTLE_S = 300.0
 GONE_S = 180.0
 AWAY_S = 20.0
@@ -62,7 +63,7 @@ def steps() -> list[Step]:
     found += [Step(f"{one} 2, 4, 2", _scale(one)) for one in ("routing", "ivr")]
     found += [Step("edge on one node more, one less", _edge_nodes)]
     found += [Step(f"{one}: pod deleted by force", _delete(one)) for one in COMPONENTS]
-    found += [Step(f"{one}: kill -9", _kill(one)) for one in COMPONENTS[:6]]
+    found += [Step(f"{one}: kill -9", _kill(one)) for one in OURS]
     return [
         *found,
         Step("one member of etcd away", _fewer("etcd", 1)),
@@ -74,7 +75,7 @@ def steps() -> list[Step]:
         ),
         Step(
             "a release with settings that nobody knows, and back",
-            _bad_release(*(f"{one}.settings.{one}.no_such_setting=1" for one in COMPONENTS[:6])),
+            _bad_release(*(f"{one}.settings.{one}.no_such_setting=1" for one in OURS)),
         ),
         Step("node drained", _drain),
         Step("node lost", _lose),

@@ -140,7 +140,7 @@ def nobody_for(caller: Described) -> str:
 
 
 def address_of(written: str) -> Address:
-    """Where rtpengine listens, from what it wrote. Its origin tells the address if the other side holds in the old form.
+    """Where rtpengine listens, from what it wrote; by the origin line if the other side holds in the old form.
 
     Raises MediaRefusedError.
     """

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import re
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
+from signalbox.errors import StoreUnavailableError
 from signalbox.settings import EtcdSettings
 from signalbox.store.etcd import EtcdStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from signalbox.store.base import Change, Store
+    from signalbox.store.base import Change, Put, Store
 
     from support.etcd import EtcdServer
 
@@ -31,6 +33,16 @@ def open_etcd(*servers: EtcdServer, **settings: Any) -> EtcdStore:
     """A store on these members, below a key prefix of its own unless ``prefix`` is given, with quick progress."""
     given = {"endpoints": [server.endpoint for server in servers], "prefix": f"/test-{next(_prefixes)}/", **settings}
     return EtcdStore.open(EtcdSettings(**given), progress_interval_s=PROGRESS_S)
+
+
+async def written(store: Store, put: Put, deadline_s: float = DEADLINE_S) -> None:
+    """Try until it is: a member that was away, or is at another address, is not found at once."""
+    async with asyncio.timeout(deadline_s):
+        while True:
+            with contextlib.suppress(StoreUnavailableError):
+                await store.commit([], [put])
+                return
+            await asyncio.sleep(0.05)
 
 
 async def until(condition: Callable[[], object], what: str = "the condition", deadline_s: float = DEADLINE_S) -> None:

@@ -15,15 +15,17 @@ from signalbox.sip.errors import MessageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+# A group is repeated as (?>(?:…)*) here and in all patterns, never as (?:…)*+: before Python 3.11.5 what the last, failing turn
+# had read stays read (gh-106052), and a URI that ends in ";" would be taken.
 WS = r"[ \t]*+"
 """LWS and its optional forms, once lines are unfolded."""
 TOKEN = r"[A-Za-z0-9\-.!%*_+`'~]++"
-QUOTED = r'"(?:[^"\\\x00-\x08\x0a-\x1f\x7f]++|\\[^\r\n])*+"'
+QUOTED = r'"(?>(?:[^"\\\x00-\x08\x0a-\x1f\x7f]++|\\[^\r\n])*)"'
 HOST = r"(?:\[[0-9A-Fa-f:.]++\]|[A-Za-z0-9_.\-]++)"
 PORT = r"[0-9]{1,5}+"
 VALUE = rf"(?:[A-Za-z0-9\-.!%*_+`'~\[\]:]++|{QUOTED})"
 """gen-value; an IPv6 address also without its brackets, as in ``received`` (RFC 5118 section 4.5)."""
-PARAMS = rf"(?:{WS};{WS}{TOKEN}(?:{WS}={WS}{VALUE})?)*+"
+PARAMS = rf"(?>(?:{WS};{WS}{TOKEN}(?:{WS}={WS}{VALUE})?)*)"
 
 SECONDS_MAX = 2**32 - 1
 """Largest delta-seconds (RFC 3261 section 20.19)."""
@@ -35,7 +37,7 @@ _TOKEN = re.compile(TOKEN)
 _PARAM = re.compile(rf";{WS}({TOKEN})(?:{WS}(=){WS}({VALUE}))?")
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _TO_ESCAPE = re.compile(r'[\\"\x00-\x08\x0a-\x1f\x7f]')
-_LABELS = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_\-]*+(?:\.(?=[A-Za-z0-9_]))?)*+\.?")
+_LABELS = re.compile(r"[A-Za-z0-9_](?>(?:[A-Za-z0-9_\-]*+(?:\.(?=[A-Za-z0-9_]))?)*)\.?")
 
 
 def is_token(text: str) -> bool:

@@ -29,11 +29,11 @@ _VIA = re.compile(
     rf"(?:{WS}:{WS}({grammar.PORT}))?({PARAMS}){WS}"
 )
 _WORD = r"[A-Za-z0-9\-.!%*_+`'~\x80-\U0010ffff]++"
-_NAME_ADDR = re.compile(rf'{WS}(?:({QUOTED})|((?:{_WORD}{WS})*+)){WS}<([^<>\x00-\x20\x7f"]++)>({PARAMS}){WS}')
+_NAME_ADDR = re.compile(rf'{WS}(?:({QUOTED})|((?>(?:{_WORD}{WS})*))){WS}<([^<>\x00-\x20\x7f"]++)>({PARAMS}){WS}')
 _ADDR_SPEC = re.compile(rf'{WS}([^<>\x00-\x20\x7f",;?]++)({PARAMS}){WS}')
 _CSEQ = re.compile(rf"([0-9]++)[ \t]++({TOKEN})")
 _RACK = re.compile(rf"([0-9]++)[ \t]++([0-9]++)[ \t]++({TOKEN})")
-_PIECE = re.compile(rf"(?:[^,\"<]++|{QUOTED}|<[^>]*+>)*+")
+_PIECE = re.compile(rf"(?>(?:[^,\"<]++|{QUOTED}|<[^>]*+>)*)")
 
 
 def split_values(text: str, field: str = "value") -> list[str]:

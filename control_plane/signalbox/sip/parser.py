@@ -20,7 +20,7 @@ _NO_TEXT = re.compile(r"(?<!\\)[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _FOLD = re.compile(r"\r\n[ \t]++")
 _VERSION = re.compile(r"SIP/[0-9]++\.[0-9]++", re.IGNORECASE)
 _STATUS = re.compile(r"[1-6][0-9][0-9]")
-_LENGTHS = re.compile(rb"\r\n(?:content-length|l)[ \t]*+:((?:[^\r]++|\r\n[ \t])*+)", re.IGNORECASE)
+_LENGTHS = re.compile(rb"\r\n(?:content-length|l)[ \t]*+:((?>(?:[^\r]++|\r\n[ \t])*))", re.IGNORECASE)
 
 
 def parse(data: bytes) -> Request | Response:

@@ -20,15 +20,15 @@ PORT_TLS = 5061
 
 _UNRESERVED = r"A-Za-z0-9\-_.!~*'()"
 _ESCAPED = "%[0-9A-Fa-f]{2}"
-_USER = rf"(?:[{_UNRESERVED}&=+$,;?/:#]++|{_ESCAPED})++"
+_USER = rf"(?>(?:[{_UNRESERVED}&=+$,;?/:#]++|{_ESCAPED})+)"
 """Wider than the grammar: ``#`` stands in numbers as they are keyed, ``*31#…``, and few switches escape it."""
 _PARAM = rf"(?:[{_UNRESERVED}\[\]/:&+$]++|{_ESCAPED})"
 _HEADER = rf"(?:[{_UNRESERVED}\[\]/?:+$=&]++|{_ESCAPED})"
-_PARAMS = rf"(?:;{_PARAM}++(?:={_PARAM}*+)?)*+"
+_PARAMS = rf"(?>(?:;(?>{_PARAM}+)(?:=(?>{_PARAM}*))?)*)"
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*+):")
 _SIP = re.compile(
-    rf"([sS][iI][pP][sS]?):(?:({_USER})@)?({grammar.HOST})(?::({grammar.PORT}))?({_PARAMS})(?:\?({_HEADER}++))?"
+    rf"([sS][iI][pP][sS]?):(?:({_USER})@)?({grammar.HOST})(?::({grammar.PORT}))?({_PARAMS})(?:\?((?>{_HEADER}+)))?"
 )
 _TEL = re.compile(rf"(\+?[0-9A-Fa-f*#\-.()]++)({_PARAMS})")
 _OPAQUE = re.compile(r'[^\x00-\x20\x7f<>"]++')

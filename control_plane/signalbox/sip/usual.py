@@ -21,7 +21,7 @@ LENGTH_MAX = 256
 
 _OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _LABEL = r"[A-Za-z0-9_][A-Za-z0-9_\-]{0,29}+"
-_NAME = rf"(?:{_LABEL}\.){{0,7}}+[A-Za-z_][A-Za-z0-9_\-]{{0,29}}+"
+_NAME = rf"(?>(?:{_LABEL}\.){{0,7}})[A-Za-z_][A-Za-z0-9_\-]{{0,29}}+"
 _HOST = rf"(?:(?:{_OCTET}\.){{3}}{_OCTET}(?![A-Za-z0-9_.\-])|{_NAME})"
 _PORT = "(?:6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})(?![0-9])"
 
@@ -44,7 +44,7 @@ _SIP = (
 SIP_URI = re.compile(_SIP)
 """Of SIP, without header fields."""
 ADDRESS = re.compile(
-    r"""(?:"[^"\\,\x00-\x1f\x7f]*+" ?|(?:[A-Za-z0-9\-.!%*_+`'~]++ ?){0,4}+)"""
+    r"""(?:"[^"\\,\x00-\x1f\x7f]*+" ?|(?>(?:[A-Za-z0-9\-.!%*_+`'~]++ ?){0,4}))"""
     rf"<{_SIP}>(?:;(?:[tT][aA][gG]=(?P<tag>{TOKEN})|{TOKEN}={TOKEN}))?"
 )  # fmt: skip
 """One value of From, To, Contact and the like; if it has a tag, that is a token."""

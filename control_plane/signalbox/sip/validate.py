@@ -22,11 +22,11 @@ SUPPORTED = frozenset({"100rel", "timer"})
 SCHEMES = frozenset({"sip", "sips", "tel"})
 """Of a Request-URI."""
 
-_TOKENS = re.compile(rf"(?:{TOKEN}(?:{WS},{WS}{TOKEN})*+)?")
+_TOKENS = re.compile(rf"(?:{TOKEN}(?>(?:{WS},{WS}{TOKEN})*))?")
 _MEDIA_TYPE = re.compile(rf"{TOKEN}{WS}/{WS}{TOKEN}{PARAMS}")
 _PLAIN_SECONDS = re.compile(r"([0-9]++)")
 _SECONDS = re.compile(rf"([0-9]++){PARAMS}")
-_RETRY_AFTER = re.compile(rf"([0-9]++){WS}(?:\((?:[^()\\]++|\\.)*+\))?{PARAMS}")
+_RETRY_AFTER = re.compile(rf"([0-9]++){WS}(?:\((?>(?:[^()\\]++|\\.)*)\))?{PARAMS}")
 _DATE = re.compile(
     r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), [0-3][0-9] "
     r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [0-9]{4} [0-2][0-9]:[0-5][0-9]:[0-6][0-9] GMT"

@@ -14,7 +14,7 @@ from signalbox.store import etcd_connection
 from signalbox.store.base import Put
 from support.etcd import EtcdServer, make_tls
 from support.names import Names
-from support.stores import open_etcd, until
+from support.stores import open_etcd, until, written
 from support.tcp import Relay
 
 if TYPE_CHECKING:
@@ -42,15 +42,6 @@ async def names(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Names]:
     monkeypatch.setattr(etcd_connection, "targets", asked_here)
     with contextlib.closing(names):
         yield names
-
-
-async def _write(store: Store, value: bytes) -> None:
-    """Try until it is written."""
-    while True:
-        with contextlib.suppress(StoreUnavailableError):
-            await store.commit([], [Put("p/a", value)])
-            return
-        await asyncio.sleep(0.05)
 
 
 @contextlib.asynccontextmanager
@@ -82,19 +73,18 @@ async def _moves(server: EtcdServer, names: Names, tls: ClientTlsSettings) -> No
         names.addresses[NAME] = [OLD]
         client = open_etcd(server, prefix="/moves/", endpoints=[f"{NAME}:{old.port}"], tls=tls, request_timeout_s=2.0)
         async with _watched(client) as values:
-            await _write(client, b"0")
+            await written(client, Put("p/a", b"0"))
             await until(lambda: values == [0])
             port = old.port
             del names.addresses[NAME]
             await old.__aexit__()
-            await _write(direct, b"1")
+            await written(direct, Put("p/a", b"1"))
             with pytest.raises(StoreUnavailableError):
                 await client.get("p/a")
             async with Relay(server.endpoint, NEW, port) as new:
                 names.addresses[NAME] = [NEW]
                 await until(lambda: values == [0, 1], deadline_s=FOUND_S)
-                async with asyncio.timeout(FOUND_S):
-                    await _write(client, b"2")
+                await written(client, Put("p/a", b"2"), FOUND_S)
                 await until(lambda: values == [0, 1, 2])
                 assert new.connections
                 await client.close()

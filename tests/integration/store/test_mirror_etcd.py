@@ -11,7 +11,7 @@ from signalbox.store import snapshot
 from signalbox.store.base import Delete, Put
 from signalbox.store.lease import Registration
 from signalbox.store.mirror import Mirror
-from support.stores import DEADLINE_S, open_etcd, until
+from support.stores import DEADLINE_S, open_etcd, until, written
 from support.tcp import Relay
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ async def test_cut_restart_and_compaction(own_etcd: EtcdServer) -> None:
                     relay.cut()
             await follower.agrees(writer)
             await asyncio.to_thread(own_etcd.restart)
-            await writer.commit([], [Put("p/after", b"1")])
+            await written(writer, Put("p/after", b"1"))
             await follower.agrees(writer)
             assert follower.resets == 1
             relay.freeze()

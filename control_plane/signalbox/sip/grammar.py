@@ -15,8 +15,8 @@ from signalbox.sip.errors import MessageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# A group is repeated as (?>(?:…)*) here and in all patterns, never as (?:…)*+: before Python 3.11.5 what the last, failing turn
-# had read stays read (gh-106052), and a URI that ends in ";" would be taken.
+# A group is repeated as (?>(?:…)*), never as (?:…)*+: before Python 3.11.5 what the last, failing turn had read stays
+# read (gh-106052), and a URI that ends in ";" would be taken.
 WS = r"[ \t]*+"
 """LWS and its optional forms, once lines are unfolded."""
 TOKEN = r"[A-Za-z0-9\-.!%*_+`'~]++"

@@ -128,6 +128,10 @@ class Rules:
         """A number as it is stored."""
         return self._stub.GetNumber(provisioning_pb2.GetNumberRequest(number=number), timeout=TIMEOUT_S)
 
+    def delete_number(self, number: str) -> None:
+        """Delete a number."""
+        self._stub.DeleteNumber(provisioning_pb2.DeleteNumberRequest(number=number), timeout=TIMEOUT_S)
+
     def change(
         self, number: types_pb2.Number, stages: Sequence[Sequence[str]], *, ring_s: int = 30
     ) -> types_pb2.Number:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from signalbox_local.testcluster.kube import KubeError, Pod, run, unsettled, wait_until
+from signalbox_local.testcluster.kube import Helm, Kube, KubeError, Pod, run, unsettled, wait_until
 
 POD = {
     "metadata": {"name": "sb-edge-x", "uid": "u", "labels": {"app.kubernetes.io/component": "edge"}},
@@ -74,3 +74,40 @@ def test_a_command_that_does_not_end_is_ended():
 def test_what_never_comes_about_is_told():
     with pytest.raises(KubeError, match="one is missing"):
         wait_until(lambda: "one is missing", 0.0)
+
+
+def test_values_of_an_upgrade_stay_unless_it_fails_or_they_are_for_once(tmp_path):
+    log, bad = tmp_path / "log", tmp_path / "bad"
+    program = tmp_path / "helm"
+    program.write_text(f'#!/bin/sh\necho "helm $@" >> {log}\n[ ! -e {bad} ]\n')
+    program.chmod(0o755)
+    kube = Kube("ns", "sb", os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"})
+    helm = Helm(kube, tmp_path, ["--set", "a=1"])
+    helm.upgrade("b=2", timeout_s=5)
+    helm.upgrade("c=3", timeout_s=5, stay=False)
+    bad.touch()
+    with pytest.raises(KubeError):
+        helm.upgrade("d=4", timeout_s=5)
+    first, second, third = log.read_text().splitlines()
+    assert "--set a=1 --set b=2 --wait" in first
+    assert "--set a=1 --set b=2 --set c=3" in second
+    assert "--wait" not in second
+    assert "--set a=1 --set b=2 --set d=4" in third
+    assert helm.values == ["--set", "a=1", "--set", "b=2"]
+
+
+def test_values_of_a_release_are_read_and_none_are_none(tmp_path):
+    program = tmp_path / "helm"
+    kube = Kube("ns", "sb", os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"})
+    for told, values in (('{"etcd": {"generation": 2}}', {"etcd": {"generation": 2}}), ("null", {})):
+        program.write_text(f"#!/bin/sh\necho '{told}'\n")
+        program.chmod(0o755)
+        assert Helm(kube, tmp_path, []).user_values() == values
+
+
+def test_an_object_is_created_from_a_file(tmp_path):
+    program, seen = tmp_path / "kubectl", tmp_path / "seen"
+    program.write_text(f'#!/bin/sh\ncp "$5" {seen}\n')
+    program.chmod(0o755)
+    Kube("ns", "sb", os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}).create({"kind": "Job"})
+    assert seen.read_text() == '{"kind": "Job"}'

@@ -50,8 +50,12 @@ def pod(component: str, ready: bool = True) -> Pod:
     return Pod(f"sb-{component}-0", component, "node1", "192.0.2.1", ready, False, "uid", {"main": "abc"})
 
 
+def nobody() -> None:
+    raise AssertionError("no step here asks provisioning")
+
+
 def scene(kube: Kube, helm: Helm | None = None) -> Scene:
-    return Scene(kube, helm or Helm(good=True), None, "edge=true", "media=true")  # type: ignore[arg-type]
+    return Scene(kube, helm or Helm(good=True), None, "edge=true", "media=true", nobody)  # type: ignore[arg-type]
 
 
 def run(name: str, on: Scene) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +74,13 @@ class Kube:
         items: list[dict[str, Any]] = found.get("items", [found])
         return items
 
+    def create(self, item: Mapping[str, Any]) -> None:
+        """An object. Raises KubeError."""
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+            json.dump(item, file)
+            file.flush()
+            self.kubectl("create", "-f", file.name)
+
     def pods(self, component: str = "") -> list[Pod]:
         """Pods of the release, of one component or of all. Those of jobs and tests are left out."""
         selector = f"app.kubernetes.io/instance={self.release}"
@@ -137,15 +145,20 @@ class Helm:
         """Install, and wait until all is ready. Raises KubeError."""
         return self._run("install", "--create-namespace", "--wait", timeout_s=timeout_s)
 
-    def upgrade(self, *values: str, timeout_s: float, wait: bool = True) -> str:
-        """Upgrade with further values (``key=value``), which stay. Raises KubeError; then they do not stay."""
+    def upgrade(self, *values: str, timeout_s: float, stay: bool = True) -> str:
+        """Upgrade with further values (``key=value``), and wait until all is ready. They stay for later upgrades unless
+        it fails, or ``stay`` is false: then it is not waited for either. Raises KubeError."""
         more = [argument for value in values for argument in ("--set", value)]
-        self.values += more
-        try:
-            return self._run("upgrade", *(("--wait",) if wait else ()), timeout_s=timeout_s)
-        except KubeError:
-            del self.values[len(self.values) - len(more) :]
-            raise
+        done = self._run("upgrade", *more, *(("--wait",) if stay else ()), timeout_s=timeout_s)
+        if stay:
+            self.values += more
+        return done
+
+    def user_values(self) -> dict[str, Any]:
+        """The values of the release that is there, without the chart's own. Raises KubeError."""
+        command = ["helm", "-n", self._kube.namespace, "get", "values", self._kube.release, "--output=json"]
+        found: dict[str, Any] | None = json.loads(run(command, self._kube.environment, COMMAND_S))
+        return found or {}
 
     def rollback(self, timeout_s: float) -> str:
         """To the release before. Raises KubeError."""
@@ -158,8 +171,8 @@ class Helm:
         return run([*command, f"--timeout={timeout_s:.0f}s"], self._kube.environment, timeout_s + COMMAND_S)
 
     def _run(self, verb: str, *options: str, timeout_s: float) -> str:
-        command = ["helm", "-n", self._kube.namespace, verb, self._kube.release, str(self._chart), *options]
-        command += [f"--timeout={timeout_s:.0f}s", *self.values]
+        command = ["helm", "-n", self._kube.namespace, verb, self._kube.release, str(self._chart)]
+        command += [*self.values, *options, f"--timeout={timeout_s:.0f}s"]
         return run(command, self._kube.environment, timeout_s + COMMAND_S)
 
 

@@ -31,14 +31,13 @@ from signalbox_local.testcluster import access, report
 from signalbox_local.testcluster.kube import Helm, Kube, KubeError, Lab
 from signalbox_local.testcluster.load import Load, Sockets
 from signalbox_local.testcluster.site import KINDS, TENANT, write_rules
+from signalbox_local.testcluster.stalls import Stalls
 from signalbox_local.testcluster.steps import SETTLE_S, Scene, SkippedError, Step, steps
 from signalbox_local.testcluster.switch import Switch
 from signalbox_local.testcluster.tally import Outcome, Window, count
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    Api = Callable[[], contextlib.AbstractContextManager[grpc.Channel]]
+    from collections.abc import Iterator, Sequence
 
 ROOT = Path(__file__).resolve().parents[4]
 CHART = ROOT / "deploy" / "helm" / "signalbox"
@@ -57,16 +56,17 @@ OVER_S = 120.0
 class Run:
     """Calls, and what is done to the cluster meanwhile."""
 
-    def __init__(self, scene: Scene, load: Load, console: Console) -> None:
+    def __init__(self, scene: Scene, load: Load, stalls: Stalls, console: Console) -> None:
         self.windows: list[Window] = []
         self.notes: dict[str, str] = {}
         """What was not as it should be, by step."""
-        self._scene, self._load, self._console = scene, load, console
+        self._scene, self._load, self._stalls, self._console = scene, load, stalls, console
 
     def go(self, step: Step) -> None:
         """One step; what it cost so far is told."""
         begin = time.monotonic()
         self._scene.lost.clear()
+        self._stalls.longest_s()
         try:
             step.run(self._scene)
         except SkippedError as why:
@@ -76,13 +76,14 @@ class Run:
             self.notes[step.name] = str(why)
             self._console.print(f"[red]  {step.name}: {why}[/red]", markup=True, highlight=False)
         time.sleep(PAUSE_S)
-        self.windows.append(Window(step.name, begin, time.monotonic(), frozenset(self._scene.lost)))
+        lost, stall_s = frozenset(self._scene.lost), self._stalls.longest_s()
+        self.windows.append(Window(step.name, begin, time.monotonic(), lost, stall_s))
         still_open = self._load.open()
         done = count(self._load.records, self.windows)[-1]
         self._console.print(
             f"  {step.name}: {done.seconds:.0f} s, {done.calls} calls, {done.failed} failed, {done.cut} cut, "
             f"{done.silent} silent, {done.left} left up, {done.on_lost_node} of these on a lost node; "
-            f"{still_open} are up"
+            f"{still_open} are up; the machine stood still for up to {stall_s * 1000:.0f} ms"
         )
 
 
@@ -111,17 +112,17 @@ def main(
         values = [argument for file in (str(VALUES), *chart_values) for argument in ("--values", file)]
         values += _own_values(kube)
         helm = Helm(kube, CHART, values)
-        scene = Scene(kube, helm, lab, EDGE_LABEL, MEDIA_LABEL)
-        if not reuse:
-            _install(scene, console)
-        wanted = [one for one in steps() if not only or any(text in one.name for text in only)]
         api = functools.partial(
             access.provisioning,
             kube,
             client_secret or f"{kube.fullname}-operator-tls",
             server_name or "localhost",
         )
-        sys.exit(_under_calls(scene, api, wanted, share, console))
+        scene = Scene(kube, helm, lab, EDGE_LABEL, MEDIA_LABEL, api)
+        if not reuse:
+            _install(scene, console)
+        wanted = [one for one in steps() if not only or any(text in one.name for text in only)]
+        sys.exit(_under_calls(scene, wanted, share, console))
 
 
 @contextlib.contextmanager
@@ -165,7 +166,7 @@ def _install(scene: Scene, console: Console) -> None:
     console.print(f"  first call (helm test) in {time.monotonic() - begun:.0f} s")
 
 
-def _under_calls(scene: Scene, api: Api, wanted: Sequence[Step], share: float, console: Console) -> int:
+def _under_calls(scene: Scene, wanted: Sequence[Step], share: float, console: Console) -> int:
     nodes = scene.kube.node_addresses(EDGE_LABEL)
     host = _our_address(next(iter(nodes.values())))
     proxies = [f"{address}:5060" for address in nodes.values()]
@@ -173,17 +174,17 @@ def _under_calls(scene: Scene, api: Api, wanted: Sequence[Step], share: float, c
     since = time.time()
     with contextlib.closing(Sockets.open(host)) as sockets:
         with Switch(directory, (host, SWITCH_PORT), sockets.line_address, proxies) as switch:
-            with api() as channel:
+            with scene.api() as channel:
                 write_rules(Rules(channel), switch.address)
             time.sleep(PAUSE_S)
-            with Load(sockets, switch.address, KINDS) as load:
+            with Load(sockets, switch.address, KINDS) as load, Stalls() as stalls:
                 load.begin(share)
-                run = Run(scene, load, console)
+                run = Run(scene, load, stalls, console)
                 for step in wanted:
                     run.go(step)
                 load.stop()
                 left = _until_over(load)
-        with api() as channel:
+        with scene.api() as channel:
             recorded = sum(one.kind == "recorded" and one.answered > 0 for one in load.records)
             kept = access.stored(channel, TENANT, since, recorded)
     return _tell(run, load, {"answered": recorded, **kept}, left, console)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from signalbox_local.testcluster.tally import StepCount
 
-COLUMNS = ("step", "s", "calls", "failed", "cut", "silent > 2 s", "left up", "of these, on a lost node")
+COLUMNS = ("step", "s", "calls", "failed", "cut", "silent > 2 s", "left up", "of these, on a lost node", "stall, ms")
 
 
 def table(counts: Sequence[StepCount], notes: Mapping[str, str]) -> Table:
@@ -31,5 +31,5 @@ def markdown(counts: Iterable[StepCount]) -> str:
 
 
 def _cells(step: StepCount) -> list[str]:
-    numbers = (step.calls, step.failed, step.cut, step.silent, step.left, step.on_lost_node)
+    numbers = (step.calls, step.failed, step.cut, step.silent, step.left, step.on_lost_node, round(step.stall_s * 1000))
     return [step.name, f"{step.seconds:.0f}", *(f"{one:,}" for one in numbers)]

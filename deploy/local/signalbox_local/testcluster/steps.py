@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from signalbox_local.testcluster.kube import KubeError, wait_until
+from signalbox_local.testcluster.restore import restored
 
 if TYPE_CHECKING:
+    import contextlib
     from collections.abc import Callable, Sequence
+
+    import grpc
 
     from signalbox_local.testcluster.kube import Helm, Kube, Lab, Pod
 
@@ -39,6 +43,8 @@ class Scene:
     edge_label: str
     """``key=value`` of nodes with a proxy."""
     media_label: str
+    api: Callable[[], contextlib.AbstractContextManager[grpc.Channel]]
+    """Provisioning."""
     lost: set[str] = field(default_factory=set)
     """Addresses of media nodes that the step has taken away by force."""
 
@@ -60,7 +66,7 @@ def steps() -> list[Step]:
     """All, in their order."""
     found = [Step("nothing", lambda scene: time.sleep(AWAY_S))]
     found += [Step(f"upgrade of {one}", _upgrade(one)) for one in COMPONENTS]
-    found += [Step(f"{one} 2, 4, 2", _scale(one)) for one in ("routing", "ivr")]
+    found += [Step(f"{one} 2, 4, 2", _scale(one)) for one in ("routing", "ivr", "recorder")]
     found += [Step("edge on one node more, one less", _edge_nodes)]
     found += [Step(f"{one}: pod deleted by force", _delete(one)) for one in COMPONENTS]
     found += [Step(f"{one}: kill -9", _kill(one)) for one in OURS]
@@ -69,6 +75,7 @@ def steps() -> list[Step]:
         Step("one member of etcd away", _fewer("etcd", 1)),
         Step("all of etcd away", _fewer("etcd", 0)),
         Step("valkey away", _fewer("valkey", 0)),
+        Step("etcd from a backup", lambda scene: restored(scene.kube, scene.helm, scene.api, SETTLE_S)),
         Step(
             "a release whose image is not there, and back",
             _bad_release(*(f"image.{one}.tag=no-such-tag" for one in ("signalbox", "kamailio", "rtpengine"))),

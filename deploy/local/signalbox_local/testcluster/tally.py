@@ -65,6 +65,8 @@ class Window:
     end: float
     lost_nodes: frozenset[str] = frozenset()
     """Addresses of media nodes that were taken away by force in it: their calls cannot live on."""
+    stall_s: float = 0.0
+    """For so long at most the machine of the callers stood still."""
 
 
 @dataclass(slots=True)
@@ -83,6 +85,8 @@ class StepCount:
     left: int = 0
     on_lost_node: int = 0
     """Of those that were cut or silent: their media ran on a node that was lost."""
+    stall_s: float = 0.0
+    """See Window."""
     whys: Counter[str] = field(default_factory=Counter)
     """What happened, and how often."""
 
@@ -104,7 +108,7 @@ class StepCount:
 def count(records: Iterable[Record], windows: Sequence[Window]) -> list[StepCount]:
     """Each call at the step in which it began, or at whose beginning it was there; what happened to it, at the step in
     which that happened: a failed call when it began. What happens between two steps belongs to the one before."""
-    counts = [StepCount(one.name, one.end - one.begin) for one in windows]
+    counts = [StepCount(one.name, one.end - one.begin, stall_s=one.stall_s) for one in windows]
     for record in records:
         for window, step in zip(windows, counts, strict=True):
             step.up += record.begun < window.begin < record.over

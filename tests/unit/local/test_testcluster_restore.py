@@ -13,7 +13,7 @@ from signalbox_local.testcluster.kube import KubeError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TOLD = "/var/backups/signalbox/etcd-20270301T021700Z.db: 1 MiB, of etcd-1:2379\n"
+TOLD = "/var/backups/signalbox/etcd-2027-03-01T021700Z.db: 1 MiB, of etcd-1:2379\n"
 
 
 class Rules:
@@ -96,7 +96,7 @@ def go(kube: Kube, helm: Helm) -> None:
 def test_the_generation_after_the_one_that_is_there_gets_the_file_and_stays():
     kube, helm = Kube(), Helm()
     go(kube, helm)
-    file = "backup.restore.file=etcd-20270301T021700Z.db"
+    file = "backup.restore.file=etcd-2027-03-01T021700Z.db"
     assert helm.upgrades == [((file, "backup.restore.generation=4"), False), (("etcd.generation=4",), True)]
     assert kube.asked[:4] == ["create backup-now", "wait --for=condition=complete", "logs job/backup-now", "delete job"]
     assert kube.asked[-2:] == ["settle", "exec sb-signalbox-provisioning-0"]

@@ -21,7 +21,7 @@ MARKER = "4009990099"
 """A number that nobody calls: there at the backup, deleted after it."""
 JOB = "backup-now"
 JOB_S = 300
-_FILE = re.compile(r"(etcd-\w+\.db): ")
+_FILE = re.compile(r"(etcd-[-\w]+\.db): ")
 
 
 def restored(kube: Kube, helm: Helm, api: Callable[[], AbstractContextManager[grpc.Channel]], settle_s: float) -> None:

@@ -50,6 +50,9 @@ def test_unknown_keys_are_refused_at_every_level() -> None:
         ({"edge": {"kind": "StatefulSet"}}, "/edge/kind"),
         ({"edge": {"port": 70000}}, "/edge/port"),
         ({"edge": {"drainSeconds": -1}}, "/edge/drainSeconds"),
+        ({"edge": {"advertise": "sip.example:5060"}}, "/edge/advertise"),
+        ({"edge": {"nodes": {"n1": {"advertise": "", "listen": ["192.0.2.7:5060"]}}}}, "/edge/nodes/n1/advertise"),
+        ({"edge": {"nodes": {"n1": {"advertise": "203.0.113.7:5060", "listen": ["eth0"]}}}}, "/edge/nodes/n1/listen/0"),
         ({"media": {"kernelTable": "maybe"}}, "/media/kernelTable"),
         ({"media": {"ports": {"first": 80}}}, "/media/ports/first"),
         ({"media": {"interfaces": []}}, "/media/interfaces"),
@@ -105,6 +108,45 @@ def test_a_drain_is_given_by_the_value_that_the_grace_period_follows(component: 
         assert f"{path}.{component}.drain_s: give {component}.drainSeconds" in str(refused.value)
     with pytest.raises(ChartError, match=r"routing\.drain_min_s: give routing\.drainMinSeconds"):
         render({"routing": {"settings": {"routing": {"drain_min_s": 7}}}})
+
+
+OF_THE_CHART = {
+    "edge": ["id", "metrics.listen", "kamailio.listen", "kamailio.advertise"],
+    "media": ["id", "control", "metrics.listen", "captures.listen", "voice.listen"],
+    "routing": ["listen", "metrics.listen"],
+    "provisioning": ["listen", "metrics.listen", "keys_listen"],
+    "ivr": ["id", "listen", "metrics.listen"],
+    "recorder": ["id", "listen", "metrics.listen"],
+}
+"""Settings that other objects of the chart must know, by component."""
+
+
+@pytest.mark.parametrize(("component", "path"), [(one, path) for one, paths in OF_THE_CHART.items() for path in paths])
+def test_addresses_are_the_charts_to_give(component: str, path: str) -> None:
+    told: dict[str, Any] = {"x": "192.0.2.7:5090"}
+    for name in reversed((component, *path.split("."))):
+        told = {name: told.get("x", told)}
+    for values, where in (({"settings": told}, "settings"), ({component: {"settings": told}}, f"{component}.settings")):
+        with pytest.raises(ChartError) as refused:
+            render(values)
+        assert f"{where}.{component}.{path}: " in str(refused.value)
+
+
+def test_settings_beside_those_of_the_chart_are_taken() -> None:
+    settings = {
+        "edge": {"kamailio": {"udp_workers": 8}},
+        "media": {"voice": {"cache_mb": 128}},
+        "routing": "no section",
+    }
+    assert render({"settings": settings}).text
+
+
+def test_a_load_balancer_sends_where_every_proxy_listens() -> None:
+    nodes = {"n1": {"advertise": "203.0.113.7:5060", "listen": ["192.0.2.7:5062", "192.0.2.7:5060"]}}
+    assert render({"edge": {"service": {"enabled": True}, "nodes": nodes}}).text
+    nodes["n2"] = {"advertise": "203.0.113.8:5060", "listen": ["192.0.2.8:5062"]}
+    with pytest.raises(ChartError, match=r"edge\.nodes\.n2\.listen: edge\.service\.enabled .* edge\.port, 5060"):
+        render({"edge": {"service": {"enabled": True}, "nodes": nodes}})
 
 
 MANAGED = {"certManager": {"enabled": True, "issuer": {"name": ""}}, "provisioning": {"existingSecret": ""}}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from signalbox.edge import kamailio_config
@@ -147,3 +147,17 @@ def test_a_node_of_its_own_has_a_file_of_its_own(tmp_path: Path) -> None:
         spec = pod_of(rendered.workload(component))["spec"]
         (container,) = [one for one in spec["containers"] if one["name"] == process]
         assert any(f"/etc/signalbox/nodes/{name}" in expand(one, NODE) for one in container["args"])
+
+
+def test_the_test_call_goes_where_proxies_listen() -> None:
+    def called(values: dict[str, Any]) -> list[str]:
+        (container,) = pod_of(render(values).workload("test"))["spec"]["containers"]
+        return [one.removeprefix("--proxy=") for one in container["args"] if one.startswith("--proxy=")]
+
+    nodes = {
+        "n1": {"advertise": "203.0.113.7:5060", "listen": ["192.0.2.7:5062", "10.0.0.7:5060"]},
+        "n2": {"advertise": "203.0.113.8:5070", "listen": ["0.0.0.0:5060"]},
+    }
+    assert called({"edge": {"port": 5064}}) == ["sb-signalbox-edge-replicas.voice.svc.cluster.local:5064"]
+    assert called({"edge": {"nodes": nodes}}) == ["192.0.2.7:5062", "203.0.113.8:5070"]
+    assert called({"edge": {"nodes": nodes}, "tests": {"proxies": ["sip.example:5060"]}}) == ["sip.example:5060"]

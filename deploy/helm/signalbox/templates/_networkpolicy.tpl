@@ -33,6 +33,20 @@ spec:
 {{- end }}
 {{- end }}
 
+{{/* Single addresses, as peers. Takes a list. */}}
+{{- define "signalbox.policy.hosts" -}}
+{{- range . }}
+- ipBlock:
+    cidr: {{ . }}/{{ ternary 128 32 (contains ":" .) }}
+{{- end }}
+{{- end }}
+
+{{/* The proxies, as peers: their nodes, and where these listen besides. Takes the root. */}}
+{{- define "signalbox.policy.proxies" -}}
+{{- include "signalbox.policy.nodes" . }}
+{{- include "signalbox.policy.hosts" (include "signalbox.edge.hosts" . | fromJsonArray) }}
+{{- end }}
+
 {{/* Ports. Takes ports (a list of numbers) and protocols (default: TCP). */}}
 {{- define "signalbox.policy.ports" -}}
 {{- range $port := .ports }}
@@ -87,6 +101,16 @@ and doors: how many there are, at ports one after the other (1). */}}
     {{- include "signalbox.policy.ports" (dict "ports" (list 6379)) | nindent 4 }}
 {{- else }}
 {{- include "signalbox.policy.external" .Values.networkPolicy.external.valkey }}
+{{- end }}
+{{- end }}
+
+{{/* Outgoing: SIP to the proxies by what they are called, which need not be an address of a node. Takes the root. */}}
+{{- define "signalbox.policy.toAdvertised" -}}
+{{- range include "signalbox.edge.advertised" . | fromJsonArray }}
+- to:
+    {{- include "signalbox.policy.hosts" (include "signalbox.hosts" (list .) | fromJsonArray) | nindent 4 }}
+  ports:
+    {{- include "signalbox.policy.ports" (dict "ports" (list (regexFind "[0-9]+$" . | int)) "protocols" (list "UDP" "TCP")) | nindent 4 }}
 {{- end }}
 {{- end }}
 

@@ -25,11 +25,10 @@
 {{- $top := index . 0 -}}
 {{- $component := index . 1 -}}
 {{- $own := (index $top.Values $component).settings -}}
-{{- /* The grace period of the pod follows the value, and knows nothing of the settings. */}}
-{{- range $path, $settings := dict "settings" $top.Values.settings (printf "%s.settings" $component) $own }}
-{{- range $key, $value := dict "drain_s" "drainSeconds" "drain_min_s" "drainMinSeconds" }}
-{{- if hasKey (default (dict) (get $settings $component)) $key }}
-{{- fail (printf "%s.%s.%s: give %s.%s, which the grace period of the pods follows" $path $component $key $component $value) }}
+{{- range $where, $settings := dict "settings" $top.Values.settings (printf "%s.settings" $component) $own }}
+{{- range $path, $instead := fromYaml (include "signalbox.settings.ofTheChart" $component) }}
+{{- if include "signalbox.settings.has" (dict "tree" $settings "path" (printf "%s.%s" $component $path)) }}
+{{- fail (printf "%s.%s.%s: %s" $where $component $path $instead) }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -90,6 +89,40 @@ database:
   {{- end }}
 {{- else }}
   url: sqlite:////var/lib/signalbox/objects/signalbox.db
+{{- end }}
+{{- end -}}
+
+{{/* Settings of a component that other objects of the chart know, too, and what is to be given instead, by their paths (YAML). Takes the component. */}}
+{{- define "signalbox.settings.ofTheChart" -}}
+{{- $grace := "which the grace period of the pods follows" }}
+{{- $known := "the chart gives it, and its Services, probes and policies know it" }}
+drain_s: {{ printf "give %s.drainSeconds, %s" . $grace }}
+drain_min_s: {{ printf "give %s.drainMinSeconds, %s" . $grace }}
+id: {{ $known }}
+listen: {{ $known }}
+metrics.listen: {{ $known }}
+{{- if eq . "edge" }}
+{{- range $name, $value := dict "listen" "edge.port, or edge.nodes" "advertise" "edge.advertise, or edge.nodes" }}
+kamailio.{{ $name }}: {{ printf "give %s, which policies, load balancer and test call follow" $value }}
+{{- end }}
+{{- else if eq . "media" }}
+control: give media.controlPort, which the policies follow
+captures.listen: {{ $known }}
+voice.listen: {{ $known }}
+{{- else if eq . "provisioning" }}
+keys_listen: give provisioning.apiKeys.enabled, which the Service follows
+{{- end }}
+{{- end -}}
+
+{{/* Is a setting in a tree of settings? Takes tree and path (routing.metrics.listen). */}}
+{{- define "signalbox.settings.has" -}}
+{{- $tree := .tree }}
+{{- $names := splitList "." .path }}
+{{- range initial $names }}
+{{- $tree = ternary (get (ternary $tree (dict) (kindIs "map" $tree)) .) (dict) (kindIs "map" $tree) }}
+{{- end }}
+{{- if kindIs "map" $tree }}
+{{- if hasKey $tree (last $names) }}true{{ end }}
 {{- end }}
 {{- end -}}
 

@@ -1,0 +1,55 @@
+{{/* Where proxies listen and what they are called by, as policies, load balancer and test call must know it. All take the root. */}}
+
+{{/* Ports at which proxies listen, those of nodes of their own included (JSON, in order). */}}
+{{- define "signalbox.edge.ports" -}}
+{{- $ports := list }}
+{{- range .Values.edge.nodes }}
+{{- range .listen }}
+{{- $ports = append $ports (int (regexFind "[0-9]+$" .)) }}
+{{- end }}
+{{- end }}
+{{- $ports | default (list (int .Values.edge.port)) | uniq | toJson }}
+{{- end -}}
+
+{{/* Addresses, host:port, that proxies write into Via and Record-Route instead of those of their nodes (JSON). Workers with voice call proxies by them. */}}
+{{- define "signalbox.edge.advertised" -}}
+{{- $addresses := list }}
+{{- range .Values.edge.nodes }}
+{{- $addresses = append $addresses .advertise }}
+{{- end }}
+{{- if and .Values.edge.advertise (not .Values.edge.nodes) }}
+{{- $addresses = append $addresses .Values.edge.advertise }}
+{{- end }}
+{{- $addresses | uniq | toJson }}
+{{- end -}}
+
+{{/* Hosts of addresses, host:port, those that stand for all of a node left out (JSON). Takes a list. */}}
+{{- define "signalbox.hosts" -}}
+{{- $hosts := list }}
+{{- range . }}
+{{- $hosts = append $hosts (regexReplaceAll ":[0-9]+$" . "" | trimPrefix "[" | trimSuffix "]") }}
+{{- end }}
+{{- without ($hosts | uniq) "0.0.0.0" "::" | toJson }}
+{{- end -}}
+
+{{/* Addresses at which nodes listen that say so themselves (JSON): they need not be those that Kubernetes knows the nodes by. */}}
+{{- define "signalbox.edge.hosts" -}}
+{{- $listen := list }}
+{{- range .Values.edge.nodes }}
+{{- $listen = concat $listen .listen }}
+{{- end }}
+{{- include "signalbox.hosts" $listen }}
+{{- end -}}
+
+{{/* host:port of every proxy, for who calls them one by one (JSON): of nodes that are named, the first address at which each listens, and what it
+is called by if that is any; else a name that stands for the nodes of all proxies that are ready. No call goes through a service. */}}
+{{- define "signalbox.edge.proxies" -}}
+{{- $proxies := list }}
+{{- range .Values.edge.nodes }}
+{{- $first := first .listen }}
+{{- $proxies = append $proxies (ternary .advertise $first (regexMatch "^(0\\.0\\.0\\.0|\\[::\\]):" $first)) }}
+{{- end }}
+{{- $replicas := include "signalbox.componentName" (dict "root" . "component" "edge") }}
+{{- $named := printf "%s-replicas.%s.svc.%s:%d" $replicas .Release.Namespace .Values.clusterDomain (int .Values.edge.port) }}
+{{- $proxies | default (list $named) | toJson }}
+{{- end -}}

@@ -1,99 +1,255 @@
-"""Who may reach whom: nobody, and then what each process needs (docs/running-the-parts.md#secrets-and-certificates)."""
+"""Who may reach whom: every pair of those who talk in a release or with it, both ways, against what each process needs.
+
+What it needs: docs/running-the-parts.md#secrets-and-certificates, docs/design/kubernetes.md (ports), and who calls whom
+in the code.
+"""
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.chart import Rendered, needs_helm, render, selects
+from support.chart import NODE, Rendered, merged, needs_helm, render
+from support.policies import NAMESPACE, OPEN, Party, ports_of, reached, received, sent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping
 
 pytestmark = needs_helm
-NODES = "192.0.2.0/24"
-REACHES = {
-    # who: (whom, port)
-    "routing": {("etcd", 2379), ("valkey", 6379)},
-    "provisioning": {("etcd", 2379), ("routing", 7410)},
-    "ivr": {("etcd", 2379), ("routing", 7410), ("recorder", 7430)},
-    "recorder": {("etcd", 2379)},
+
+SIP = ("5060/UDP", "5060/TCP")
+NG = ("2223/UDP", "2223/TCP")
+NAMES = ("53/UDP", "53/TCP")
+RTP = "33000/UDP"
+"""One of those of rtpengine; the test call's are 25060 and five more."""
+TEST = tuple(f"{port}/UDP" for port in range(25_060, 25_066))
+
+SOME = frozenset({*NAMES, *SIP, *NG, *TEST, RTP, "22/TCP", "80/TCP", "8080/TCP", "10250/TCP"})
+"""Ports to try beside those that the policies name."""
+ASKS_NAMES = ("routing", "provisioning", "ivr", "recorder", "etcd", "backup")
+"""Of all pods, by default (`networkPolicy.dns`), for clusters label theirs otherwise; ours take nothing in there."""
+ELSEWHERE = {
+    "prometheus": ("10.244.9.1", "monitoring", {"app.kubernetes.io/name": "prometheus"}),
+    "kube-dns": ("10.244.9.2", "kube-system", {"k8s-app": "kube-dns"}),
+    "crm": ("10.244.9.3", "crm", {"app": "crm"}),
+    "neighbour": (
+        "10.244.9.4",
+        "voice",
+        {"app.kubernetes.io/name": "signalbox", "app.kubernetes.io/instance": "another"},
+    ),
+    "stranger": ("10.244.9.5", "shop", {"app": "shop"}),
 }
-BY_NODES = {("etcd", 2379), ("valkey", 6379), ("routing", 7410), ("recorder", 7430), ("ivr", 5060)}
-"""Proxies and media nodes have the addresses of their nodes."""
-NEVER = {
-    ("ivr", "valkey", 6379), ("recorder", "valkey", 6379), ("ivr", "provisioning", 7420), ("recorder", "routing", 7410),
-    ("valkey", "etcd", 2379), ("routing", "provisioning", 7420),
-}  # fmt: skip
+"""Pods that are not of the release: who collects metrics, who answers for names, a client of provisioning, others."""
+OUTSIDE = {
+    "objects": "198.51.100.50",
+    "database": "198.51.100.40",
+    "etcd elsewhere": "198.51.100.1",
+    "valkey elsewhere": "198.51.100.17",
+    "a tenant's service": "203.0.113.80",
+    "a carrier's gateway": "203.0.113.5",
+    "the network's router": "10.0.0.1",
+}
+VALUES: Mapping[str, Any] = {
+    "tests": {"clientSecret": "own-client"},
+    "networkPolicy": {
+        "enabled": True,
+        "monitoring": [
+            {
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}},
+                "podSelector": {"matchLabels": {"app.kubernetes.io/name": "prometheus"}},
+            }
+        ],
+        "provisioningFrom": [
+            {
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "crm"}},
+                "podSelector": {"matchLabels": {"app": "crm"}},
+            }
+        ],
+        "external": {"requests": [{"cidr": "203.0.113.64/26", "ports": [443]}]},
+    },
+}
+SIDE_DOORS = {
+    "routing": ("7411/TCP",),
+    "provisioning": ("7421/TCP",),
+    "ivr": ("7461/TCP",),
+    "recorder": ("7431/TCP",),
+    "etcd": ("2381/TCP",),
+}
+
+CARRIER = {"routing": ("7412/TCP",), "provisioning": ("7422/TCP",)}
+"""What the size has more: a second worker's side door, and a port for API keys."""
+
+# By who and whom; a pair that is not here may talk about nothing.
+FROM_PODS: Mapping[tuple[str, str], tuple[str, ...]] = {
+    ("routing", "etcd"): ("2379/TCP",),
+    ("routing", "valkey"): ("6379/TCP",),
+    ("provisioning", "etcd"): ("2379/TCP",),
+    ("provisioning", "routing"): ("7410/TCP",),
+    ("provisioning", "provisioning"): ("7420/TCP",),
+    ("provisioning", "objects"): ("443/TCP",),
+    ("provisioning", "database"): ("5432/TCP",),
+    ("ivr", "etcd"): ("2379/TCP",),
+    ("ivr", "routing"): ("7410/TCP",),
+    ("ivr", "recorder"): ("7430/TCP",),
+    ("ivr", "objects"): ("443/TCP",),
+    ("ivr", "a tenant's service"): ("443/TCP",),
+    ("recorder", "etcd"): ("2379/TCP",),
+    ("recorder", "objects"): ("443/TCP",),
+    ("recorder", "database"): ("5432/TCP",),
+    ("etcd", "etcd"): ("2379/TCP", "2380/TCP"),
+    ("backup", "etcd"): ("2379/TCP",),
+    ("crm", "provisioning"): ("7420/TCP",),
+}
+# Policies are not about pods in the network of their node (edge, media, test): these, the kubelet and whatever else a
+# node sends are one to them. Between nodes, or a node and what is outside, all is open but for what protects the nodes
+# (docs/operations.md#install). Pods reach proxies (SIP) and media nodes (ng, captures, keys and prompts) there.
+TO_NODES: Mapping[str, tuple[str, ...]] = {
+    "provisioning": ("7440/TCP",),
+    "ivr": (*SIP, *NG, "7450/TCP"),
+    "recorder": ("7440/TCP",),
+}
+# Proxies ask routing, promise to recorders, count in valkey, call workers; media nodes are in etcd; the kubelet asks
+# side doors; a test call makes rules.
+FROM_NODES: Mapping[str, tuple[str, ...]] = {
+    "routing": ("7410/TCP", "7411/TCP"),
+    "provisioning": ("7420/TCP", "7421/TCP"),
+    "ivr": (*SIP, "7461/TCP"),
+    "recorder": ("7430/TCP", "7431/TCP"),
+    "etcd": ("2379/TCP", "2381/TCP"),
+    "valkey": ("6379/TCP",),
+}
 
 
-@pytest.fixture(scope="module")
-def rendered() -> Rendered:
-    return render({"networkPolicy": {"enabled": True, "nodeCIDRs": [NODES]}}, size="region")
-
-
-def _pod(rendered: Rendered, component: str) -> dict[str, Any]:
-    (found,) = [
-        pod for _, pod in rendered.pods() if pod["metadata"]["labels"]["app.kubernetes.io/component"] == component
-    ]
+def parties(rendered: Rendered) -> dict[str, Party]:
+    """All of them, by name."""
+    found = {
+        name: Party(name, address, labels, namespace, {"kubernetes.io/metadata.name": namespace})
+        for name, (address, namespace, labels) in ELSEWHERE.items()
+    }
+    found |= {name: Party(name, address) for name, address in OUTSIDE.items()}
+    for number, (_, pod) in enumerate(rendered.pods()):
+        labels = pod["metadata"]["labels"]
+        component = labels["app.kubernetes.io/component"]
+        if pod["spec"].get("hostNetwork"):
+            found[component] = Party(component, NODE["HOST_IP"])
+        else:
+            names = {"kubernetes.io/metadata.name": NAMESPACE}
+            found[component] = Party(component, f"10.244.1.{number}", labels, NAMESPACE, names)
     return found
 
 
-def _rules(rendered: Rendered, pod: dict[str, Any], way: str) -> list[dict[str, Any]]:
-    """Rules of all policies that are about a pod, for Ingress or Egress."""
-    policies = [
-        one["spec"]
-        for one in rendered.all("NetworkPolicy")
-        if selects(one["spec"]["podSelector"].get("matchLabels", {}), pod) and way in one["spec"]["policyTypes"]
-    ]
-    assert policies, "nobody says who may"
-    return [rule for spec in policies for rule in spec.get(way.lower()) or ()]
+def expected(who: Party, whom: Party, size: str) -> frozenset[str]:
+    """By the tables."""
+    if not (who.ours or whom.ours):
+        return OPEN
+    more = CARRIER if size == "carrier" else {}
+    if who.address == NODE["HOST_IP"]:
+        return frozenset((*FROM_NODES.get(whom.name, ()), *more.get(whom.name, ())))
+    if whom.address == NODE["HOST_IP"]:
+        return frozenset(TO_NODES.get(who.name, ()))
+    there = whom.name.removesuffix(" elsewhere") if size == "carrier" else whom.name
+    ports = FROM_PODS.get((who.name, there), ())
+    if who.name in ASKS_NAMES and whom.name in ELSEWHERE:
+        ports = (*ports, *NAMES)
+    if who.name == "prometheus":
+        ports = (*ports, *SIDE_DOORS.get(whom.name, ()), *(more["routing"] if whom.name == "routing" and more else ()))
+    if who.name == "crm":
+        ports = (*ports, *(more["provisioning"] if whom.name == "provisioning" and more else ()))
+    return frozenset(ports)
 
 
-def _lets(rules: Iterable[dict[str, Any]], peer: str, other: dict[str, Any] | str, port: int) -> bool:
-    """Does a rule let the other, a pod or a network, through?"""
-    for rule in rules:
-        ports = [one["port"] for one in rule.get("ports", ())]
-        if ports and port not in ports:
-            continue
-        for one in rule.get(peer, ()):
-            if isinstance(other, str):
-                if one.get("ipBlock", {}).get("cidr") == other:
-                    return True
-            elif "podSelector" in one and selects(one["podSelector"].get("matchLabels", {}), other):
-                return True
-    return False
+@pytest.fixture(params=["region", "carrier"])
+def size(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
-def _reaches(rendered: Rendered, who: str, whom: str, port: int) -> bool:
-    sender, receiver = _pod(rendered, who), _pod(rendered, whom)
-    return _lets(_rules(rendered, sender, "Egress"), "to", receiver, port) and _lets(
-        _rules(rendered, receiver, "Ingress"), "from", sender, port
-    )
+def test_every_pair_reaches_what_it_needs_and_nothing_else(size: str) -> None:
+    rendered = render(VALUES, size=size)
+    everybody = parties(rendered)
+    stores = {"etcd", "valkey", "backup"} if size == "region" else set()
+    assert {one.name for one in everybody.values() if one.ours} == {
+        "routing",
+        "provisioning",
+        "ivr",
+        "recorder",
+    } | stores
+    assert {name for name, one in everybody.items() if one.address == NODE["HOST_IP"]} == {"edge", "media", "test"}
+    ports = ports_of(rendered) | SOME
+    wrong = {
+        f"{who.name} -> {whom.name}": (sorted(found), sorted(wanted))
+        for who, whom in itertools.product(everybody.values(), repeat=2)
+        if (found := reached(rendered, who, whom, ports)) != (wanted := expected(who, whom, size))
+    }
+    assert wrong == {}, "what may be reached, and what should"
 
 
-@pytest.mark.parametrize("who", REACHES)
-def test_each_reaches_what_it_needs(rendered: Rendered, who: str) -> None:
-    for whom, port in REACHES[who]:
-        assert _reaches(rendered, who, whom, port), f"{who} cannot reach {whom}:{port}"
+def test_what_one_may_send_the_other_may_receive() -> None:
+    """Neither end is open for what the other forbids: it would be open for nothing, or for somebody else."""
+    rendered = render(VALUES, size="region")
+    everybody, ports = parties(rendered), ports_of(render(VALUES, size="region"))
+    for who, whom in itertools.product([one for one in everybody.values() if one.ours], repeat=2):
+        names = {*NAMES} if who.name in ASKS_NAMES else set()
+        assert sent(rendered, who, whom, ports) - names == received(rendered, who, whom, ports), (
+            f"{who.name} -> {whom.name}"
+        )
 
 
-@pytest.mark.parametrize(("whom", "port"), sorted(BY_NODES))
-def test_proxies_and_media_nodes_reach_what_they_need(rendered: Rendered, whom: str, port: int) -> None:
-    assert _lets(_rules(rendered, _pod(rendered, whom), "Ingress"), "from", NODES, port)
+def test_a_backup_is_restored_by_nobody_who_talks() -> None:
+    values = merged(VALUES, {"backup": {"restore": {"file": "a.db", "generation": 2}}})
+    rendered = render(values, size="region")
+    everybody = parties(rendered)
+    assert everybody["restore"].ours
+    for other in everybody.values():
+        assert not sent(rendered, everybody["restore"], other, SOME), other.name
+        assert not received(rendered, other, everybody["restore"], SOME), other.name
 
 
-@pytest.mark.parametrize(("who", "whom", "port"), sorted(NEVER))
-def test_nobody_reaches_more(rendered: Rendered, who: str, whom: str, port: int) -> None:
-    assert not _reaches(rendered, who, whom, port)
+APART = {
+    "node-1": {"advertise": "203.0.113.7:5062", "listen": ["192.0.2.7:5062", "172.16.0.7:5080"]},
+    "node-2": {"advertise": "[2001:db8::8]:5060", "listen": ["0.0.0.0:5060"]},
+}
 
 
-def test_everybody_in_the_pod_network_is_closed(rendered: Rendered) -> None:
-    for name, pod in rendered.pods():
-        if not pod["spec"].get("hostNetwork"):
-            for way in ("Ingress", "Egress"):
-                for rule in _rules(rendered, pod, way):
-                    assert rule.get("from" if way == "Ingress" else "to"), f"{name}: {way} is open to all"
+def test_proxies_that_listen_elsewhere_are_reached_there() -> None:
+    """By workers with voice, who know a proxy by what it is called, and by where a call of it came from."""
+    rendered = render(merged(VALUES, {"edge": {"nodes": APART}}), size="region")
+    ivr = parties(rendered)["ivr"]
+    ports = {*SIP, "5062/UDP", "5062/TCP", "5080/UDP", "5080/TCP", "7450/TCP", "22/TCP"}
+    reach = {
+        NODE["HOST_IP"]: {"5060", "5062", "5080", "7450"},
+        "172.16.0.7": {"5060", "5062", "5080"},
+        "203.0.113.7": {"5062"},
+        "2001:db8::8": {"5060"},
+        "203.0.113.8": set(),
+    }
+    for address, numbers in reach.items():
+        found = reached(rendered, ivr, Party("proxy", address), ports)
+        assert {port.partition("/")[0] for port in found} == numbers, address
+    assert reached(rendered, Party("proxy", "172.16.0.7"), ivr, {*SIP, "7461/TCP"}) == {*SIP}
+    assert not reached(rendered, Party("no proxy", "172.16.0.8"), ivr, {*SIP, "7461/TCP"})
+
+
+def test_proxies_behind_a_balancer_are_called_by_its_address() -> None:
+    rendered = render(merged(VALUES, {"edge": {"advertise": "203.0.113.9:5070"}}), size="region")
+    everybody = parties(rendered)
+    balancer = Party("balancer", "203.0.113.9")
+    assert reached(rendered, everybody["ivr"], balancer, {"5070/UDP", "5070/TCP", *SIP}) == {"5070/UDP", "5070/TCP"}
+
+
+def test_a_test_call_from_the_pods_network_has_its_own_ports_alone() -> None:
+    media = {"node-1": {"interfaces": ["pub/172.16.0.9!203.0.113.9", "192.0.2.7"]}}
+    apart = {"tests": {"hostNetwork": False}, "edge": {"nodes": APART}, "media": {"nodes": media}}
+    rendered = render(merged(VALUES, {"networkPolicy": {"nodeCIDRs": ["192.0.2.0/24"]}}, apart), size="laptop")
+    test = parties(rendered)["test"]
+    assert test.ours
+    ports = {*TEST, RTP, "5062/UDP", "7420/TCP", "2223/TCP", "22/TCP"}
+    for address in (NODE["HOST_IP"], "172.16.0.7", "172.16.0.9"):
+        assert reached(rendered, Party("node", address), test, ports) == {*TEST}, address
+    for address in (NODE["HOST_IP"], "172.16.0.7", "203.0.113.7", "172.16.0.9", "203.0.113.9"):
+        assert reached(rendered, test, Party("node", address), ports) == {one for one in ports if one.endswith("UDP")}
+    assert not reached(rendered, test, Party("elsewhere", "203.0.113.66"), ports)
+    assert reached(rendered, test, parties(rendered)["provisioning"], ports) == {"7420/TCP"}
 
 
 def test_without_policies_there_are_none() -> None:

@@ -1,3 +1,16 @@
+{{/* Addresses of RTP that interfaces name (name/address!advertised), those that the pod gets apart (JSON). Takes the root. */}}
+{{- define "signalbox.media.hosts" -}}
+{{- $interfaces := list }}
+{{- range .Values.media.nodes }}
+{{- $interfaces = concat $interfaces .interfaces }}
+{{- end }}
+{{- $hosts := list }}
+{{- range $interfaces | default .Values.media.interfaces }}
+{{- $hosts = concat $hosts (regexReplaceAll "^[^/]*/" . "" | splitList "!") }}
+{{- end }}
+{{- without ($hosts | uniq) "$(HOST_IP)" "$(POD_IP)" | toJson }}
+{{- end -}}
+
 {{/* Of rtpengine, in the order of media/rtpengine_config.py. */}}
 {{- define "signalbox.media.arguments" -}}
 {{- $media := .Values.media -}}

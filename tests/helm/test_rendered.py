@@ -254,11 +254,64 @@ def test_at_most_one_proxy_or_media_node_is_replaced_at_a_time(rendered: Rendere
         assert rolling.get("maxSurge", 0) == 0, "two cannot have one port"
 
 
-def test_workers_come_before_others_go(rendered: Rendered) -> None:
-    for one in rendered.all("Deployment"):
-        component = one["metadata"]["labels"]["app.kubernetes.io/component"]
-        if component in ("ivr", "recorder"):
-            assert one["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+def _apart(pod: Mapping[str, Any]) -> str:
+    """What its affinity says about two of a kind on one node."""
+    rules = pod["spec"].get("affinity", {}).get("podAntiAffinity", {})
+    for word in ("required", "preferred"):
+        for term in rules.get(f"{word}DuringSchedulingIgnoredDuringExecution", ()):
+            term = term.get("podAffinityTerm", term)
+            assert term["topologyKey"] == "kubernetes.io/hostname"
+            assert selects(term["labelSelector"]["matchLabels"], pod), "they keep apart from others than themselves"
+            return word
+    return "no"
+
+
+APART = {
+    "laptop": {"routing": "preferred", "provisioning": "preferred", "ivr": "preferred", "recorder": "preferred"},
+    "region": {"routing": "required", "provisioning": "required", "ivr": "required", "recorder": "required"},
+    "carrier": {"routing": "preferred", "provisioning": "required", "ivr": "preferred", "recorder": "preferred"},
+}
+"""Where there are as many nodes as the most replicas. What is autoscaled may become more."""
+NODES = {"laptop": 1, "region": 3, "carrier": 3}
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_replicas_are_apart_where_the_nodes_suffice(size: str) -> None:
+    rendered = render(size=size)
+    for component, wanted in APART[size].items():
+        workload = rendered.workload(component)
+        assert _apart(pod_of(workload)) == wanted, component
+        if wanted == "required":
+            assert workload["spec"]["replicas"] <= NODES[size], f"{component}: some would never find a node"
+    for component in ("edge", "media"):
+        assert _apart(pod_of(rendered.workload(component))) == "required", "two cannot have one port"
+
+
+@pytest.mark.parametrize("component", ["routing", "provisioning", "ivr", "recorder"])
+@pytest.mark.parametrize("apart", ["required", "preferred", "no"])
+def test_whether_two_may_be_on_one_node_is_a_value(component: str, apart: str) -> None:
+    assert _apart(pod_of(render({component: {"apart": apart}}, size="region").workload(component))) == apart
+
+
+@pytest.mark.parametrize("component", ["ivr", "recorder"])
+def test_new_ones_come_before_old_ones_go_unless_there_might_be_no_node_for_them(component: str) -> None:
+    """One more than there are nodes would wait for ever, and the upgrade with it."""
+    rolling = {
+        apart: render({component: {"apart": apart}}).workload(component)["spec"]
+        for apart in ("no", "preferred", "required")
+    }
+    for apart in ("no", "preferred"):
+        assert rolling[apart]["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+    assert rolling["required"]["strategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
+
+
+@pytest.mark.parametrize("component", ["edge", "media", "ivr", "recorder"])
+def test_who_waits_for_a_drain_has_not_failed(component: str) -> None:
+    kind = {"kind": "Deployment"} if component in ("edge", "media") else {"apart": "required"}
+    spec = render({component: {**kind, "drainSeconds": 7200}}).workload(component)["spec"]
+    grace = spec["template"]["spec"]["terminationGracePeriodSeconds"]
+    assert grace >= 7200
+    assert spec["progressDeadlineSeconds"] > grace + 300
 
 
 def test_replicas_are_left_to_who_scales(rendered: Rendered) -> None:

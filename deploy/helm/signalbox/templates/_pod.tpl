@@ -64,10 +64,37 @@ affinity:
 serviceAccountName: {{ include "signalbox.componentName" . }}
 automountServiceAccountToken: false
 enableServiceLinks: false
-terminationGracePeriodSeconds: {{ add (max (int $values.drainSeconds) (int (default 0 $values.drainMinSeconds))) 40 }}
+terminationGracePeriodSeconds: {{ include "signalbox.gracePeriod" $values }}
 securityContext:
   {{- include "signalbox.podSecurityContext" . | nindent 2 }}
 {{- include "signalbox.podPlacement" (dict "root" .root "component" .component "values" $values "apart" (default "no" .apart)) }}
+{{- end -}}
+
+{{/* The time that a pod has from SIGTERM on, seconds: its drain, and for what it does after that. Takes the values of a component. */}}
+{{- define "signalbox.gracePeriod" -}}
+{{ add (max (int .drainSeconds) (int (default 0 .drainMinSeconds))) 40 }}
+{{- end -}}
+
+{{/* How pods of a Deployment are replaced whose successors can only come when they have gone. Takes root and component. */}}
+{{- define "signalbox.oneAfterTheOther" -}}
+strategy:
+  rollingUpdate:
+    maxSurge: 0
+    maxUnavailable: 1
+# A successor waits for a whole drain, which is no failure.
+progressDeadlineSeconds: {{ add 600 (include "signalbox.gracePeriod" (index .root.Values .component)) }}
+{{- end -}}
+
+{{/* How pods of a Deployment in the pods' network are replaced: the new one comes first, unless it might find no node without an old one. Takes root and component. */}}
+{{- define "signalbox.replaced" -}}
+{{- if eq (index .root.Values .component).apart "required" }}
+{{- include "signalbox.oneAfterTheOther" . }}
+{{- else -}}
+strategy:
+  rollingUpdate:
+    maxSurge: 1
+    maxUnavailable: 0
+{{- end }}
 {{- end -}}
 
 {{/* Its replicas on different nodes as far as there are any, and in different zones. Takes root and component. */}}
@@ -243,6 +270,26 @@ metadata:
   labels:
     {{- include "signalbox.labels" . | nindent 4 }}
 automountServiceAccountToken: false
+{{- end -}}
+
+{{/* (list . "routing" 7411): the side doors of all pods, for who collects metrics; those too that are not ready, and those that drain: else nobody
+would see a drain. Nobody else asks it. */}}
+{{- define "signalbox.metricsService" -}}
+apiVersion: v1
+kind: Service
+metadata:
+  name: {{ include "signalbox.componentName" (dict "root" (index . 0) "component" (index . 1)) }}-metrics
+  labels:
+    {{- include "signalbox.labels" (dict "root" (index . 0) "component" (index . 1)) | nindent 4 }}
+spec:
+  clusterIP: None
+  publishNotReadyAddresses: true
+  selector:
+    {{- include "signalbox.selectorLabels" (dict "root" (index . 0) "component" (index . 1)) | nindent 4 }}
+  ports:
+    - name: metrics
+      port: {{ index . 2 }}
+      targetPort: metrics
 {{- end -}}
 
 {{/* (list . "routing" (dict "grpc" 7410)): addresses of all replicas that are ready, for clients who spread over them. */}}

@@ -35,6 +35,8 @@ NODE = {
     "POD_IP": "10.244.1.7",
     "POD_NAME": "sb-signalbox-x-1",
 }
+NODE6 = NODE | {"HOST_IP": "2001:db8::7", "POD_IP": "2001:db8:0:244::7"}
+"""One without IPv4."""
 
 OWN: Mapping[str, Any] = {
     "keys": {"existingSecret": "own-keys"},
@@ -161,13 +163,13 @@ class Rendered:
         for one in self.workloads():
             yield f"{one['kind']}/{one['metadata']['name']}", pod_of(one)
 
-    def settings_of(self, container: Mapping[str, Any]) -> dict[str, str]:
-        """The environment that a container gets on NODE, what it takes from ConfigMaps included."""
+    def settings_of(self, container: Mapping[str, Any], node: Mapping[str, str] = NODE) -> dict[str, str]:
+        """The environment that a container gets on a node, what it takes from ConfigMaps included."""
         environment: dict[str, str] = {}
         for source in container.get("envFrom", ()):
             environment |= self.get("ConfigMap", source["configMapRef"]["name"])["data"]
         sources = {one["name"]: one["valueFrom"] for one in container.get("env", ()) if "valueFrom" in one}
-        known = {name: "of a Secret" if "secretKeyRef" in source else NODE[name] for name, source in sources.items()}
+        known = {name: "of a Secret" if "secretKeyRef" in source else node[name] for name, source in sources.items()}
         for one in container.get("env", ()):
             if "value" in one:
                 environment[one["name"]] = expand(one["value"], known)

@@ -125,6 +125,16 @@ annotations:
   {{- end }}
 {{- end -}}
 
+{{/* An address of the pod or its node as it stands before a port: one of IPv6 in brackets, which Kubernetes does not give. (list . "HOST_IP") */}}
+{{- define "signalbox.host" -}}
+{{- printf (ternary "[$(%s)]" "$(%s)" (eq (index . 0).Values.ipFamily "IPv6")) (index . 1) -}}
+{{- end -}}
+
+{{/* All addresses of a pod, as they stand before a port. Takes the root. */}}
+{{- define "signalbox.anyHost" -}}
+{{- ternary "[::]" "0.0.0.0" (eq .Values.ipFamily "IPv6") -}}
+{{- end -}}
+
 {{/* The addresses that settings and arguments name as $(POD_IP) and so on: they come first in `env`. */}}
 {{- define "signalbox.addresses" -}}
 - name: NODE_NAME

@@ -4,10 +4,10 @@ env:
   - name: SIGNALBOX_EDGE__ID
     value: edge-$(NODE_NAME)
   - name: SIGNALBOX_EDGE__METRICS__LISTEN
-    value: $(HOST_IP):7401
+    value: "{{ include "signalbox.host" (list . "HOST_IP") }}:7401"
   {{- if not .Values.edge.nodes }}
   - name: SIGNALBOX_EDGE__KAMAILIO__LISTEN
-    value: '["$(HOST_IP):{{ .Values.edge.port }}"]'
+    value: '["{{ include "signalbox.host" (list . "HOST_IP") }}:{{ .Values.edge.port }}"]'
   {{- end }}
 {{- end -}}
 

@@ -18,8 +18,8 @@
 - --foreground
 - --log-stderr
 - --log-level={{ $media.logLevel }}
-- --listen-ng=$(HOST_IP):{{ $media.controlPort }}
-- --listen-tcp-ng=$(HOST_IP):{{ $media.controlPort }}
+- --listen-ng={{ include "signalbox.host" (list . "HOST_IP") }}:{{ $media.controlPort }}
+- --listen-tcp-ng={{ include "signalbox.host" (list . "HOST_IP") }}:{{ $media.controlPort }}
 {{- if not $media.nodes }}
 {{- range $media.interfaces }}
 - --interface={{ . }}

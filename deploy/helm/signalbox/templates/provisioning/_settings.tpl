@@ -1,11 +1,11 @@
 {{- define "signalbox.settings.provisioning" -}}
 provisioning:
-  listen: 0.0.0.0:7420
+  listen: "{{ include "signalbox.anyHost" . }}:7420"
   metrics:
-    listen: 0.0.0.0:7421
+    listen: "{{ include "signalbox.anyHost" . }}:7421"
   drain_s: {{ .Values.provisioning.drainSeconds }}
   {{- if .Values.provisioning.apiKeys.enabled }}
-  keys_listen: 0.0.0.0:7422
+  keys_listen: "{{ include "signalbox.anyHost" . }}:7422"
   {{- end }}
   tls:
     cert_file: /etc/signalbox/tls/tls.crt

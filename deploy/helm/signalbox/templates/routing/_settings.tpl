@@ -1,8 +1,8 @@
 {{- define "signalbox.settings.routing" -}}
 routing:
-  listen: 0.0.0.0:7410
+  listen: "{{ include "signalbox.anyHost" . }}:7410"
   metrics:
-    listen: 0.0.0.0:7411
+    listen: "{{ include "signalbox.anyHost" . }}:7411"
   snapshot_file: /var/lib/signalbox/state/rules.snapshot
   drain_s: {{ .Values.routing.drainSeconds }}
   drain_min_s: {{ .Values.routing.drainMinSeconds }}

@@ -34,7 +34,7 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "as it is": {},
     "deployments": {"edge": {"kind": "Deployment", "replicas": 3}, "media": {"kind": "Deployment", "replicas": 3}},
     "by node": {
-        "edge": {"nodes": {"node-1": {"advertise": "203.0.113.7:5060", "listen": ["192.0.2.7:5060"]}}},
+        "edge": {"nodes": {"node-1": {"advertise": "203.0.113.7:5060", "listen": ["192.0.2.7:5060", "10.0.0.7:5070"]}}},
         "media": {"nodes": {"node-1": {"interfaces": ["192.0.2.7!203.0.113.7"]}}, "kernelTable": "auto"},
     },
     "scaled": {

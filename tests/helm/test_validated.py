@@ -25,7 +25,14 @@ EVERYTHING = {
 }
 RESTORE = {"backup": {"enabled": True, "restore": {"file": "etcd-2027-01-01T00-00-00Z.db", "generation": 2}}}
 NODES = {
-    "edge": {"kind": "Deployment", "nodes": {"n1": {"advertise": "203.0.113.7:5060", "listen": ["192.0.2.7:5060"]}}},
+    "ipFamily": "IPv6",
+    "networkPolicy": {"enabled": True, "nodeCIDRs": ["2001:db8::/64"]},
+    "tests": {"hostNetwork": False},
+    "edge": {
+        "kind": "Deployment",
+        "nodes": {"n1": {"advertise": "203.0.113.7:5060", "listen": ["192.0.2.7:5060", "[2001:db8::7]:5070"]}},
+    },
+    "ivr": {"apart": "required"},
     "media": {"kind": "Deployment", "nodes": {"n1": {"interfaces": ["192.0.2.7"]}}, "kernelTable": "always"},
 }
 CASES = [(size, {}) for size in SIZES] + [("region", EVERYTHING), ("region", RESTORE), ("laptop", NODES)]

@@ -39,11 +39,15 @@ DNS_SERVER = ""
 KEEPALIVE_MS = 10_000
 KEEPALIVE_TIMEOUT_MS = 3_000
 """A peer that vanished without a word is noticed after the sum of both."""
+PING_TIMEOUT_MS = KEEPALIVE_MS + KEEPALIVE_TIMEOUT_MS
+"""Also if it vanished while another ping was under way, one by which gRPC measures bandwidth: none is sent to keep alive
+then, and by default that one may take 60 s."""
 
 _LASTING: list[tuple[str, str | int]] = [
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.keepalive_time_ms", KEEPALIVE_MS),
     ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
+    ("grpc.http2.ping_timeout_ms", PING_TIMEOUT_MS),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
@@ -62,6 +66,7 @@ def server_options(*, reuse_port: bool) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
         ("grpc.keepalive_time_ms", KEEPALIVE_MS),
         ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
+        ("grpc.http2.ping_timeout_ms", PING_TIMEOUT_MS),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_MS // 2),

@@ -38,6 +38,9 @@ OPTIONS: list[tuple[str, str | int]] = [
     # than every 5 s, or that ping while no call is open.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 3_000),
+    # While another ping is under way, as those by which gRPC measures bandwidth are after most messages, none is sent
+    # to keep alive, and by default that one may take 60 s.
+    ("grpc.http2.ping_timeout_ms", 13_000),
     ("grpc.http2.max_pings_without_data", 0),
     # A member whose name has another address now is found at once, and not 30 s later.
     ("grpc.dns_min_time_between_resolutions_ms", 500),

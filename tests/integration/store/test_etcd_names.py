@@ -66,7 +66,7 @@ async def _watched(store: Store) -> AsyncIterator[list[int]]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _moves(server: EtcdServer, names: Names, tls: ClientTlsSettings) -> None:
+async def _moves(server: EtcdServer, names: Names, tls: ClientTlsSettings, *, silent: bool = False) -> None:
     """One member behind a name: a client goes on at its new address, and its watch misses nothing."""
     direct = open_etcd(server, prefix="/moves/", tls=tls)
     async with Relay(server.endpoint, OLD) as old:
@@ -76,8 +76,11 @@ async def _moves(server: EtcdServer, names: Names, tls: ClientTlsSettings) -> No
             await written(client, Put("p/a", b"0"))
             await until(lambda: values == [0])
             port = old.port
-            del names.addresses[NAME]
-            await old.__aexit__()
+            if silent:
+                old.freeze()
+            else:
+                del names.addresses[NAME]
+                await old.__aexit__()
             await written(direct, Put("p/a", b"1"))
             with pytest.raises(StoreUnavailableError):
                 await client.get("p/a")
@@ -88,11 +91,18 @@ async def _moves(server: EtcdServer, names: Names, tls: ClientTlsSettings) -> No
                 await until(lambda: values == [0, 1, 2])
                 assert new.connections
                 await client.close()
+        if silent:
+            old.thaw()
     await direct.close()
 
 
 async def test_a_member_that_was_away_is_found_at_its_new_address(etcd_server: EtcdServer, names: Names) -> None:
     await _moves(etcd_server, names, ClientTlsSettings())
+
+
+async def test_a_member_that_is_silent_is_found_at_its_new_address(etcd_server: EtcdServer, names: Names) -> None:
+    """Its node has died: nobody ends the connection."""
+    await _moves(etcd_server, names, ClientTlsSettings(), silent=True)
 
 
 async def test_with_tls_its_name_is_still_checked(tmp_path: Path, names: Names) -> None:

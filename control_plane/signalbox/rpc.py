@@ -40,8 +40,8 @@ KEEPALIVE_MS = 10_000
 KEEPALIVE_TIMEOUT_MS = 3_000
 """A peer that vanished without a word is noticed after the sum of both."""
 PING_TIMEOUT_MS = KEEPALIVE_MS + KEEPALIVE_TIMEOUT_MS
-"""Also if it vanished while another ping was under way, one by which gRPC measures bandwidth: none is sent to keep alive
-then, and by default that one may take 60 s."""
+"""Also if it vanished while another ping was under way, one by which gRPC measures bandwidth: none is sent to keep
+alive then, and by default that one may take 60 s."""
 
 _LASTING: list[tuple[str, str | int]] = [
     ("grpc.use_local_subchannel_pool", 1),

@@ -102,7 +102,10 @@ def test_all_images_are_built_by_another_command_and_shown_with_their_sizes(tool
     asked = (tool.parent / "asked").read_text()
     for name in ("signalbox", *(f"signalbox-{other}" for other in NAMES[1:])):
         assert re.search(
-            rf"^make registry.example/{name}:7 \S+/Dockerfile {ROOT} --timestamp \d+ --no-cache$", asked, re.MULTILINE
+            rf"^make registry.example/{name}:7 \S+/Dockerfile {ROOT} --timestamp (\d+)"
+            rf" --build-arg SOURCE_DATE_EPOCH=\1 --no-cache$",
+            asked,
+            re.MULTILINE,
         )
         assert re.search(rf"^registry.example/{name}:7 +123$", done.stdout, re.MULTILINE)
 
@@ -135,6 +138,35 @@ def test_a_build_that_fails_ends_it_and_tells_why(tool: Path) -> None:
     assert "no room" in done.stderr
     assert "signalbox-etcd:" in done.stderr
     assert "could not be built" in done.stderr
+
+
+COMPARED = """#!/bin/sh
+echo "$@" >>{folder}/asked
+case "$1" in
+image) echo 1000000 ;;
+create) echo box ;;
+export) {export} ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(("export", "code"), [("tar -cf - -C {folder} one", 0), ("exit 3", 1)])
+def test_what_compare_built_is_removed_even_if_it_fails(tmp_path: Path, export: str, code: int) -> None:
+    (tmp_path / "one").write_text("the same")
+    tool = tmp_path / "tool"
+    tool.write_text(COMPARED.format(folder=tmp_path, export=export.format(folder=tmp_path)))
+    tool.chmod(0o755)
+    environment = {**os.environ, "IMAGE_TOOL": str(tool), "IMAGE_BUILD": f"{tool} make"}
+    done = subprocess.run(
+        [IMAGES / "compare", "etcd"], capture_output=True, text=True, env=environment, timeout=60, check=False
+    )
+    assert (done.returncode == 0) == (code == 0), done.stderr
+    asked = (tmp_path / "asked").read_text().splitlines()
+    made = {line.split()[1] for line in asked if line.startswith("make ")}
+    assert made == {line.split()[1] for line in asked if line.startswith("rmi ")}
+    assert all(re.fullmatch(r"signalbox-etcd:compare-\d+-[12]", one) for one in made)
+    assert asked.count("rm box") == sum(line.startswith("create ") for line in asked)
+    assert (done.stdout == "etcd: 1 files, none differs\n") == (code == 0)
 
 
 def test_health_refuses_what_it_does_not_know() -> None:

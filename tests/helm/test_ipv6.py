@@ -7,14 +7,16 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from click.testing import CliRunner
 from signalbox import address
-from signalbox.edge import kamailio_config
+from signalbox.cli import main
 from signalbox.errors import ConfigurationError
 from signalbox.media import rtpengine_config
 from support.chart import NODE, NODE6, ChartError, Rendered, containers, expand, needs_helm, pod_of, render
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = needs_helm
 HOST, POD = NODE6["HOST_IP"], NODE6["POD_IP"]
@@ -74,10 +76,25 @@ def test_processes_understand_where_they_listen(
             assert address.endpoint(text)[0] == ipaddress.ip_address(host), path
 
 
-def test_proxies_and_media_nodes_are_started_with_it(rendered: Rendered, settings_of: Any) -> None:
-    edge = settings_of(rendered, "edge", node=NODE6).edge
-    lines = kamailio_config.render(edge, token="t" * 32, cluster_key="k" * 32).splitlines()
+def test_a_proxy_is_started_with_it(rendered: Rendered, tmp_path: Path) -> None:
+    """By the command that the pod runs, with files elsewhere."""
+    key = tmp_path / "cluster.key"
+    key.write_text("k" * 32)
+    (container,) = [one for one in pod_of(rendered.workload("edge"))["spec"]["containers"] if one["name"] == "edge"]
+    files = {
+        "SIGNALBOX_EDGE__TOKEN_FILE": "token",
+        "SIGNALBOX_EDGE__CLUSTER_KEY_FILE": key.name,
+        "SIGNALBOX_EDGE__KAMAILIO__RUNTIME_DIR": "run",
+        "SIGNALBOX_EDGE__KAMAILIO__EVENT_DIR": "events",
+    }
+    told = rendered.settings_of(container, NODE6) | {name: str(tmp_path / file) for name, file in files.items()}
+    done = CliRunner().invoke(main, ["kamailio-config"], env=told)
+    assert done.exit_code == 0, done.output
+    lines = (tmp_path / "run" / "kamailio.cfg").read_text().splitlines()
     assert {f"listen=udp:[{HOST}]:5060", f"listen=tcp:[{HOST}]:5060"} <= {*lines}
+
+
+def test_an_rtpengine_is_started_with_it(rendered: Rendered, settings_of: Any) -> None:
     media = settings_of(rendered, "media", node=NODE6).media
     spec = pod_of(rendered.workload("media"))["spec"]
     (container,) = [one for one in spec["containers"] if one["name"] == "rtpengine"]

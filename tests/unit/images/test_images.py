@@ -64,8 +64,10 @@ def test_the_context_has_what_the_images_are_made_of_and_nothing_else() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_images_are_made_of_the_same_base(name: str) -> None:
     text = (IMAGES / name / "Dockerfile").read_text()
+    # One argument for all stages: none is left on another base when the base is named.
+    assert re.findall(r"^ARG BASE=(\S+)\nFROM ", text, re.MULTILINE) == ["debian:trixie-slim"]
     stages = set(re.findall(r"^FROM \S+ AS (\S+)$", text, re.MULTILINE))
-    assert set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) - stages == {"debian:trixie-slim"}
+    assert set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) - stages == {"${BASE}"}
 
 
 @pytest.mark.parametrize("name", ["kamailio", "rtpengine"])
@@ -121,6 +123,70 @@ def test_files_have_the_time_that_is_asked_for(tool: Path) -> None:
     done = _build(tool, "etcd", IMAGE_BUILD=f"{tool} make", SOURCE_DATE_EPOCH="86400")
     assert done.returncode == 0, done.stderr
     assert "--timestamp 86400 " in (tool.parent / "asked").read_text()
+
+
+def test_the_base_can_be_named_by_digest(tool: Path) -> None:
+    base = "registry.example/debian@sha256:" + "0a" * 32
+    done = _build(tool, "etcd", IMAGE_BUILD=f"{tool} make", IMAGE_BASE=base)
+    assert done.returncode == 0, done.stderr
+    assert f" --build-arg BASE={base} --no-cache\n" in (tool.parent / "asked").read_text()
+
+
+APT = """#!/bin/sh
+echo "$1" >>{folder}/asked
+[ "$1" = sh ] || exit 2
+PATH={folder}:$PATH exec "$@"
+"""
+APT_GET = """#!/bin/sh
+echo "$@" >>{folder}/apt
+[ "$1" != -qq ] || exit 0
+shift 3
+for name; do
+    [ "$name" != missing ] || {{ echo "E: Unable to locate package $name" >&2; exit 100; }}
+    [ "$name" = base ] || echo "Inst $name (1:2-$name Debian:13/stable [amd64])"
+done
+echo "Inst libc-ares2 (3 Debian:13/stable [amd64])"
+"""
+
+
+def _pin(folder: Path, **lists: str) -> subprocess.CompletedProcess[str]:
+    """A copy of ``pin`` beside lists of packages, with an apt-get that knows all but ``missing`` and has ``base``."""
+    for name, text in lists.items():
+        (folder / "images" / name).mkdir(parents=True)
+        (folder / "images" / name / "packages").write_text(text)
+    (folder / "images/pin").write_bytes((IMAGES / "pin").read_bytes())
+    for name, text in (("in-base", APT), ("apt-get", APT_GET)):
+        (folder / name).write_text(text.format(folder=folder))
+        (folder / name).chmod(0o755)
+    environment = {**os.environ, "IMAGE_RUN": str(folder / "in-base")}
+    command = ["bash", str(folder / "images/pin")]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
+
+
+def test_versions_of_all_images_are_of_one_update(tmp_path: Path) -> None:
+    done = _pin(tmp_path, one="old=1\n# What comes with them.\nlost=1\n", two="new\nother=0\n")
+    assert done.returncode == 0, done.stderr
+    made = "# Made by deploy/images/pin.\n"
+    brought = "# What comes with them.\nlibc-ares2=3\n"
+    assert (tmp_path / "images/one/packages").read_text() == f"{made}old=1:2-old\n{brought}"
+    assert (tmp_path / "images/two/packages").read_text() == f"{made}new=1:2-new\nother=1:2-other\n{brought}"
+    assert (tmp_path / "apt").read_text().count("update") == 1
+
+
+@pytest.mark.parametrize(
+    ("package", "told"), [("missing", "Unable to locate package missing"), ("base", "the base has base already")]
+)
+def test_lists_stay_as_they_are_when_one_package_cannot_be_pinned(tmp_path: Path, package: str, told: str) -> None:
+    done = _pin(tmp_path, one="old=1\n", two=f"{package}=1\n")
+    assert done.returncode == 1
+    assert told in done.stderr
+    assert "pin: error: " in done.stderr
+    assert (tmp_path / "images/one/packages").read_text() == "old=1\n"
+    assert sorted(file.name for file in (tmp_path / "images").rglob("*") if file.is_file()) == [
+        "packages",
+        "packages",
+        "pin",
+    ]
 
 
 def test_an_image_that_there_is_not_is_refused(tool: Path) -> None:

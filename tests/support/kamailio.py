@@ -23,7 +23,7 @@ from support.ports import free_port
 from support.wait import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from signalbox.api.events.v1 import events_pb2
 
@@ -51,6 +51,7 @@ class Kamailio:
         workers: Iterable[str] = (),
         peers: Iterable[str] = (),
         media_nodes: Iterable[tuple[int, str]] = (),
+        cluster_keys: Sequence[str] = (CLUSTER_KEY,),
         **settings: Any,
     ) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="sbk-"))
@@ -67,7 +68,7 @@ class Kamailio:
             ),
         )
         self.config = kamailio_config.write(
-            self.settings, token=TOKEN, cluster_key=CLUSTER_KEY, static_destination=static_destination
+            self.settings, token=TOKEN, cluster_keys=cluster_keys, static_destination=static_destination
         )
         addresses = [(1, address, tag) for address, tag in trunks] + [
             (2, address, "off") for address in disabled_trunks

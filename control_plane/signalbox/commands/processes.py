@@ -106,7 +106,7 @@ def kamailio_config(config: Path | None, command: bool) -> None:
 
     edge = load_settings(config).edge
     with _wrong_settings_told():
-        file = rendering.write(edge, token=secrets.token(edge), cluster_key=secrets.cluster_key(edge))
+        file = rendering.write(edge, token=secrets.token(edge), cluster_keys=secrets.cluster_keys(edge))
     click.echo(shlex.join(rendering.command(edge, file)) if command else file)
 
 

@@ -16,6 +16,8 @@ from signalbox.errors import ConfigurationError
 from signalbox.files import write_atomically
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from signalbox.settings import EdgeSettings
 
 CONFIG_FILE = "kamailio.cfg"
@@ -30,19 +32,23 @@ TABLES = {
 }
 """db_text tables that the script reads: header line, and in ``version`` what the modules of Kamailio ask for."""
 
+CLUSTER_KEYS_MAX = 4
+"""A request with a wrong signature costs an HMAC for each of them."""
+
 _SECRET = re.compile(r"[A-Za-z0-9_-]{16,128}")
 
 
-def render(settings: EdgeSettings, *, token: str, cluster_key: str, static_destination: str | None = None) -> str:
-    """The instance file as text. ``token`` is shared with the sidecar, ``cluster_key`` with all proxies.
+def render(
+    settings: EdgeSettings, *, token: str, cluster_keys: Sequence[str], static_destination: str | None = None
+) -> str:
+    """The instance file as text. ``token`` is shared with the sidecar, ``cluster_keys`` with all proxies.
 
+    The first key signs dialogs, all are accepted.
     ``static_destination``, a SIP URI, makes the variant for benchmarks that asks nobody and sends every call there.
     Raises ConfigurationError that names the setting.
     """
     kamailio = settings.kamailio
-    for name, secret in (("token", token), ("cluster key", cluster_key)):
-        if not _SECRET.fullmatch(secret):
-            raise ConfigurationError(f"{name}: 16 to 128 of A-Z a-z 0-9 _ - are wanted")
+    _check_secrets(token, cluster_keys)
     listen = [address.setting("edge.kamailio.listen", text) for text in kamailio.listen]
     if not listen:
         raise ConfigurationError("edge.kamailio.listen: at least one address is wanted")
@@ -54,7 +60,7 @@ def render(settings: EdgeSettings, *, token: str, cluster_key: str, static_desti
     names = {
         "EDGE_ID": settings.id,
         "ROUTE_TOKEN": token,
-        "CLUSTER_KEY": cluster_key,
+        "CLUSTER_KEY": cluster_keys[0],
         "RUNTIME_DIR": _path("edge.kamailio.runtime_dir", kamailio.runtime_dir),
         "EVENT_DIR": _path("edge.kamailio.event_dir", kamailio.event_dir),
         "ADVERTISE_HOST": address.bracketed(advertised[0]),
@@ -75,6 +81,9 @@ def render(settings: EdgeSettings, *, token: str, cluster_key: str, static_desti
         "FLAG_HIDDEN": 4,
         "FLAG_RECORDED": 5,
     }
+    if len(cluster_keys) > 1:
+        # None of them has a dot.
+        names["ACCEPTED_KEYS"] = ".".join(cluster_keys[1:])
     if kamailio.flood_requests:
         names["FLOOD_LIMIT"] = kamailio.flood_requests
     if kamailio.unknown_source == "403":
@@ -102,12 +111,14 @@ def render(settings: EdgeSettings, *, token: str, cluster_key: str, static_desti
     return "\n".join(lines)
 
 
-def write(settings: EdgeSettings, *, token: str, cluster_key: str, static_destination: str | None = None) -> Path:
+def write(
+    settings: EdgeSettings, *, token: str, cluster_keys: Sequence[str], static_destination: str | None = None
+) -> Path:
     """Write the instance file (mode 0600, at once or not at all) and what it needs to start: directories, empty tables.
 
     Tables that are there are left alone: they are the last known state. Returns the path of the file.
     """
-    text = render(settings, token=token, cluster_key=cluster_key, static_destination=static_destination)
+    text = render(settings, token=token, cluster_keys=cluster_keys, static_destination=static_destination)
     runtime = settings.kamailio.runtime_dir.resolve()
     tables = runtime / "tables"
     tables.mkdir(parents=True, exist_ok=True)
@@ -134,6 +145,14 @@ def command(settings: EdgeSettings, config: Path) -> list[str]:
         "-m", str(kamailio.shared_memory_mb), "-M", str(kamailio.private_memory_mb),
         "-P", str(runtime / "kamailio.pid"), "-Y", str(runtime),
     ]  # fmt: skip
+
+
+def _check_secrets(token: str, cluster_keys: Sequence[str]) -> None:
+    if not 1 <= len(cluster_keys) <= CLUSTER_KEYS_MAX:
+        raise ConfigurationError(f"edge.cluster_key_file: 1 to {CLUSTER_KEYS_MAX} keys are wanted, one a line")
+    for name, secret in (("token", token), *(("cluster key", key) for key in cluster_keys)):
+        if not _SECRET.fullmatch(secret):
+            raise ConfigurationError(f"{name}: 16 to 128 of A-Z a-z 0-9 _ - are wanted")
 
 
 def _server_id(id: str, token: str) -> int:

@@ -1,4 +1,4 @@
-"""The two secrets of a proxy: the token that it shares with its sidecar, and the key that all proxies share."""
+"""The secrets of a proxy: the token that it shares with its sidecar, and the keys that all proxies share."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ def token(settings: EdgeSettings) -> str:
     return secretfile.read_or_make(settings.token_file)
 
 
-def cluster_key(settings: EdgeSettings) -> str:
-    """The cluster's key. It is never made here: a proxy with a key of its own would refuse the others' dialogs.
+def cluster_keys(settings: EdgeSettings) -> tuple[str, ...]:
+    """The cluster's keys, one a line of their file: the first one signs, all are accepted.
 
-    Raises ConfigurationError if there is none.
+    They are never made here: a proxy with a key of its own would refuse the others' dialogs. Raises ConfigurationError
+    if there are none.
     """
     if not settings.cluster_key_file.exists():
         raise ConfigurationError(f"edge.cluster_key_file: {settings.cluster_key_file} does not exist")
-    return secretfile.read_or_make(settings.cluster_key_file)
+    return tuple(secretfile.read_or_make(settings.cluster_key_file).split())

@@ -296,7 +296,8 @@ class EdgeSettings(Section):
     )
     cluster_key_file: Path = Field(
         default=Path("var/cluster.key"),
-        description="Secret of the cluster that signs Record-Route; the same at every proxy.",
+        description="Secret of the cluster that signs Record-Route; the same at every proxy. Further lines are secrets "
+        "that are accepted, too, four in all, so that it can be changed.",
     )
     decide_timeout_ms: int = Field(default=350, ge=50, description="Time for an answer of routing, milliseconds.")
     hedge_after_ms: int = Field(

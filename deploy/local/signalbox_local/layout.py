@@ -360,7 +360,7 @@ class _Planner:
         config = kamailio_config.write(
             edge,
             token=secretfile.read_or_make(token),
-            cluster_key=secretfile.read_or_make(key),
+            cluster_keys=[secretfile.read_or_make(key)],
             static_destination=self._options.static_destination,
         )
         self._add(proxy, "kamailio", addresses, kamailio_config.command(edge, config))

@@ -144,12 +144,18 @@ def test_the_token_is_made_once_and_only_for_us(tmp_path: Path) -> None:
     assert settings.token_file.stat().st_mode & 0o777 == 0o600
 
 
-def test_the_clusters_key_is_never_made_here(tmp_path: Path) -> None:
+def test_the_clusters_keys_are_never_made_here(tmp_path: Path) -> None:
     settings = EdgeSettings(cluster_key_file=tmp_path / "cluster.key")
     with pytest.raises(ConfigurationError, match=r"edge\.cluster_key_file: .*cluster\.key does not exist"):
-        secrets.cluster_key(settings)
+        secrets.cluster_keys(settings)
     settings.cluster_key_file.write_text("a-key-of-the-cluster\n")
-    assert secrets.cluster_key(settings) == "a-key-of-the-cluster"
+    assert secrets.cluster_keys(settings) == ("a-key-of-the-cluster",)
+
+
+def test_the_clusters_keys_are_one_a_line(tmp_path: Path) -> None:
+    settings = EdgeSettings(cluster_key_file=tmp_path / "cluster.key")
+    settings.cluster_key_file.write_text("the-key-that-signs\nthe-key-before\n\n")
+    assert secrets.cluster_keys(settings) == ("the-key-that-signs", "the-key-before")
 
 
 @pytest.mark.parametrize("value", ["0.0.0.0:9007", "192.0.2.1:9007", "localhost:9007"])

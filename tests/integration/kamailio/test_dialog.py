@@ -172,6 +172,57 @@ async def test_another_proxy_serves_the_dialog_when_the_first_is_dead(agent):
         assert events[-1].call_id == invite_id(invite)
 
 
+async def test_a_key_that_is_accepted_serves_the_dialogs_of_a_proxy_that_signs_with_it(agent):
+    """The steps of a rotation: each proxy has taken one that its peer has not, and no dialog is dropped."""
+    old, new, older = "old-" + CLUSTER_KEY, "new-" + CLUSTER_KEY, "older-" + CLUSTER_KEY
+    peers = ("127.0.0.33", "127.0.0.34", "127.0.0.35", "127.0.0.36")
+    with (
+        Kamailio(id="edge-1", host=peers[0], peers=peers, cluster_keys=[older, old]) as before,
+        Kamailio(id="edge-2", host=peers[1], peers=peers, cluster_keys=[old, older, new]) as accepts,
+        Kamailio(id="edge-3", host=peers[2], peers=peers, cluster_keys=[new, older, old]) as signs,
+        Kamailio(id="edge-4", host=peers[3], peers=peers, cluster_keys=[new]) as after,
+    ):
+        caller, call = await talking(agent, accepts)
+        for proxy, served in ((before, True), (accepts, True), (signs, True), (after, False)):
+            assert await ping(caller, call, proxy) is served, proxy.settings.id
+        caller, call = await talking(agent, signs)
+        for proxy, served in ((before, False), (accepts, True), (signs, True), (after, True)):
+            assert await ping(caller, call, proxy) is served, proxy.settings.id
+        forged = [call.routes[0].rpartition("sg=")[0] + f"sg={'A' * 22}>"]
+        for routes in (forged, [call.routes[0].replace(";sg=", ";sx=")]):
+            call.routes = routes
+            assert not await ping(caller, call, accepts)
+
+
+async def talking(agent, proxy):
+    """A call through a proxy that is up, its line answering all by itself: the caller, and its side of the dialog."""
+    caller, line = await agent(proxy), await agent(proxy)
+    sidecar = await FakeSidecar(proxy, lambda question: dial(stage(branch(line.port)))).start()
+    call = caller.call()
+    caller.invite(call)
+    invite = await line.expect("INVITE")
+    line.send(line.reply(invite, 200, body=SDP))
+    caller.answered(call, await caller.expect(200))
+    caller.send(caller.in_dialog(call, "ACK"))
+    await line.expect("ACK")
+    sidecar.close()
+    call.line = line
+    return caller, call
+
+
+async def ping(caller, call, proxy):
+    """Whether a request of the caller comes through another proxy to the line and its reply back."""
+    caller.proxy = call.line.proxy = (proxy.host, proxy.port)
+    dropped, seen = proxy.counter("forged_in_dialog"), len(call.line.seen)
+    caller.send(caller.in_dialog(call, "INFO"))
+    await until(lambda: proxy.counter("forged_in_dialog") > dropped or len(call.line.seen) > seen)
+    if proxy.counter("forged_in_dialog") > dropped:
+        return False
+    call.line.send(call.line.reply(await call.line.expect("INFO"), 200))
+    await caller.expect(200, method="INFO")
+    return True
+
+
 async def test_a_signed_route_of_a_host_that_is_no_peer_is_not_ours(proxy, answered):
     caller, line, call, _ = await answered()
     own, seen = call.routes, len(line.seen)

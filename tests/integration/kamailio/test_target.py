@@ -136,7 +136,7 @@ async def test_over_ipv6_as_well_and_our_own_requests_are_no_flood():
     proxy = Kamailio(flood_requests=limit)
     settings = proxy.settings.kamailio.model_copy(update={"listen": [f"[::1]:{proxy.port}"]})
     proxy.settings = proxy.settings.model_copy(update={"kamailio": settings})
-    kamailio_config.write(proxy.settings, token=TOKEN, cluster_key=CLUSTER_KEY)
+    kamailio_config.write(proxy.settings, token=TOKEN, cluster_keys=[CLUSTER_KEY])
     proxy.host = "::1"
     loop = asyncio.get_running_loop()
     transport, _ = await loop.create_datagram_endpoint(Answering, local_addr=("::1", 0))

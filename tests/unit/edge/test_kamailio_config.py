@@ -17,7 +17,7 @@ def settings(tmp_path, **kamailio):
 
 
 def render(tmp_path, **kamailio):
-    return kamailio_config.render(settings(tmp_path, **kamailio), token=TOKEN, cluster_key=KEY)
+    return kamailio_config.render(settings(tmp_path, **kamailio), token=TOKEN, cluster_keys=[KEY])
 
 
 def test_sockets_workers_and_names_are_those_of_the_settings(tmp_path):
@@ -44,7 +44,7 @@ def test_options_are_defined_only_when_set(tmp_path):
 
 def test_the_static_variant_names_its_destination(tmp_path):
     text = kamailio_config.render(
-        settings(tmp_path), token=TOKEN, cluster_key=KEY, static_destination="sip:127.0.0.1:5090"
+        settings(tmp_path), token=TOKEN, cluster_keys=[KEY], static_destination="sip:127.0.0.1:5090"
     )
     assert '"!STATIC_ROUTE!sip:127.0.0.1:5090!g"' in text
 
@@ -72,15 +72,37 @@ def test_a_setting_that_cannot_be_used_is_named(tmp_path, kamailio, name):
 def test_questions_go_to_loopback_only(tmp_path):
     bad = settings(tmp_path).model_copy(update={"ask_listen": "192.0.2.1:9007"})
     with pytest.raises(ConfigurationError, match=r"edge\.ask_listen"):
-        kamailio_config.render(bad, token=TOKEN, cluster_key=KEY)
+        kamailio_config.render(bad, token=TOKEN, cluster_keys=[KEY])
 
 
 @pytest.mark.parametrize("secret", ["", "short", "x" * 129, 'with"quote' * 3, "with!mark" * 3, "new\nline" * 3])
 def test_a_secret_that_could_break_the_file_is_refused(tmp_path, secret):
     with pytest.raises(ConfigurationError, match="token"):
-        kamailio_config.render(settings(tmp_path), token=secret, cluster_key=KEY)
+        kamailio_config.render(settings(tmp_path), token=secret, cluster_keys=[KEY])
     with pytest.raises(ConfigurationError, match="cluster key"):
-        kamailio_config.render(settings(tmp_path), token=TOKEN, cluster_key=secret)
+        kamailio_config.render(settings(tmp_path), token=TOKEN, cluster_keys=[secret])
+
+
+def with_keys(tmp_path, *keys):
+    return kamailio_config.render(settings(tmp_path), token=TOKEN, cluster_keys=keys)
+
+
+def test_the_first_key_signs_and_the_others_are_accepted(tmp_path):
+    assert "ACCEPTED_KEYS" not in with_keys(tmp_path, KEY)
+    text = with_keys(tmp_path, "n" * 32, KEY, "o" * 32)
+    assert f'"!CLUSTER_KEY!{"n" * 32}!g"' in text
+    assert f'"!ACCEPTED_KEYS!{KEY}.{"o" * 32}!g"' in text
+
+
+@pytest.mark.parametrize("keys", [[], [KEY] * 5])
+def test_there_are_one_to_four_keys_of_the_cluster(tmp_path, keys):
+    with pytest.raises(ConfigurationError, match=r"edge\.cluster_key_file: 1 to 4 keys are wanted, one a line"):
+        with_keys(tmp_path, *keys)
+
+
+def test_an_accepted_key_that_could_break_the_file_is_refused(tmp_path):
+    with pytest.raises(ConfigurationError, match="cluster key"):
+        with_keys(tmp_path, KEY, "with.dot" * 3)
 
 
 def test_a_directory_that_could_break_the_file_is_refused(tmp_path):
@@ -89,7 +111,7 @@ def test_a_directory_that_could_break_the_file_is_refused(tmp_path):
 
 
 def test_the_file_is_for_our_user_only_and_nothing_is_left_beside_it(tmp_path):
-    path = kamailio_config.write(settings(tmp_path), token=TOKEN, cluster_key=KEY)
+    path = kamailio_config.write(settings(tmp_path), token=TOKEN, cluster_keys=[KEY])
     assert path == tmp_path / "run" / "kamailio.cfg"
     assert path.stat().st_mode & 0o777 == 0o600
     assert TOKEN in path.read_text()
@@ -98,7 +120,7 @@ def test_the_file_is_for_our_user_only_and_nothing_is_left_beside_it(tmp_path):
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
-    path = kamailio_config.write(settings(tmp_path), token=TOKEN, cluster_key=KEY)
+    path = kamailio_config.write(settings(tmp_path), token=TOKEN, cluster_keys=[KEY])
     before = path.read_text()
 
     def fail(*_):
@@ -106,16 +128,16 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr("os.replace", fail)
     with pytest.raises(OSError, match="no space"):
-        kamailio_config.write(settings(tmp_path, udp_workers=9), token=TOKEN, cluster_key=KEY)
+        kamailio_config.write(settings(tmp_path, udp_workers=9), token=TOKEN, cluster_keys=[KEY])
     assert path.read_text() == before
     assert sorted(file.name for file in path.parent.iterdir()) == ["kamailio.cfg", "tables"]
 
 
 def test_tables_that_are_there_are_the_last_known_state(tmp_path):
-    kamailio_config.write(settings(tmp_path), token=TOKEN, cluster_key=KEY)
+    kamailio_config.write(settings(tmp_path), token=TOKEN, cluster_keys=[KEY])
     table = tmp_path / "run" / "tables" / "address"
     table.write_text("known\n")
-    kamailio_config.write(settings(tmp_path), token=TOKEN, cluster_key=KEY)
+    kamailio_config.write(settings(tmp_path), token=TOKEN, cluster_keys=[KEY])
     assert table.read_text() == "known\n"
 
 
@@ -131,7 +153,7 @@ def test_the_command_runs_in_the_foreground_with_the_memory_of_the_settings(tmp_
 def test_no_two_proxies_make_the_same_cookies_for_rtpengine(tmp_path):
     def server_id(id, token):
         edge = settings(tmp_path).model_copy(update={"id": id})
-        text = kamailio_config.render(edge, token=token, cluster_key=KEY)
+        text = kamailio_config.render(edge, token=token, cluster_keys=[KEY])
         (line,) = [one for one in text.splitlines() if one.startswith("server_id=")]
         return int(line.removeprefix("server_id="))
 

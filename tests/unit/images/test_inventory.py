@@ -71,7 +71,7 @@ def test_what_the_script_writes_obeys_the_schema(tmp_path: Path) -> None:
         "Classifier: License :: OSI Approved :: MIT License\nClassifier: License :: OSI Approved :: BSD License\n"
     )
     out = tmp_path / "out"
-    arguments = ["--root", tmp_path / "root", "--name", "image", "--output", out]
+    arguments = ["--root", str(tmp_path / "root"), "--name", "image", "--output", str(out)]
     subprocess.run([sys.executable, SCRIPT, *arguments], check=True, timeout=60)
     text = (out / "sbom.cdx.json").read_text()
     assert _wrong_in(text) is None

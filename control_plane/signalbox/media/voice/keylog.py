@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from signalbox.api.media.v1 import media_pb2
 
 KEEP_S = 20.0
-"""A worker that vanished is noticed by gRPC within 13 s, and comes back within some more."""
+"""A worker whose connection breaks is back within seconds. Silence is noticed by gRPC after 13 to 23 s: of a silence of
+more than this the first keys are lost."""
 CALL_MAX = 64
 """Keys of a call that are kept."""
 WORKER_MAX = 4096

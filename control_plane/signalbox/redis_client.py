@@ -8,6 +8,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from redis.asyncio import Redis
+from redis.asyncio.connection import SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError
@@ -15,8 +16,11 @@ from redis.exceptions import NoScriptError
 from signalbox import address
 from signalbox.cancellation import cancelled
 from signalbox.errors import ConfigurationError
+from signalbox.tlsfiles import TlsFiles
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from signalbox.settings import RedisSettings
 
 
@@ -28,7 +32,7 @@ def connect(settings: RedisSettings) -> Redis:
         password = settings.password_file.read_text().strip() if settings.password_file else None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"redis.password_file: {error}") from error
-    return Redis(
+    client = Redis(
         host=host,
         port=port,
         db=settings.database,
@@ -42,6 +46,29 @@ def connect(settings: RedisSettings) -> Redis:
         ssl_certfile=str(tls.cert_file) if tls.cert_file else None,
         ssl_keyfile=str(tls.key_file) if tls.key_file else None,
     )
+    if tls.enabled:
+        client.connection_pool.connection_class = _Renewed
+        client.connection_pool.connection_kwargs["files"] = TlsFiles(
+            "redis.tls", ca=tls.ca_file, cert=tls.cert_file, key=tls.key_file
+        )
+    return client
+
+
+class _Renewed(SSLConnection):
+    """A connection that is made anew with the files as they are then; redis-py reads them once."""
+
+    def __init__(self, *, files: TlsFiles, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._files = files
+        self._taken = files.material
+
+    def _connection_arguments(self) -> Mapping[str, Any]:
+        material = self._files.material
+        if material is not self._taken:
+            self._taken = material
+            self.ssl_context.context = None
+        found: Mapping[str, Any] = super()._connection_arguments()
+        return found
 
 
 class Script:

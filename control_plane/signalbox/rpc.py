@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import grpc
 import structlog
@@ -17,12 +17,13 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
+from signalbox import renewing
 from signalbox.errors import ConfigurationError, SignalboxError, to_status
+from signalbox.tlsfiles import TlsFiles
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from signalbox.settings import ClientTlsSettings, ServerTlsSettings
+    from signalbox.tlsfiles import Material
 
 logger = structlog.get_logger(__name__)
 
@@ -75,29 +76,45 @@ def server_options(*, reuse_port: bool) -> list[tuple[str, int]]:
 
 
 def server_credentials(tls: ServerTlsSettings) -> grpc.ServerCredentials | None:
-    """Credentials of a listener, or None to serve without TLS.
+    """Credentials of a listener, or None to serve without TLS. Files that are renewed are taken at the next connection.
 
     With ``ca_file`` clients must present a certificate of that authority. Raises ConfigurationError if a file is
-    missing or cannot be read.
+    missing or cannot be read, or the key is not that of the certificate.
     """
     if tls.cert_file is None and tls.key_file is None and tls.ca_file is None:
         return None
     if tls.cert_file is None or tls.key_file is None:
         raise ConfigurationError("tls: cert_file and key_file are both needed to serve TLS")
-    return grpc.ssl_server_credentials(
-        [(_pem(tls.key_file), _pem(tls.cert_file))],
-        root_certificates=_pem(tls.ca_file) if tls.ca_file else None,
-        require_client_auth=tls.ca_file is not None,
-    )
+    files = TlsFiles("tls", ca=tls.ca_file, cert=tls.cert_file, key=tls.key_file)
+    material = files.material
+
+    def renewed() -> grpc.ServerCertificateConfiguration | None:
+        nonlocal material
+        found = files.material
+        if found is material:
+            return None
+        material = found
+        return _certificate(found)
+
+    # None: no change; the stubs forget it.
+    fetch = cast("Callable[[], grpc.ServerCertificateConfiguration]", renewed)
+    return grpc.dynamic_ssl_server_credentials(_certificate(material), fetch, tls.ca_file is not None)
+
+
+def _certificate(material: Material) -> grpc.ServerCertificateConfiguration:
+    assert material.key is not None
+    assert material.cert is not None
+    return grpc.ssl_server_certificate_configuration([(material.key, material.cert)], root_certificates=material.ca)
+
+
+def client_files(tls: ClientTlsSettings) -> TlsFiles:
+    """The files of connections to a server. Raises ConfigurationError as :class:`TlsFiles` does."""
+    return TlsFiles("tls", ca=tls.ca_file, cert=tls.cert_file, key=tls.key_file)
 
 
 def channel_credentials(tls: ClientTlsSettings) -> grpc.ChannelCredentials:
-    """Credentials of a connection to a server. Raises ConfigurationError if a file is missing or cannot be read."""
-    return grpc.ssl_channel_credentials(
-        root_certificates=_pem(tls.ca_file) if tls.ca_file else None,
-        private_key=_pem(tls.key_file) if tls.key_file else None,
-        certificate_chain=_pem(tls.cert_file) if tls.cert_file else None,
-    )
+    """Credentials of a connection that does not last. Raises ConfigurationError if a file cannot be read."""
+    return renewing.credentials(client_files(tls).material)
 
 
 def channel(replicas: str, tls: ClientTlsSettings, *, lasting: bool = False) -> grpc.aio.Channel:
@@ -123,7 +140,7 @@ def channel(replicas: str, tls: ClientTlsSettings, *, lasting: bool = False) -> 
         return grpc.aio.insecure_channel(target, options=options)
     if tls.server_name is not None:
         options.append(("grpc.ssl_target_name_override", tls.server_name))
-    return grpc.aio.secure_channel(target, channel_credentials(tls), options=options)
+    return renewing.channel(target, client_files(tls), options)
 
 
 def bind(server: grpc.aio.Server, listen: str, tls: ServerTlsSettings) -> int:
@@ -210,10 +227,3 @@ async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: Exception, 
     elif error.status is grpc.StatusCode.DATA_LOSS:
         logger.error("data_lost", method=method, error=str(error))
     await context.abort_with_status(rpc_status.to_status(to_status(error)))
-
-
-def _pem(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"tls: {error}") from error

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from signalbox.catalog import schema
 from signalbox.catalog.failures import asked_wrongly, refused_for_good
 from signalbox.errors import ConfigurationError, DatabaseUnavailableError
+from signalbox.tlsfiles import TlsFiles
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from signalbox.settings.shared import ClientTlsSettings, DatabaseSettings
+    from signalbox.tlsfiles import Material
 
 BUSY_SHARE = 0.8
 """How much of the time limit SQLite waits for others: it must give up before we do, for it cannot be cancelled."""
@@ -173,10 +175,22 @@ def _password(file: Path) -> Callable[[], str]:
     return lambda: file.read_text(encoding="utf-8").strip()
 
 
-class _NamedContext(ssl.SSLContext):
-    """Expects a certificate of a name that is not that of the address."""
+class _Context(ssl.SSLContext):
+    """Expects a certificate of a name that is not that of the address, and takes files that were renewed."""
 
     expected: str | None = None
+    files: TlsFiles
+    _taken: Material | None = None
+
+    def take(self) -> None:
+        """The files as they are now. Raises OSError, SSLError."""
+        material = self.files.material
+        if material is not self._taken:
+            assert material.ca is not None
+            self.load_verify_locations(cadata=material.ca.decode())
+            if self.files.cert is not None:
+                self.load_cert_chain(self.files.cert, self.files.key)
+            self._taken = material
 
     def wrap_bio(
         self,
@@ -187,16 +201,16 @@ class _NamedContext(ssl.SSLContext):
         session: ssl.SSLSession | None = None,
     ) -> ssl.SSLObject:
         """As SSLContext does."""
+        self.take()
         return super().wrap_bio(incoming, outgoing, server_side, self.expected or server_hostname, session)
 
 
 def _tls(tls: ClientTlsSettings) -> ssl.SSLContext:
-    context = _NamedContext(ssl.PROTOCOL_TLS_CLIENT)
+    context = _Context(ssl.PROTOCOL_TLS_CLIENT)
     context.expected = tls.server_name
+    context.files = TlsFiles("database.tls", ca=tls.ca_file, cert=tls.cert_file, key=tls.key_file)
     try:
-        context.load_verify_locations(cafile=tls.ca_file)
-        if tls.cert_file is not None:
-            context.load_cert_chain(tls.cert_file, tls.key_file)
+        context.take()
     except (OSError, ssl.SSLError) as error:
         raise ConfigurationError(f"database.tls: {error}") from error
     return context

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import grpc
 import structlog
 
-from signalbox import address, rpc
+from signalbox import address, renewing, rpc
 from signalbox.edge.replica import LATE_LIMIT, Receiver, Replica, State
 from signalbox.rpc import KEEPALIVE_MS, KEEPALIVE_TIMEOUT_MS, MAX_MESSAGE_BYTES, PING_TIMEOUT_MS
 
@@ -44,7 +44,7 @@ class Pool:
     def __init__(self, settings: EdgeSettings) -> None:
         self._settings = settings
         tls = settings.routing_tls
-        self._credentials = rpc.channel_credentials(tls) if tls.enabled else None
+        self._files = rpc.client_files(tls) if tls.enabled else None
         self._entries = [_parse_entry(entry) for entry in settings.routing]
         self._replicas: dict[str, Replica] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -128,13 +128,13 @@ class Pool:
     def _make(self, name: str, target: str, server_name: str | None, receiver: Receiver) -> Replica:
         options = list(_OPTIONS)
         server_name = self._settings.routing_tls.server_name or server_name
-        if self._credentials is not None and server_name is not None:
+        if self._files is not None and server_name is not None:
             options.append(("grpc.ssl_target_name_override", server_name))
 
         def connect() -> grpc.aio.Channel:
-            if self._credentials is None:
+            if self._files is None:
                 return grpc.aio.insecure_channel(target, options=options)
-            return grpc.aio.secure_channel(target, self._credentials, options=options)
+            return renewing.channel(target, self._files, options)
 
         return Replica(
             name,

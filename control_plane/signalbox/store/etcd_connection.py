@@ -13,10 +13,11 @@ import grpc
 import structlog
 from grpc import StatusCode
 
-from signalbox import address
+from signalbox import address, renewing
 from signalbox.errors import ConfigurationError, SignalboxError, StoreFullError, StoreUnavailableError
 from signalbox.store.base import CompactedError, LeaseLostError
 from signalbox.store.etcdpb import rpc_pb2, rpc_pb2_grpc
+from signalbox.tlsfiles import TlsFiles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,17 +140,14 @@ class Connection:
         self._user = settings.username
         self._password = _read(settings.password_file).decode().rstrip("\r\n") if settings.password_file else ""
         options = list(OPTIONS)
-        credentials = None
+        files = None
         if tls.enabled:
-            files = (tls.ca_file, tls.key_file, tls.cert_file)
-            credentials = grpc.ssl_channel_credentials(*(_read(file) if file else None for file in files))
+            files = TlsFiles("etcd.tls", ca=tls.ca_file, cert=tls.cert_file, key=tls.key_file)
             if tls.server_name:
                 options.append(("grpc.ssl_target_name_override", tls.server_name))
         names = targets(settings.endpoints, one_name=one_name)
         self._channels = [
-            grpc.aio.secure_channel(name, credentials, options)
-            if credentials
-            else grpc.aio.insecure_channel(name, options)
+            renewing.channel(name, files, options) if files else grpc.aio.insecure_channel(name, options)
             for name in names
         ]
         self._stubs = [Stubs.on(channel) for channel in self._channels]

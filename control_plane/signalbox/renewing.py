@@ -38,7 +38,6 @@ class _Inner:
 
     def __init__(self, material: Material, channel: grpc.aio.Channel) -> None:
         self.material, self.channel = material, channel
-        self.callables: dict[_Method, Any] = {}
         self.calls = 0
         self.closing: asyncio.Task[None] | None = None
         self._retired = False
@@ -67,14 +66,16 @@ class _Method:
 
     def __init__(self, owner: RenewingChannel, kind: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
         self._owner, self._kind, self._arguments, self._named = owner, kind, arguments, named
+        self._inner: _Inner | None = None
+        self._on_channel: Any = None
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         inner = self._owner.current()
-        on_channel = inner.callables.get(self)
-        if on_channel is None:
-            on_channel = getattr(inner.channel, self._kind)(*self._arguments, **self._named)
-            inner.callables[self] = on_channel
-        return inner.begin(on_channel(*arguments, **named))
+        if inner is not self._inner:
+            # Kept here and not by the channel: stubs may be made for each call.
+            self._inner = inner
+            self._on_channel = getattr(inner.channel, self._kind)(*self._arguments, **self._named)
+        return inner.begin(self._on_channel(*arguments, **named))
 
 
 class RenewingChannel(grpc.aio.Channel):

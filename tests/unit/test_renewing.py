@@ -156,10 +156,11 @@ async def test_a_client_takes_its_new_certificate_for_calls_to_come_and_what_is_
         watch = health_pb2_grpc.HealthStub(to_old).Watch(health_pb2.HealthCheckRequest())
         assert (await watch.read()).status == 1
         await asked(to_old)
+        held = health_pb2_grpc.HealthStub(to_new)
         with pytest.raises(grpc.aio.AioRpcError):
-            await asked(to_new)
+            await held.Check(health_pb2.HealthCheckRequest(), timeout=5)
         secret.put(second)
-        await asked(to_new)
+        await held.Check(health_pb2.HealthCheckRequest(), timeout=5)
         with pytest.raises(grpc.aio.AioRpcError):
             await asked(to_old)
         service.over.set()

@@ -72,8 +72,6 @@ def render(
         "DECISION_TIMEOUT_MS": kamailio.decision_timeout_ms * 16 // 1000 * 1000 // 16,
         "CONNECT_TIMEOUT_MS": kamailio.connect_timeout_ms,
         "MEDIA_TRY_MS": kamailio.media_timeout_ms // 2,
-        # Offers are made by the workers that take decisions; most of them go on with what does not wait.
-        "MEDIA_ASKING": max(1, kamailio.decision_workers // 4),
         "FLOOD_BAN_S": kamailio.flood_ban_s,
         "FLAG_CALL": 1,
         "FLAG_RINGING": 2,

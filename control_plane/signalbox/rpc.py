@@ -43,15 +43,20 @@ PING_TIMEOUT_MS = 13_000
 """A peer that vanished without a word is noticed after this and KEEPALIVE_MS at most. gRPC 1.85 goes by this time for
 every ping, those to keep alive and those by which it measures bandwidth; by default it is 60 s."""
 
-_LASTING: list[tuple[str, str | int]] = [
-    ("grpc.use_local_subchannel_pool", 1),
+_KEEPALIVE: list[tuple[str, int]] = [
     ("grpc.keepalive_time_ms", KEEPALIVE_MS),
     ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
     ("grpc.http2.ping_timeout_ms", PING_TIMEOUT_MS),
     ("grpc.http2.max_pings_without_data", 0),
+]
+
+LASTING: list[tuple[str, str | int]] = [
+    ("grpc.use_local_subchannel_pool", 1),
+    *_KEEPALIVE,
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
 ]
+"""Channel arguments of a connection that is kept for the life of a process."""
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
@@ -64,11 +69,8 @@ def server_options(*, reuse_port: bool) -> list[tuple[str, int]]:
     return [
         ("grpc.so_reuseport", int(reuse_port)),
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-        ("grpc.keepalive_time_ms", KEEPALIVE_MS),
-        ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
-        ("grpc.http2.ping_timeout_ms", PING_TIMEOUT_MS),
+        *_KEEPALIVE,
         ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.max_pings_without_data", 0),
         ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_MS // 2),
         # gRPC varies it by a tenth, so that not all come at once; streams are left alone, as no grace is set.
         ("grpc.max_connection_age_ms", CONNECTION_AGE_MS),
@@ -135,7 +137,7 @@ def channel(replicas: str, tls: ClientTlsSettings, *, lasting: bool = False) -> 
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ]
     if lasting:
-        options += _LASTING
+        options += LASTING
     if not tls.enabled:
         return grpc.aio.insecure_channel(target, options=options)
     if tls.server_name is not None:

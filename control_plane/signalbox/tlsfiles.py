@@ -94,13 +94,14 @@ class TlsFiles:
     def _read(self) -> tuple[Material, dict[Path, float]]:
         material = Material(*(self._bytes(file) for file in (self.ca, self.cert, self.key)))
         expiries = {}
-        # One authority of several is enough; a chain is as good as its worst link.
-        for file, pem, which in ((self.ca, material.ca, max), (self.cert, material.cert, min)):
-            if file is not None and pem is not None:
-                expiries[file] = which(one.not_valid_after_utc.timestamp() for one in self._certificates(file, pem))
-        if self.cert is not None and self.key is not None and material.cert and material.key:
-            own = self._certificates(self.cert, material.cert)[0].public_key()
-            if own != self._private(material.key):
+        if self.ca is not None and material.ca is not None:
+            # One authority of several is enough.
+            expiries[self.ca] = max(map(_expiry, self._certificates(self.ca, material.ca)))
+        if self.cert is not None and material.cert is not None:
+            # A chain is as good as its worst link.
+            chain = self._certificates(self.cert, material.cert)
+            expiries[self.cert] = min(map(_expiry, chain))
+            if material.key is not None and chain[0].public_key() != self._private(material.key):
                 raise ConfigurationError(f"{self._setting}: {self.key} is not the key of {self.cert}")
         return material, expiries
 
@@ -154,6 +155,10 @@ class Expiries:
 
 _collector: Collector = Expiries()
 REGISTRY.register(_collector)
+
+
+def _expiry(certificate: x509.Certificate) -> float:
+    return certificate.not_valid_after_utc.timestamp()
 
 
 def _stamp(file: Path) -> tuple[int, int, int] | None:

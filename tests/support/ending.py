@@ -23,7 +23,7 @@ from signalbox.settings import RedisSettings
 
 from support.kamailio import CLUSTER_KEY, TOKEN, Kamailio
 from support.routing_fake import RoutingFake, dial
-from support.sip_agent import SDP, Agent, Call, Message
+from support.sip_agent import Agent, Call, Message, connect
 from support.wait import until
 
 if TYPE_CHECKING:
@@ -154,13 +154,7 @@ async def talk(site: Site, *, longest_s: int = 0, n: int = 0) -> Talk:
     proxy = site.proxies[n]
     caller, line = [await Agent((proxy.host, proxy.port)).start() for _ in range(2)]
     decide(site, line.port, longest_s=longest_s)
-    call = caller.call()
-    caller.invite(call)
-    invite = await line.expect("INVITE")
-    line.send(line.reply(invite, 200, body=SDP))
-    caller.answered(call, await caller.expect(200))
-    caller.send(caller.in_dialog(call, "ACK"))
-    await line.expect("ACK")
+    call, invite = await connect(caller, line)
     return Talk(caller, line, call, invite)
 
 

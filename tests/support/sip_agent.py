@@ -217,3 +217,15 @@ def record_route(message: Message) -> list[str]:
 def _uri(contact: str) -> str:
     found = re.search(r"<([^>]*)>", contact)
     return found.group(1) if found else contact
+
+
+async def connect(caller: Agent, line: Agent) -> tuple[Call, Message]:
+    """A call that is answered and acknowledged: the caller's dialog, and the INVITE as the line got it."""
+    call = caller.call()
+    caller.invite(call)
+    invite = await line.expect("INVITE")
+    line.send(line.reply(invite, 200, "OK", body=SDP))
+    caller.answered(call, await caller.expect(200))
+    caller.send(caller.in_dialog(call, "ACK"))
+    await line.expect("ACK")
+    return call, invite

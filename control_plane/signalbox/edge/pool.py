@@ -12,7 +12,7 @@ import structlog
 
 from signalbox import address, renewing, rpc
 from signalbox.edge.replica import LATE_LIMIT, Receiver, Replica, State
-from signalbox.rpc import KEEPALIVE_MS, KEEPALIVE_TIMEOUT_MS, MAX_MESSAGE_BYTES, PING_TIMEOUT_MS
+from signalbox.rpc import LASTING, MAX_MESSAGE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,14 +26,8 @@ RETIRE_S = 1.0
 """A replica whose address is gone may finish its questions for so long."""
 
 _OPTIONS: list[tuple[str, str | int]] = [
-    ("grpc.use_local_subchannel_pool", 1),
+    *LASTING,
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.keepalive_time_ms", KEEPALIVE_MS),
-    ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
-    ("grpc.http2.ping_timeout_ms", PING_TIMEOUT_MS),
-    ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1000),
     ("grpc.enable_http_proxy", 0),
 ]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.kamailio import WORKER_HOST, Kamailio
 from support.sidecar_fake import FakeSidecar, branch, dial, reject, stage
-from support.sip_agent import SDP, Agent, Call, Message
+from support.sip_agent import Agent, Call, Message, connect
 from support.sip_agent_tcp import TcpAgent
 
 if TYPE_CHECKING:
@@ -67,13 +67,7 @@ def answered(
     async def make(**decision: object) -> tuple[Agent, Agent, Call, Message]:
         caller, line = await agent(), await agent()
         sidecar.decide = lambda question: dial(stage(branch(line.port)), **decision)
-        call = caller.call()
-        caller.invite(call)
-        invite = await line.expect("INVITE")
-        line.send(line.reply(invite, 200, "OK", body=SDP))
-        caller.answered(call, await caller.expect(200))
-        caller.send(caller.in_dialog(call, "ACK"))
-        await line.expect("ACK")
+        call, invite = await connect(caller, line)
         return caller, line, call, invite
 
     return make

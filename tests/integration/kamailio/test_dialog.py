@@ -9,7 +9,7 @@ import time
 import pytest
 from support.kamailio import CLUSTER_KEY, TOKEN, Kamailio
 from support.sidecar_fake import FakeSidecar, branch, dial, stage
-from support.sip_agent import SDP, record_route
+from support.sip_agent import SDP, connect, record_route
 from support.wait import until
 
 
@@ -144,16 +144,7 @@ async def test_another_proxy_serves_the_dialog_when_the_first_is_dead(agent):
         Kamailio(id="edge-2", host=peers[1], peers=peers) as second,
         Kamailio(id="edge-1", host=peers[0], peers=peers) as first,
     ):
-        caller, line = await agent(first), await agent(first)
-        sidecar = await FakeSidecar(first, lambda question: dial(stage(branch(line.port)))).start()
-        call = caller.call()
-        caller.invite(call)
-        invite = await line.expect("INVITE")
-        line.send(line.reply(invite, 200, body=SDP))
-        caller.answered(call, await caller.expect(200))
-        caller.send(caller.in_dialog(call, "ACK"))
-        await line.expect("ACK")
-        sidecar.close()
+        caller, line, call, invite = await talking(agent, first)
         first.kill()
         caller.proxy = line.proxy = (second.host, second.port)
         assert f"@{first.host}" not in call.routes[0]
@@ -182,43 +173,36 @@ async def test_a_key_that_is_accepted_serves_the_dialogs_of_a_proxy_that_signs_w
         Kamailio(id="edge-3", host=peers[2], peers=peers, cluster_keys=[new, older, old]) as signs,
         Kamailio(id="edge-4", host=peers[3], peers=peers, cluster_keys=[new]) as after,
     ):
-        caller, call = await talking(agent, accepts)
+        caller, line, call, _ = await talking(agent, accepts)
         for proxy, served in ((before, True), (accepts, True), (signs, True), (after, False)):
-            assert await ping(caller, call, proxy) is served, proxy.settings.id
-        caller, call = await talking(agent, signs)
+            assert await ping(caller, line, call, proxy) is served, proxy.settings.id
+        caller, line, call, _ = await talking(agent, signs)
         for proxy, served in ((before, False), (accepts, True), (signs, True), (after, True)):
-            assert await ping(caller, call, proxy) is served, proxy.settings.id
+            assert await ping(caller, line, call, proxy) is served, proxy.settings.id
         forged = [call.routes[0].rpartition("sg=")[0] + f"sg={'A' * 22}>"]
         for routes in (forged, [call.routes[0].replace(";sg=", ";sx=")]):
             call.routes = routes
-            assert not await ping(caller, call, accepts)
+            assert not await ping(caller, line, call, accepts)
 
 
 async def talking(agent, proxy):
-    """A call through a proxy that is up, its line answering all by itself: the caller, and its side of the dialog."""
+    """A call through a proxy: caller, line, the caller's dialog, and the INVITE as the line got it."""
     caller, line = await agent(proxy), await agent(proxy)
     sidecar = await FakeSidecar(proxy, lambda question: dial(stage(branch(line.port)))).start()
-    call = caller.call()
-    caller.invite(call)
-    invite = await line.expect("INVITE")
-    line.send(line.reply(invite, 200, body=SDP))
-    caller.answered(call, await caller.expect(200))
-    caller.send(caller.in_dialog(call, "ACK"))
-    await line.expect("ACK")
+    call, invite = await connect(caller, line)
     sidecar.close()
-    call.line = line
-    return caller, call
+    return caller, line, call, invite
 
 
-async def ping(caller, call, proxy):
+async def ping(caller, line, call, proxy):
     """Whether a request of the caller comes through another proxy to the line and its reply back."""
-    caller.proxy = call.line.proxy = (proxy.host, proxy.port)
-    dropped, seen = proxy.counter("forged_in_dialog"), len(call.line.seen)
+    caller.proxy = line.proxy = (proxy.host, proxy.port)
+    dropped, seen = proxy.counter("forged_in_dialog"), len(line.seen)
     caller.send(caller.in_dialog(call, "INFO"))
-    await until(lambda: proxy.counter("forged_in_dialog") > dropped or len(call.line.seen) > seen)
+    await until(lambda: proxy.counter("forged_in_dialog") > dropped or len(line.seen) > seen)
     if proxy.counter("forged_in_dialog") > dropped:
         return False
-    call.line.send(call.line.reply(await call.line.expect("INFO"), 200))
+    line.send(line.reply(await line.expect("INFO"), 200))
     await caller.expect(200, method="INFO")
     return True
 

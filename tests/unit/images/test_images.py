@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -10,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from support.script import load
 
 ROOT = Path(__file__).parents[3]
 IMAGES = ROOT / "deploy/images"
@@ -242,11 +242,7 @@ def test_health_refuses_what_it_does_not_know() -> None:
 
 
 def test_the_list_of_an_image_has_packages_with_versions_and_licences(tmp_path: Path) -> None:
-    spec = importlib.util.spec_from_file_location("inventory", IMAGES / "inventory.py")
-    assert spec is not None
-    assert spec.loader is not None
-    inventory = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(inventory)
+    inventory = load(IMAGES / "inventory.py")
     (tmp_path / "var/lib/dpkg").mkdir(parents=True)
     (tmp_path / "var/lib/dpkg/status").write_text(
         "Package: good\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1:2-3\n\n"

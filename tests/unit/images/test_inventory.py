@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
+from support.script import load
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -22,12 +22,7 @@ SCRIPT = Path(__file__).parents[3] / "deploy/images/inventory.py"
 
 @pytest.fixture
 def inventory() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("inventory", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load(SCRIPT)
 
 
 def _wrong_in(text: str) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import sys
 import tarfile
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from support.script import load
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -20,12 +20,7 @@ FILE = Path(__file__).resolve().parents[3] / "deploy/helm/bring_helm.py"
 
 @pytest.fixture
 def bring_helm() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("bring_helm", FILE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load(FILE)
 
 
 def _wheel(file: Path, programs: dict[str, bytes]) -> Path:

@@ -110,7 +110,7 @@ and doors: how many there are, at ports one after the other (1). */}}
 - to:
     {{- include "signalbox.policy.hosts" (include "signalbox.hosts" (list .) | fromJsonArray) | nindent 4 }}
   ports:
-    {{- include "signalbox.policy.ports" (dict "ports" (list (regexFind "[0-9]+$" . | int)) "protocols" (list "UDP" "TCP")) | nindent 4 }}
+    {{- include "signalbox.policy.ports" (dict "ports" (include "signalbox.ports" (list .) | fromJsonArray) "protocols" (list "UDP" "TCP")) | nindent 4 }}
 {{- end }}
 {{- end }}
 

@@ -2,13 +2,20 @@
 
 {{/* Ports at which proxies listen, those of nodes of their own included (JSON, in order). */}}
 {{- define "signalbox.edge.ports" -}}
-{{- $ports := list }}
+{{- $listen := list }}
 {{- range .Values.edge.nodes }}
-{{- range .listen }}
+{{- $listen = concat $listen .listen }}
+{{- end }}
+{{- include "signalbox.ports" $listen | fromJsonArray | default (list (int .Values.edge.port)) | toJson }}
+{{- end -}}
+
+{{/* Ports of addresses, host:port (JSON, in order). Takes a list. */}}
+{{- define "signalbox.ports" -}}
+{{- $ports := list }}
+{{- range . }}
 {{- $ports = append $ports (int (regexFind "[0-9]+$" .)) }}
 {{- end }}
-{{- end }}
-{{- $ports | default (list (int .Values.edge.port)) | uniq | toJson }}
+{{- $ports | uniq | toJson }}
 {{- end -}}
 
 {{/* Addresses, host:port, that proxies write into Via and Record-Route instead of those of their nodes (JSON). Workers with voice call proxies by them. */}}

@@ -38,7 +38,7 @@ def test_what_processes_tell_is_on_the_page(cluster: Cluster) -> None:
             with urllib.request.urlopen(f"http://{entry.addresses['metrics']}/metrics", timeout=TIMEOUT_S) as answer:
                 seen |= told(answer.read().decode())
     parts = {name.split("_")[1] for name in seen}
-    assert parts == {"edge", "routing", "media", "recorder", "provisioning", "audit"}
+    assert parts == {"edge", "routing", "media", "recorder", "provisioning", "audit", "certificate"}
     assert missing(seen) == set()
 
 

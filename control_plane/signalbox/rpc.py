@@ -40,8 +40,10 @@ DNS_SERVER = ""
 KEEPALIVE_MS = 10_000
 KEEPALIVE_TIMEOUT_MS = 3_000
 PING_TIMEOUT_MS = 13_000
-"""A peer that vanished without a word is noticed after this and KEEPALIVE_MS at most. gRPC 1.85 goes by this time for
-every ping, those to keep alive and those by which it measures bandwidth; by default it is 60 s."""
+"""gRPC 1.85 goes by this time for every ping, those to keep alive and those by which it measures bandwidth; by default
+it is 60 s."""
+SILENCE_S = (KEEPALIVE_MS + PING_TIMEOUT_MS) / 1000
+"""A peer that vanished without a word is noticed after so long at most, seconds."""
 
 _KEEPALIVE: list[tuple[str, int]] = [
     ("grpc.keepalive_time_ms", KEEPALIVE_MS),

@@ -20,6 +20,7 @@ class Relay:
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._left: int | None = None
+        self._over = False
         self.port = port
         self.connections = 0
         """Connections taken so far."""
@@ -30,6 +31,7 @@ class Relay:
         return f"{self._host}:{self.port}"
 
     async def __aenter__(self) -> Relay:
+        self._over = False
         self._server = await asyncio.start_server(self._accept, self._host, self.port)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
@@ -37,6 +39,7 @@ class Relay:
     async def __aexit__(self, *_: object) -> None:
         assert self._server is not None
         self._server.close()
+        self._over = True
         self._flowing.set()
         self.cut()
         await asyncio.gather(*self._serving)
@@ -60,6 +63,10 @@ class Relay:
         self._flowing.set()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._over:
+            # It was taken in the moment in which all was closed: nobody would end it any more.
+            writer.transport.abort()
+            return
         task = asyncio.create_task(self._serve(reader, writer))
         self._serving.add(task)
         task.add_done_callback(self._serving.discard)

@@ -10,14 +10,16 @@ import asyncio
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING
 
+from signalbox import rpc
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from signalbox.api.media.v1 import media_pb2
 
-KEEP_S = 20.0
-"""A worker whose connection breaks is back within seconds. Silence is noticed by gRPC after 13 to 23 s: of a silence of
-more than this the first keys are lost."""
+KEEP_S = rpc.SILENCE_S + 7.0
+"""A worker that has lost its connection, at the latest when gRPC notices that nothing comes any more, has a new one within
+seconds."""
 CALL_MAX = 64
 """Keys of a call that are kept."""
 WORKER_MAX = 4096

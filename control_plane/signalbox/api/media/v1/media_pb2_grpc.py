@@ -68,7 +68,7 @@ class VoiceServiceServicer:
 
     def WatchKeys(self, request, context):
         """The keys pressed in a worker's calls, in order, from when they are pressed for as long as the stream is held. A call is the worker's
-        if its call-id in rtpengine is `<worker>.<rest>`. Keys are kept for 20 s, so that who has lost its stream and watches again from the
+        if its call-id in rtpengine is `<worker>.<rest>`. Keys are kept for 30 s, so that who has lost its stream and watches again from the
         last sequence misses none and gets none twice. UNAVAILABLE (DRAINING) when the sidecar ends.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

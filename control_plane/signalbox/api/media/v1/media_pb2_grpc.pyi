@@ -35,7 +35,7 @@ class VoiceServiceStub:
     def __new__(cls, channel: _aio.Channel) -> VoiceServiceAsyncStub: ...
     WatchKeys: _grpc.UnaryStreamMultiCallable[_media_pb2.WatchKeysRequest, _media_pb2.WatchKeysResponse]
     """The keys pressed in a worker's calls, in order, from when they are pressed for as long as the stream is held. A call is the worker's
-    if its call-id in rtpengine is `<worker>.<rest>`. Keys are kept for 20 s, so that who has lost its stream and watches again from the
+    if its call-id in rtpengine is `<worker>.<rest>`. Keys are kept for 30 s, so that who has lost its stream and watches again from the
     last sequence misses none and gets none twice. UNAVAILABLE (DRAINING) when the sidecar ends.
     """
     PrepareAudio: _grpc.UnaryUnaryMultiCallable[_media_pb2.PrepareAudioRequest, _media_pb2.PrepareAudioResponse]
@@ -66,7 +66,7 @@ class VoiceServiceAsyncStub(VoiceServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     WatchKeys: _aio.UnaryStreamMultiCallable[_media_pb2.WatchKeysRequest, _media_pb2.WatchKeysResponse]  # type: ignore[assignment]
     """The keys pressed in a worker's calls, in order, from when they are pressed for as long as the stream is held. A call is the worker's
-    if its call-id in rtpengine is `<worker>.<rest>`. Keys are kept for 20 s, so that who has lost its stream and watches again from the
+    if its call-id in rtpengine is `<worker>.<rest>`. Keys are kept for 30 s, so that who has lost its stream and watches again from the
     last sequence misses none and gets none twice. UNAVAILABLE (DRAINING) when the sidecar ends.
     """
     PrepareAudio: _aio.UnaryUnaryMultiCallable[_media_pb2.PrepareAudioRequest, _media_pb2.PrepareAudioResponse]  # type: ignore[assignment]
@@ -100,7 +100,7 @@ class VoiceServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_media_pb2.WatchKeysResponse], _abc.AsyncIterator[_media_pb2.WatchKeysResponse]]:
         """The keys pressed in a worker's calls, in order, from when they are pressed for as long as the stream is held. A call is the worker's
-        if its call-id in rtpengine is `<worker>.<rest>`. Keys are kept for 20 s, so that who has lost its stream and watches again from the
+        if its call-id in rtpengine is `<worker>.<rest>`. Keys are kept for 30 s, so that who has lost its stream and watches again from the
         last sequence misses none and gets none twice. UNAVAILABLE (DRAINING) when the sidecar ends.
         """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import ssl
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from signalbox.settings import RedisSettings
+    from signalbox.tlsfiles import Material
 
 
 def connect(settings: RedisSettings) -> Redis:
@@ -42,31 +44,49 @@ def connect(settings: RedisSettings) -> Redis:
         # Who uses it sets the time limit of each attempt; nothing is tried twice.
         retry=Retry(NoBackoff(), 0),
         ssl=tls.enabled,
-        ssl_ca_certs=str(tls.ca_file) if tls.ca_file else None,
-        ssl_certfile=str(tls.cert_file) if tls.cert_file else None,
-        ssl_keyfile=str(tls.key_file) if tls.key_file else None,
     )
     if tls.enabled:
+        files = TlsFiles("redis.tls", ca=tls.ca_file, cert=tls.cert_file, key=tls.key_file)
         client.connection_pool.connection_class = _Renewed
-        client.connection_pool.connection_kwargs["files"] = TlsFiles(
-            "redis.tls", ca=tls.ca_file, cert=tls.cert_file, key=tls.key_file
-        )
+        client.connection_pool.connection_kwargs["trust"] = _Trust(files)
     return client
+
+
+class _Trust:
+    """The context of TLS of all connections, made anew when its files are. It trusts the authority that is set up, no
+    other: redis-py's own would trust public ones besides."""
+
+    def __init__(self, files: TlsFiles) -> None:
+        self._files = files
+        self._taken = files.material
+        self._context = self._made(self._taken)
+
+    def context(self) -> ssl.SSLContext:
+        """For a connection that begins now. Raises OSError if files were replaced at this very moment."""
+        material = self._files.material
+        if material is not self._taken:
+            self._context = self._made(material)
+            self._taken = material
+        return self._context
+
+    def _made(self, material: Material) -> ssl.SSLContext:
+        assert material.ca is not None
+        context = ssl.create_default_context(cadata=material.ca.decode())
+        if self._files.cert is not None:
+            # The module takes a key from a file alone.
+            context.load_cert_chain(self._files.cert, self._files.key)
+        return context
 
 
 class _Renewed(SSLConnection):
     """A connection that is made anew with the files as they are then; redis-py reads them once."""
 
-    def __init__(self, *, files: TlsFiles, **settings: Any) -> None:
+    def __init__(self, *, trust: _Trust, **settings: Any) -> None:
         super().__init__(**settings)
-        self._files = files
-        self._taken = files.material
+        self._trust = trust
 
     def _connection_arguments(self) -> Mapping[str, Any]:
-        material = self._files.material
-        if material is not self._taken:
-            self._taken = material
-            self.ssl_context.context = None
+        self.ssl_context.context = self._trust.context()
         found: Mapping[str, Any] = super()._connection_arguments()
         return found
 

@@ -15,6 +15,7 @@ import pytest
 import structlog.testing
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import CollectorRegistry
+from redis.exceptions import RedisError
 from signalbox import pki, redis_client, rpc, tlsfiles
 from signalbox.catalog import database
 from signalbox.errors import ConfigurationError
@@ -200,11 +201,34 @@ async def test_redis_is_reached_with_what_is_new(secret, made):
             known = connection._connection_arguments()["ssl"].get_ca_certs(binary_form=True)
             return {ssl.DER_cert_to_PEM_cert(one) for one in known}
 
-        assert first.ca.read_text() in trusted()
+        assert trusted() == {first.ca.read_text()}
         assert connection._connection_arguments()["ssl"] is connection._connection_arguments()["ssl"]
         secret.put(second)
-        assert second.ca.read_text() in trusted()
-        assert first.ca.read_text() not in trusted()
+        assert trusted() == {second.ca.read_text()}
+
+
+@pytest.mark.parametrize("whose", ["ours", "public"])
+async def test_an_authority_that_the_machine_trusts_is_no_authority_for_redis(tmp_path, monkeypatch, whose):
+    """Public ones sign for anybody."""
+    made = {name: pki.issue(tmp_path / name, "redis", server=True) for name in ("ours", "public")}
+    monkeypatch.setenv("SSL_CERT_FILE", str(made["public"].ca))
+    assert ssl.create_default_context().get_ca_certs(), "the machine trusts it"
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(made[whose].cert, made[whose].key)
+    asked = asyncio.Event()
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if await reader.read(1):
+            asked.set()
+        writer.close()
+
+    listening = await asyncio.start_server(hang_up, "127.0.0.1", 0, ssl=context)
+    address = f"127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    tls = RedisTlsSettings(ca_file=made["ours"].ca)
+    async with listening, redis_client.connect(RedisSettings(address=address, tls=tls)) as redis:
+        with pytest.raises(RedisError):
+            await redis.ping()
+    assert asked.is_set() is (whose == "ours")
 
 
 def test_the_database_is_reached_with_what_is_new(secret, made):

@@ -150,14 +150,21 @@ def test_a_node_of_its_own_has_a_file_of_its_own(tmp_path: Path) -> None:
 
 
 def test_the_test_call_goes_where_proxies_listen() -> None:
-    def called(values: dict[str, Any]) -> list[str]:
+    def told(values: dict[str, Any], option: str) -> list[str]:
         (container,) = pod_of(render(values).workload("test"))["spec"]["containers"]
-        return [one.removeprefix("--proxy=") for one in container["args"] if one.startswith("--proxy=")]
+        return [one.removeprefix(option) for one in container["args"] if one.startswith(option)]
+
+    def called(values: dict[str, Any]) -> list[str]:
+        return told(values, "--proxy=")
 
     nodes = {
         "n1": {"advertise": "203.0.113.7:5060", "listen": ["192.0.2.7:5062", "10.0.0.7:5060"]},
         "n2": {"advertise": "203.0.113.8:5070", "listen": ["0.0.0.0:5060"]},
     }
-    assert called({"edge": {"port": 5064}}) == ["sb-signalbox-edge-replicas.voice.svc.cluster.local:5064"]
-    assert called({"edge": {"nodes": nodes}}) == ["192.0.2.7:5062", "203.0.113.8:5070"]
-    assert called({"edge": {"nodes": nodes}, "tests": {"proxies": ["sip.example:5060"]}}) == ["sip.example:5060"]
+    ready = "sb-signalbox-edge-replicas.voice.svc.cluster.local"
+    assert called({"edge": {"port": 5064}}) == [f"{ready}:5064"]
+    named = {"edge": {"nodes": nodes}}
+    assert called(named) == ["n1=192.0.2.7:5062", "n2=203.0.113.8:5070"]
+    elsewhere = {**named, "tests": {"proxies": ["sip.example:5060"]}}
+    assert called(elsewhere) == ["sip.example:5060"]
+    assert [told(values, "--ready=") for values in ({}, named, elsewhere)] == [[], [ready], []]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import signal
-import socket
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from signalbox import address
+from signalbox.commands import testtargets
 from signalbox.commands.connection import Connection, connects_to, find_cluster
 from signalbox.commands.failure import REFUSED, told
 from signalbox.commands.output import clean
@@ -23,7 +23,7 @@ from signalbox.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from signalbox.sip.source import Address
+    from signalbox.commands.testtargets import Target
 
 NUMBER = "999000000000001"
 """No network has numbers that begin with 999 (ITU-T E.164.1: reserved), and no inventory such a long one by chance."""
@@ -39,8 +39,15 @@ _AGAIN_S = 0.5
     "--proxy",
     "proxies",
     multiple=True,
-    metavar="HOST:PORT",
-    help="Where to call, by UDP; a name stands for all of its addresses.  [default: every proxy of the cluster file]",
+    metavar="[NODE=]HOST:PORT",
+    help="Where to call, by UDP; a name stands for all of its addresses, and a node before it is told with what it did."
+    "  [default: every proxy of the cluster file]",
+)
+@click.option(
+    "--ready",
+    "ready_name",
+    metavar="NAME",
+    help="A name whose addresses are those of proxies that are ready: others are told and not called.",
 )
 @click.option(
     "--address",
@@ -79,6 +86,7 @@ _AGAIN_S = 0.5
 def test_call(
     connection: Connection,
     proxies: tuple[str, ...],
+    ready_name: str | None,
     own: str | None,
     port: int,
     id: str,
@@ -94,9 +102,9 @@ def test_call(
     """
     if port % 2:
         raise click.BadParameter("must be even", param_hint="--port")
-    targets = _targets(proxies or _known())
+    targets = _called(testtargets.resolve(proxies or _known()), ready_name)
     try:
-        host = own_address(targets[0]) if own is None else str(ipaddress.ip_address(own))
+        host = own_address(targets[0].at) if own is None else str(ipaddress.ip_address(own))
         failed = asyncio.run(_test(connection, targets, host, port, (id, number, calling), (talk_s, within_s)))
     except ConfigurationError as error:
         raise click.ClickException(str(error)) from error
@@ -111,7 +119,7 @@ def test_call(
 
 async def _test(
     connection: Connection,
-    proxies: Sequence[Address],
+    proxies: Sequence[Target],
     host: str,
     port: int,
     names: tuple[str, str, str],
@@ -135,23 +143,23 @@ async def _test(
 
 
 async def _place(
-    telephones: Telephones, numbers: tuple[str, str], proxy: Address, talk_s: float, within_s: float
+    telephones: Telephones, numbers: tuple[str, str], proxy: Target, talk_s: float, within_s: float
 ) -> bool:
     """Call through one proxy, again while it may not know the rules yet. Tells how it went."""
     deadline = time.monotonic() + within_s
-    where = address.join(*proxy)
     while True:
         try:
-            went = await telephones.place(*numbers, proxy, talk_s)
+            went = await telephones.place(*numbers, proxy.at, talk_s)
         except CallFailedError as error:
             if error.early and time.monotonic() < deadline:
                 await asyncio.sleep(_AGAIN_S)
                 continue
-            click.echo(f"{where}  FAILED: {clean(str(error))}")
+            node = f" Is there a proxy on node {proxy.node}?" if error.silent and proxy.node else ""
+            click.echo(f"{proxy}  FAILED: {clean(str(error))}{node}")
             return False
         media = address.join(*went.media)
         click.echo(
-            f"{where}  answered after {went.answered_s:.3f} s, {talk_s:g} s of sound heard both ways "
+            f"{proxy}  answered after {went.answered_s:.3f} s, {talk_s:g} s of sound heard both ways "
             f"after {went.heard_s:.3f} s through {media}, ended"
         )
         return True
@@ -165,16 +173,11 @@ def _known() -> Sequence[str]:
     return cluster.proxies
 
 
-def _targets(texts: Sequence[str]) -> list[Address]:
-    """Every address of every proxy, once. Raises BadParameter."""
-    found: dict[Address, None] = {}
-    for text in texts:
-        try:
-            host, port = address.split(text)
-            for *_, there in socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM):
-                found[str(there[0]), int(there[1])] = None
-        except ValueError as error:
-            raise click.BadParameter(f"{text!r} {error}", param_hint="--proxy") from error
-        except OSError as error:
-            raise click.BadParameter(f"{text!r}: {error.strerror or error}", param_hint="--proxy") from error
-    return list(found)
+def _called(targets: Sequence[Target], ready_name: str | None) -> Sequence[Target]:
+    """Those to call; tells who is left out, since nobody is ready there. Raises BadParameter."""
+    if ready_name is None:
+        return targets
+    away = testtargets.ready(ready_name).lacks(targets)
+    for one in away:
+        click.echo(f"{one}  NOT CALLED: no proxy is ready there, says {ready_name}")
+    return [one for one in targets if one not in away]

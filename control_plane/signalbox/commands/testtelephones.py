@@ -39,11 +39,13 @@ _NOT_YET = (403, 404, 408)
 
 
 class CallFailedError(Exception):
-    """The call did not go as it should. ``early``: perhaps because the rules have not come to the proxy yet."""
+    """The call did not go as it should. ``early``: perhaps because the rules have not come to the proxy yet.
+    ``silent``: nothing came back at all."""
 
-    def __init__(self, what: str, *, early: bool = False) -> None:
+    def __init__(self, what: str, *, early: bool = False, silent: bool = False) -> None:
         super().__init__(what)
         self.early = early
+        self.silent = silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,8 @@ class Telephones:
                 await call.answered()
         except TimeoutError:
             silent = "no answer" if call.arrived else "no reply at all: is this machine's address known as a trunk's?"
-            raise CallFailedError(f"{silent} within {ANSWER_S:.0f} s", early=not call.arrived) from None
+            unheard = not call.arrived
+            raise CallFailedError(f"{silent} within {ANSWER_S:.0f} s", early=unheard, silent=unheard) from None
         except CallOverError as error:
             raise CallFailedError(_refused(error.ended), early=error.ended.status in _NOT_YET) from error
         answered_s = loop.time() - begun

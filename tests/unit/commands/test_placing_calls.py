@@ -7,7 +7,7 @@ import json
 import re
 import socket
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from signalbox.commands import testtelephones
@@ -107,6 +107,39 @@ def test_every_proxy_is_called_once_whatever_names_it(shell: Shell) -> None:
     assert failed.startswith("2 of 2 calls failed")
 
 
+def test_of_which_node_a_proxy_is_that_is_silent_is_told(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(testtelephones, "ANSWER_S", 0.2)
+    with refuser(0) as proxy, refuser(486) as other:
+        told, _ = call(shell, f"--proxy n2={other.address}", proxy=f"n1={proxy.address}")
+    assert f"n1 {proxy.address}  FAILED: no reply at all" in told
+    assert "Is there a proxy on node n1?" in told
+    assert f"n2 {other.address}  FAILED: refused with 486\n" in told
+
+
+def test_a_proxy_that_is_known_not_to_be_ready_is_told_and_not_called(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts = {"ready.example": ["127.0.0.1"]}
+    resolve = socket.getaddrinfo
+
+    def resolved(host: str, *rest: Any, **more: Any) -> list[Any]:
+        return [one for there in hosts.get(host, [host]) for one in resolve(there, *rest, **more)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolved)
+    monkeypatch.setattr(testtelephones, "ANSWER_S", 0.2)
+    with refuser(486) as proxy:
+        port = proxy.address.partition(":")[2]
+        options = f"--ready ready.example --proxy n2=127.0.0.2:{port}"
+        told, failed = call(shell, options, proxy=f"n1={proxy.address}")
+        assert f"n2 127.0.0.2:{port}  NOT CALLED: no proxy is ready there, says ready.example" in told
+        assert failed.startswith("1 of 1 calls failed")
+        # Somebody is ready at an address that is no target's: it may be n2's other one.
+        hosts["ready.example"].append("127.0.0.3")
+        told, failed = call(shell, options, proxy=f"n1={proxy.address}")
+        assert "NOT CALLED" not in told
+        assert failed.startswith("2 of 2 calls failed")
+
+
 def test_the_trunk_that_has_our_address_is_used_and_stays(shell: Shell) -> None:
     shell("trunks create carrier --source 127.0.0.0/8")
     with refuser(486) as proxy:
@@ -165,6 +198,8 @@ def test_a_port_that_is_taken_is_named(shell: Shell) -> None:
     [
         ("--proxy 127.0.0.1", "Invalid value for --proxy: '127.0.0.1' must be host:port"),
         ("--proxy no-such-host.invalid:5060", "Invalid value for --proxy: 'no-such-host.invalid:5060'"),
+        ("--proxy n1=127.0.0.1", "Invalid value for --proxy: 'n1=127.0.0.1' must be host:port"),
+        ("--proxy 127.0.0.1:9 --ready no-such-host.invalid", "Invalid value for --ready: 'no-such-host.invalid'"),
         ("--proxy 127.0.0.1:9 --address desk", "Invalid value for --address: 'desk' does not appear to be"),
         ("--proxy 127.0.0.1:9 --port 25061", "Invalid value for --port: must be even"),
         ("--proxy 127.0.0.1:9 --talk 0", "Invalid value for '--talk'"),

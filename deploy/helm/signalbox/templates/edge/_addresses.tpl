@@ -48,15 +48,18 @@
 {{- include "signalbox.hosts" $listen }}
 {{- end -}}
 
-{{/* host:port of every proxy, for who calls them one by one (JSON): of nodes that are named, the first address at which each listens, and what it
-is called by if that is any; else a name that stands for the nodes of all proxies that are ready. No call goes through a service. */}}
+{{/* A name with the addresses of the nodes of all proxies that are ready. */}}
+{{- define "signalbox.edge.ready" -}}
+{{- printf "%s-replicas.%s.svc.%s" (include "signalbox.componentName" (dict "root" . "component" "edge")) .Release.Namespace .Values.clusterDomain }}
+{{- end -}}
+
+{{/* host:port of every proxy, for who calls them one by one (JSON): of nodes that are named, their names before it (node=host:port), the first address at
+which each listens, and what it is called by if that is any; else the name of all that are ready. No call goes through a service. */}}
 {{- define "signalbox.edge.proxies" -}}
 {{- $proxies := list }}
-{{- range .Values.edge.nodes }}
-{{- $first := first .listen }}
-{{- $proxies = append $proxies (ternary .advertise $first (regexMatch "^(0\\.0\\.0\\.0|\\[::\\]):" $first)) }}
+{{- range $node, $there := .Values.edge.nodes }}
+{{- $first := first $there.listen }}
+{{- $proxies = append $proxies (printf "%s=%s" $node (ternary $there.advertise $first (regexMatch "^(0\\.0\\.0\\.0|\\[::\\]):" $first))) }}
 {{- end }}
-{{- $replicas := include "signalbox.componentName" (dict "root" . "component" "edge") }}
-{{- $named := printf "%s-replicas.%s.svc.%s:%d" $replicas .Release.Namespace .Values.clusterDomain (int .Values.edge.port) }}
-{{- $proxies | default (list $named) | toJson }}
+{{- $proxies | default (list (printf "%s:%d" (include "signalbox.edge.ready" .) (int .Values.edge.port))) | toJson }}
 {{- end -}}

@@ -10,7 +10,7 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.chart import NODE, Rendered, merged, needs_helm, render
+from support.chart import NODE, OLDEST, Rendered, merged, needs_helm, render
 from support.policies import NAMESPACE, OPEN, Party, ports_of, reached, received, sent
 
 if TYPE_CHECKING:
@@ -28,10 +28,11 @@ TEST = tuple(f"{port}/UDP" for port in range(25_060, 25_066))
 SOME = frozenset({*NAMES, *SIP, *NG, *TEST, RTP, "22/TCP", "80/TCP", "8080/TCP", "10250/TCP"})
 """Ports to try beside those that the policies name."""
 ASKS_NAMES = ("routing", "provisioning", "ivr", "recorder", "etcd", "backup")
-"""Of all pods, by default (`networkPolicy.dns`), for clusters label theirs otherwise; ours take nothing in there."""
+"""Of those that nearly every cluster has for it, by default (`networkPolicy.dns`)."""
 ELSEWHERE = {
     "prometheus": ("10.244.9.1", "monitoring", {"app.kubernetes.io/name": "prometheus"}),
     "kube-dns": ("10.244.9.2", "kube-system", {"k8s-app": "kube-dns"}),
+    "who says that he is": ("10.244.9.6", "shop", {"k8s-app": "kube-dns"}),
     "crm": ("10.244.9.3", "crm", {"app": "crm"}),
     "neighbour": (
         "10.244.9.4",
@@ -150,7 +151,7 @@ def expected(who: Party, whom: Party, size: str) -> frozenset[str]:
         return frozenset(TO_NODES.get(who.name, ()))
     there = whom.name.removesuffix(" elsewhere") if size == "carrier" else whom.name
     ports = FROM_PODS.get((who.name, there), ())
-    if who.name in ASKS_NAMES and whom.name in ELSEWHERE:
+    if who.name in ASKS_NAMES and whom.name == "kube-dns":
         ports = (*ports, *NAMES)
     if who.name == "prometheus":
         ports = (*ports, *SIDE_DOORS.get(whom.name, ()), *(more["routing"] if whom.name == "routing" and more else ()))
@@ -189,10 +190,7 @@ def test_what_one_may_send_the_other_may_receive() -> None:
     rendered = render(VALUES, size="region")
     everybody, ports = parties(rendered), ports_of(render(VALUES, size="region"))
     for who, whom in itertools.product([one for one in everybody.values() if one.ours], repeat=2):
-        names = {*NAMES} if who.name in ASKS_NAMES else set()
-        assert sent(rendered, who, whom, ports) - names == received(rendered, who, whom, ports), (
-            f"{who.name} -> {whom.name}"
-        )
+        assert sent(rendered, who, whom, ports) == received(rendered, who, whom, ports), f"{who.name} -> {whom.name}"
 
 
 def test_a_backup_is_restored_by_nobody_who_talks() -> None:
@@ -250,6 +248,55 @@ def test_a_test_call_from_the_pods_network_has_its_own_ports_alone() -> None:
         assert reached(rendered, test, Party("node", address), ports) == {one for one in ports if one.endswith("UDP")}
     assert not reached(rendered, test, Party("elsewhere", "203.0.113.66"), ports)
     assert reached(rendered, test, parties(rendered)["provisioning"], ports) == {"7420/TCP"}
+
+
+def test_before_namespaces_had_their_names_as_labels_that_of_the_pods_must_do() -> None:
+    rendered = render(VALUES, size="region", version=OLDEST)
+    everybody = parties(rendered)
+    unnamed = [
+        Party(one.name, one.address, one.labels, one.namespace) for one in everybody.values() if one.name in ELSEWHERE
+    ]
+    found = {one.name for one in unnamed if sent(rendered, everybody["etcd"], one, NAMES)}
+    assert found == {"kube-dns", "who says that he is"}
+
+
+@pytest.mark.parametrize(
+    ("dns", "ports", "server", "asked"),
+    [
+        ([{"ipBlock": {"cidr": "169.254.20.10/32"}}], [53], Party("on the node", "169.254.20.10"), NAMES),
+        (
+            [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "openshift-dns"}}}],
+            [5353],
+            Party("dns", "10.244.9.9", {}, "openshift-dns", {"kubernetes.io/metadata.name": "openshift-dns"}),
+            ("5353/UDP", "5353/TCP"),
+        ),
+    ],
+    ids=["NodeLocal DNSCache", "OpenShift"],
+)
+def test_who_else_answers_for_names_is_a_value(
+    dns: list[dict[str, Any]], ports: list[int], server: Party, asked: tuple[str, ...]
+) -> None:
+    rendered = render(merged(VALUES, {"networkPolicy": {"dns": dns, "dnsPorts": ports}}), size="region")
+    everybody = parties(rendered)
+    for name in ASKS_NAMES:
+        assert sent(rendered, everybody[name], server, {*SOME, *asked}) == {*asked}
+        assert not sent(rendered, everybody[name], everybody["kube-dns"], {*SOME, *asked}), "instead of it"
+
+
+def test_a_database_in_the_cluster_is_reached_by_its_labels() -> None:
+    """No policy sees the address of its Service, and some networks match no pod by address."""
+    pods = {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "crm"}},
+        "podSelector": {"matchLabels": {"app": "crm"}},
+    }
+    external = {"database": [{"pods": pods, "ports": [5432]}]}
+    rendered = render(merged(VALUES, {"networkPolicy": {"external": external}}), size="region")
+    everybody = parties(rendered)
+    ports = {*SOME, "5432/TCP"}
+    for name in ("provisioning", "recorder"):
+        assert sent(rendered, everybody[name], everybody["crm"], ports) == {"5432/TCP"}
+        assert not sent(rendered, everybody[name], everybody["database"], ports)
+        assert not sent(rendered, everybody[name], everybody["stranger"], ports)
 
 
 def test_without_policies_there_are_none() -> None:

@@ -131,8 +131,22 @@ def test_nobody_is_root_or_writes_where_it_should_not(rendered: Rendered) -> Non
             assert own["capabilities"]["drop"] == ["ALL"], where
             assert "privileged" not in own
             if own.get("runAsUser", 10001) == 0:
-                assert container["name"].startswith("own-") or container["name"] == "rtpengine", where
+                assert container["name"].startswith("own-") or container["name"] in ("rtpengine", "media"), where
                 assert set(own["capabilities"]["add"]) <= {"CHOWN", "FOWNER", "DAC_OVERRIDE", "NET_ADMIN"}, where
+
+
+@pytest.mark.parametrize("table", ["never", "auto", "always"])
+def test_who_ends_a_server_is_its_user(table: str) -> None:
+    """Nobody may end a stranger's process without a capability, which root alone gets, or empty his folders."""
+    for component, server in (("edge", "kamailio"), ("media", "rtpengine")):
+        pod = pod_of(render({"media": {"kernelTable": table}}, size="region").workload(component))
+        security = {one["name"]: one["securityContext"] for one in containers(pod)}
+        users = {name: security[name].get("runAsUser", 10001) for name in (component, server)}
+        assert users[component] == users[server] == (0 if component == "media" and table != "never" else 10001)
+        assert pod["spec"]["shareProcessNamespace"] is True
+        if users[component] == 0:
+            assert "DAC_OVERRIDE" in security[component]["capabilities"]["add"], "what is there is of 10001"
+            assert "NET_ADMIN" not in security[component]["capabilities"]["add"]
 
 
 def test_no_shell_is_needed(rendered: Rendered) -> None:
@@ -254,16 +268,28 @@ def test_at_most_one_proxy_or_media_node_is_replaced_at_a_time(rendered: Rendere
         assert rolling.get("maxSurge", 0) == 0, "two cannot have one port"
 
 
-def _apart(pod: Mapping[str, Any]) -> str:
-    """What its affinity says about two of a kind on one node."""
+def _apart(pod: Mapping[str, Any], where: str = "kubernetes.io/hostname") -> str:
+    """What its affinity says about two of a kind in one place."""
     rules = pod["spec"].get("affinity", {}).get("podAntiAffinity", {})
     for word in ("required", "preferred"):
         for term in rules.get(f"{word}DuringSchedulingIgnoredDuringExecution", ()):
             term = term.get("podAffinityTerm", term)
-            assert term["topologyKey"] == "kubernetes.io/hostname"
             assert selects(term["labelSelector"]["matchLabels"], pod), "they keep apart from others than themselves"
-            return word
+            if term["topologyKey"] == where:
+                return word
     return "no"
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_nodes_without_zones_are_spread_over_too(size: str) -> None:
+    """Among constraints on the spread Kubernetes leaves a node out of all if it lacks the label of one."""
+    rendered = render(size=size)
+    for component in ("routing", "provisioning", "ivr", "recorder"):
+        spec = pod_of(rendered.workload(component))["spec"]
+        assert [one["topologyKey"] for one in spec["topologySpreadConstraints"]] == ["kubernetes.io/hostname"]
+        assert _apart({**pod_of(rendered.workload(component))}, "topology.kubernetes.io/zone") == "preferred"
+    if size != "carrier":
+        assert _apart(pod_of(rendered.workload("etcd")), "topology.kubernetes.io/zone") == "preferred"
 
 
 APART = {

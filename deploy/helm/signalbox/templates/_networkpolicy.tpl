@@ -76,9 +76,23 @@ and doors: how many there are, at ports one after the other (1). */}}
 {{/* Outgoing: names. Takes the root. */}}
 {{- define "signalbox.policy.names" -}}
 - to:
-    {{- toYaml .Values.networkPolicy.dns | nindent 4 }}
+    {{- with .Values.networkPolicy.dns }}
+    {{- toYaml . | nindent 4 }}
+    {{- else }}
+    - podSelector:
+        matchLabels:
+          k8s-app: kube-dns
+      {{- /* Before 1.21 a namespace has no label of its name. */}}
+      {{- if semverCompare ">=1.21-0" .Capabilities.KubeVersion.Version }}
+      namespaceSelector:
+        matchLabels:
+          kubernetes.io/metadata.name: kube-system
+      {{- else }}
+      namespaceSelector: {}
+      {{- end }}
+    {{- end }}
   ports:
-    {{- include "signalbox.policy.ports" (dict "ports" (list 53) "protocols" (list "UDP" "TCP")) | nindent 4 }}
+    {{- include "signalbox.policy.ports" (dict "ports" .Values.networkPolicy.dnsPorts "protocols" (list "UDP" "TCP")) | nindent 4 }}
 {{- end }}
 
 {{/* Outgoing: etcd, ours or another. Takes the root. */}}
@@ -114,16 +128,20 @@ and doors: how many there are, at ports one after the other (1). */}}
 {{- end }}
 {{- end }}
 
-{{/* Outgoing: what is outside of the cluster. Takes a list of {cidr, ports}. */}}
+{{/* Outgoing: what is not of the release. Takes a list of {cidr, except, ports} or {pods, ports}. */}}
 {{- define "signalbox.policy.external" -}}
 {{- range . }}
 - to:
+    {{- if .pods }}
+    - {{- toYaml .pods | nindent 6 }}
+    {{- else }}
     - ipBlock:
         cidr: {{ .cidr }}
         {{- with .except }}
         except:
           {{- toYaml . | nindent 10 }}
         {{- end }}
+    {{- end }}
   ports:
     {{- include "signalbox.policy.ports" (dict "ports" .ports) | nindent 4 }}
 {{- end }}

@@ -46,15 +46,22 @@ affinity:
         labelSelector:
           matchLabels:
             {{- include "signalbox.selectorLabels" . | nindent 12 }}
-    {{- else }}
+    {{- end }}
     preferredDuringSchedulingIgnoredDuringExecution:
+      {{- if eq .apart "preferred" }}
       - weight: 100
         podAffinityTerm:
           topologyKey: kubernetes.io/hostname
           labelSelector:
             matchLabels:
               {{- include "signalbox.selectorLabels" . | nindent 14 }}
-    {{- end }}
+      {{- end }}
+      - weight: 50
+        podAffinityTerm:
+          topologyKey: topology.kubernetes.io/zone
+          labelSelector:
+            matchLabels:
+              {{- include "signalbox.selectorLabels" . | nindent 14 }}
 {{- end }}
 {{- end -}}
 
@@ -97,17 +104,16 @@ strategy:
 {{- end }}
 {{- end -}}
 
-{{/* Its replicas on different nodes as far as there are any, and in different zones. Takes root and component. */}}
+{{/* Its replicas on different nodes as far as there are any; unlike an affinity this does not count pods that drain. Zones are not named here: nodes that
+lack one of the labels are left out of all of it. Takes root and component. */}}
 {{- define "signalbox.spread" -}}
 topologySpreadConstraints:
-{{- range $key := list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
   - maxSkew: 1
-    topologyKey: {{ $key }}
+    topologyKey: kubernetes.io/hostname
     whenUnsatisfiable: ScheduleAnyway
     labelSelector:
       matchLabels:
-        {{- include "signalbox.selectorLabels" $ | nindent 8 }}
-{{- end }}
+        {{- include "signalbox.selectorLabels" . | nindent 8 }}
 {{- end -}}
 
 {{- define "signalbox.podMetadata" -}}
@@ -179,13 +185,13 @@ readinessProbe:
   failureThreshold: 2
 {{- end -}}
 
-{{/* The start of a container of our own image. Takes root and component. */}}
+{{/* The start of a container of our own image. Takes root, component, and securityContext if it is another than that of all (YAML). */}}
 {{- define "signalbox.container" -}}
 {{- $values := index .root.Values .component -}}
 image: {{ include "signalbox.image" (dict "root" .root "name" "signalbox") }}
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
 securityContext:
-  {{- include "signalbox.containerSecurityContext" . | nindent 2 }}
+  {{- .securityContext | default (include "signalbox.containerSecurityContext" .) | nindent 2 }}
 resources:
   {{- toYaml $values.resources | nindent 2 }}
 envFrom:

@@ -53,3 +53,19 @@
 {{- end }}
 - --pidfile=/run/signalbox/rtpengine.pid
 {{- end -}}
+
+{{/* Of rtpengine and of its sidecar: (list . "NET_ADMIN"), with what root may do. The kernel's table of packets is root's to fill. Then the
+captures are root's, too, and the sidecar that takes them away and ends rtpengine must be the same user: it has no right to a stranger's process. */}}
+{{- define "signalbox.media.securityContext" -}}
+{{- if eq (first .).Values.media.kernelTable "never" }}
+{{- include "signalbox.containerSecurityContext" (first .) }}
+{{- else -}}
+runAsNonRoot: false
+runAsUser: 0
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+  add: {{ rest . | toJson }}
+{{- end }}
+{{- end -}}

@@ -25,7 +25,7 @@ HEAD = """# Signalbox on Kubernetes
 
 The chart of [Signalbox](../../../README.md). How to install it, how large, how to upgrade, back up and rotate is in
 [operations](../../../docs/operations.md); [the design](../../../docs/design/kubernetes.md) says why it is as it is.
-To try it on one node:
+To try it on one node, to which you have brought the [images](../../../docs/images.md#onto-a-node-without-a-registry):
 
     helm install signalbox deploy/helm/signalbox -f deploy/helm/signalbox/values-laptop.yaml
     helm test signalbox --logs

@@ -202,6 +202,21 @@ def test_sqlite_on_several_nodes_is_for_trials_and_must_be_allowed() -> None:
     assert template(json.dumps(allowed), "region", "1.30.0", "sb", ())
 
 
+def _asked(size: str) -> dict[str, Any]:
+    """The operator's own values that the head of a size shows."""
+    head = (CHART / f"values-{size}.yaml").read_text().partition("\n\n")[0]
+    lines = [line.removeprefix("#     ") for line in head.splitlines() if line.startswith("#     ")]
+    return dict(yaml.safe_load("\n".join(line for line in lines if not line.startswith(("helm", "kubectl")))) or {})
+
+
+def test_with_what_the_head_of_a_size_asks_for_it_can_be_installed() -> None:
+    region, carrier = _asked("region"), _asked("carrier")
+    assert {"keys", "certificates", "networkPolicy", "database", "objects"} <= region.keys()
+    assert {"etcd", "valkey", "networkPolicy"} <= carrier.keys()
+    assert template(json.dumps(region), "region", "1.30.0", "sb", ())
+    assert template(json.dumps(merged(region, carrier)), "carrier", "1.30.0", "sb", ())
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_the_sizes_say_what_they_want(size: str) -> None:
     if size == "laptop":

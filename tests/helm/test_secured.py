@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.chart import CERT_MANAGER, Rendered, containers, needs_helm, pod_of, render
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from signalbox.tlsfiles import TlsFiles
+from support.chart import CERT_MANAGER, ROOT, Rendered, containers, needs_helm, pod_of, render
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
 pytestmark = needs_helm
 
@@ -139,3 +145,35 @@ def test_images_come_from_the_registry_that_is_named() -> None:
                 assert container["imagePullPolicy"] == "Always"
                 assert pod["spec"]["imagePullSecrets"] == [{"name": "registry"}], name
     assert {*ours} >= {"signalbox:1.2.3", f"signalbox-kamailio@{digest}", "signalbox-rtpengine:0.1.0"}
+
+
+def test_certificates_of_ones_own_are_made_as_the_page_shows(tmp_path: Path) -> None:
+    """With the names by which others, and the test call, know provisioning in the release of the examples."""
+    page = (ROOT / "docs/operations.md").read_text().partition("### Certificates of your own")[2]
+    commands = page.partition("```bash\n")[2].partition("```")[0]
+    (tmp_path / "kubectl").write_text('#!/bin/sh\necho "$@" >>asked\n')
+    (tmp_path / "kubectl").chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    subprocess.run(
+        ["bash", "-euc", commands], cwd=tmp_path, env={"PATH": path}, check=True, capture_output=True, timeout=60
+    )
+    for who in ("provisioning", "operator"):
+        TlsFiles(who, ca=tmp_path / "ca.crt", cert=tmp_path / f"{who}.crt", key=tmp_path / f"{who}.key")
+    certificate = x509.load_pem_x509_certificate((tmp_path / "provisioning.crt").read_bytes())
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    has = set(names.get_values_for_type(x509.DNSName))
+    own = {
+        "certificates": {"provisioning": {"existingSecret": "signalbox-provisioning"}},
+        "tests": {"clientSecret": "signalbox-operator"},
+    }
+    rendered = render(own, size="region", release="signalbox")
+    (container,) = pod_of(rendered.workload("test"))["spec"]["containers"]
+    (api,) = [one for one in container["args"] if one.startswith("--api=")]
+    (serving,) = pod_of(rendered.workload("provisioning"))["spec"]["containers"]
+    known = rendered.settings_of(serving)["SIGNALBOX_PROVISIONING__AUDIT__TLS__SERVER_NAME"]
+    assert has == {known, api.removeprefix("--api=").removesuffix(":7420"), "localhost"}
+    usages = set(certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
+    assert usages == {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH}
+    asked = (tmp_path / "asked").read_text()
+    for secret in ("signalbox-provisioning", "signalbox-operator"):
+        assert f"create secret generic {secret} --from-file=tls.crt=" in asked

@@ -72,6 +72,8 @@ def render(
         "DECISION_TIMEOUT_MS": kamailio.decision_timeout_ms * 16 // 1000 * 1000 // 16,
         "CONNECT_TIMEOUT_MS": kamailio.connect_timeout_ms,
         "MEDIA_TRY_MS": kamailio.media_timeout_ms // 2,
+        # Answers come in replies: half of the workers that take them go on while a late node is waited for.
+        "MEDIA_ASKING": max(1, kamailio.udp_workers // 2),
         "FLOOD_BAN_S": kamailio.flood_ban_s,
         "FLAG_CALL": 1,
         "FLAG_RINGING": 2,

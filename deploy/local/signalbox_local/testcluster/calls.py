@@ -236,7 +236,9 @@ class Callers:
             self._to_switch(self._messages[call.kind.name].cancel(call.n))
             self._at(call, "deadline", ENDING_S, self._too_late)
         elif call.answered and not call.ending:
-            self._bad(call, Outcome.CUT, f"answered, but no line within {SETUP_S:.0f} s")
+            # The flow that would have gone on was there until its last word.
+            last = max(call.answered, call.caller_heard)
+            self._bad(call, Outcome.CUT, f"answered, but no line within {SETUP_S:.0f} s", last)
             self._bye(call)
         else:
             sides = "caller" if not call.caller_over else "line"
@@ -349,10 +351,10 @@ class Callers:
 
     # --- the end -----------------------------------------------------------------------------------------------
 
-    def _bad(self, call: Call, outcome: Outcome, why: str) -> None:
-        """What happened first is what counts."""
+    def _bad(self, call: Call, outcome: Outcome, why: str, at: float = 0.0) -> None:
+        """What happened first is what counts. ``at``: now if it is 0."""
         if call.outcome is Outcome.OK:
-            call.outcome, call.why, call.at = outcome, why, time.monotonic()
+            call.outcome, call.why, call.at = outcome, why, at or time.monotonic()
 
     def _maybe_over(self, call: Call) -> None:
         line_over = call.leg is None or call.leg.over
@@ -367,7 +369,8 @@ class Callers:
     def _over(self, call: Call) -> None:
         now = time.monotonic()
         if call.outcome is Outcome.OK and call.answered and self._unheard(call):
-            call.outcome, call.at = Outcome.SILENT, call.silent_at
+            # Fallen silent is who does not say the next word.
+            call.outcome, call.at = Outcome.SILENT, call.silent_at + SPEAK_EVERY_S
             call.why = "silence of more than 2 s" if call.caller_heard and call.line_heard else "nothing was heard"
         node = call.caller_media[0] if call.caller_media is not None else ""
         at = call.at or call.ending or now

@@ -166,16 +166,21 @@ class Health:
 
     def __init__(self, servicer: health.aio.HealthServicer, services: Sequence[str]) -> None:
         self._servicer = servicer
-        self._services = ("", *services)
-        self._serving: bool | None = None
+        self._services = services
+        self._told: tuple[bool, bool] | None = None
 
-    async def set(self, serving: bool) -> None:
-        """Tell SERVING or NOT_SERVING; watchers hear of a change at once."""
-        if serving is self._serving:
+    async def set(self, serving: bool, *, usable: bool | None = None) -> None:
+        """Tell SERVING or NOT_SERVING; watchers hear of a change at once.
+
+        ``usable``: of the services by name, where that may differ from the server as a whole (""), which is then not
+        serving though it can be asked if there is no better one.
+        """
+        told = serving, serving if usable is None else usable
+        if told == self._told:
             return
-        self._serving = serving
-        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
-        for service in self._services:
+        self._told = told
+        for service, well in (("", told[0]), *((service, told[1]) for service in self._services)):
+            status = health_pb2.HealthCheckResponse.SERVING if well else health_pb2.HealthCheckResponse.NOT_SERVING
             await self._servicer.set(service, status)
 
     async def stop(self) -> None:

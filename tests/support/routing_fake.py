@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
 
+SERVICE = pb.DESCRIPTOR.services_by_name["RoutingService"].full_name
+
+
 def dial(number: str = "4001234567", fingerprint: int = 1, line: str = "line-a", **changes: Any) -> pb.Decision:
     """A decision to ring one line, the same for every caller."""
     branch = pb.Branch(uri="sip:200@192.0.2.7:5060", destination="sip:192.0.2.7:5060;transport=udp", line=line)
@@ -91,7 +94,7 @@ class RoutingFake(routing_pb2_grpc.RoutingServiceServicer):
         self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
         routing_pb2_grpc.add_RoutingServiceServicer_to_server(self, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
+        await self.set_serving(True)
         self._server.add_insecure_port(self.address)
         await self._server.start()
 
@@ -101,10 +104,11 @@ class RoutingFake(routing_pb2_grpc.RoutingServiceServicer):
             await self._server.stop(None)
             self._server = None
 
-    async def set_serving(self, serving: bool) -> None:
-        """What the health service says."""
-        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
-        await self._health.set("", status)
+    async def set_serving(self, serving: bool, *, usable: bool | None = None) -> None:
+        """What the health service says, as :meth:`signalbox.rpc.Health.set`."""
+        for service, well in (("", serving), (SERVICE, serving if usable is None else usable)):
+            status = health_pb2.HealthCheckResponse.SERVING if well else health_pb2.HealthCheckResponse.NOT_SERVING
+            await self._health.set(service, status)
 
     def push(self, snapshot: pb.WatchEdgeResponse) -> None:
         """Send a snapshot to every edge that watches, and to those that come later."""

@@ -124,6 +124,11 @@ async def test_health_tells_of_all_services_and_stays_down_once_stopped() -> Non
         assert await told() == {health_pb2.HealthCheckResponse.NOT_SERVING}
         await health.set(True)
         assert await told() == {health_pb2.HealthCheckResponse.SERVING}
+        await health.set(False, usable=True)
+        assert [(await stub.Check(health_pb2.HealthCheckRequest(service=s))).status for s in ("", NAME)] == [
+            health_pb2.HealthCheckResponse.NOT_SERVING,
+            health_pb2.HealthCheckResponse.SERVING,
+        ]
         await health.stop()
         await health.set(True)
         assert await told() == {health_pb2.HealthCheckResponse.NOT_SERVING}

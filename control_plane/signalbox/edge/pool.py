@@ -150,7 +150,8 @@ class Pool:
 
     def _sort(self) -> None:
         """A state changed."""
-        self._ready = [replica for replica in self._replicas.values() if replica.state is State.READY]
+        ready = [replica for replica in self._replicas.values() if replica.state is State.READY]
+        self._ready = [replica for replica in ready if not replica.stale] or ready
         self._suspects = [replica for replica in self._replicas.values() if replica.state is State.SUSPECT]
         if self._ready or self._suspects:
             self._any_ready.set()

@@ -5,6 +5,9 @@
     CONNECTING ──health SERVING, stream open──▶ READY ──late too often──▶ SUSPECT ──trial in time──▶ READY
         ▲                                         │                          │
         └────────────── stream broken, health bad, told to move (DRAINING) ──┘
+
+A replica whose rules are old says that it is not serving, but its service by name is: it is READY, and asked only if no
+other is.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ import grpc
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from signalbox.api.routing.v1.routing_pb2 import DecideStreamRequest, DecideStreamResponse
+from signalbox.api.routing.v1.routing_pb2 import DESCRIPTOR, DecideStreamRequest, DecideStreamResponse
 from signalbox.api.routing.v1.routing_pb2_grpc import RoutingServiceStub
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ LATE_LIMIT = 5
 MAX_BATCH = 1024
 """Questions in one message (routing.v1.DecideStreamRequest)."""
 
+SERVICE = DESCRIPTOR.services_by_name["RoutingService"].full_name
 HEALTH_INTERVAL_S = 2.0
 HEALTH_TIMEOUT_S = 1.0
 RECONNECT_MIN_S = 0.1
@@ -87,6 +91,8 @@ class Replica:
     ) -> None:
         self.name = name
         self.state = State.CONNECTING
+        self.stale = False
+        """Its rules are old: it is asked if no other can be."""
         self.outstanding = 0
         self.late_streak = 0
         self.channel: grpc.aio.Channel | None = None
@@ -160,7 +166,7 @@ class Replica:
         while True:
             try:
                 async with self._connect() as channel:
-                    await self._check_health(channel)
+                    self.stale = await self._is_stale(channel)
                     self.channel = channel
                     await self._serve(channel)
             except* (grpc.aio.AioRpcError, asyncio.InvalidStateError, _StreamEndedError) as group:
@@ -205,14 +211,21 @@ class Replica:
         while True:
             await asyncio.sleep(HEALTH_INTERVAL_S)
             if self.state is not State.DRAINING:
-                await self._check_health(channel)
+                stale = await self._is_stale(channel)
+                if stale is not self.stale:
+                    logger.info("replica_stale", replica=self.name, stale=stale)
+                    self.stale = stale
+                    self._changed()
 
-    async def _check_health(self, channel: grpc.aio.Channel) -> None:
-        """Raises AioRpcError or _StreamEndedError if the replica does not say SERVING."""
+    async def _is_stale(self, channel: grpc.aio.Channel) -> bool:
+        """Raises AioRpcError or _StreamEndedError if it cannot decide calls at all."""
         stub = health_pb2_grpc.HealthStub(channel)
-        answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=HEALTH_TIMEOUT_S)  # type: ignore[attr-defined]
-        if answer.status != health_pb2.HealthCheckResponse.SERVING:
-            raise _StreamEndedError("not serving")
+        for service in ("", SERVICE):
+            request = health_pb2.HealthCheckRequest(service=service)
+            answer = await stub.Check(request, timeout=HEALTH_TIMEOUT_S)  # type: ignore[attr-defined]
+            if answer.status == health_pb2.HealthCheckResponse.SERVING:
+                return bool(service)
+        raise _StreamEndedError("not serving")
 
     def _reset(self) -> None:
         """Forget the connection and hand its questions back."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger(__name__)
 
+SERVICE = routing_pb2.DESCRIPTOR.services_by_name["RoutingService"].full_name
 TRY_S = 1.5
 """For one replica: a step is a decision, which takes milliseconds."""
 STEP_S = 5.0
@@ -140,7 +141,9 @@ class Replicas:
     async def _serves(self, name: str) -> bool:
         stub = health_pb2_grpc.HealthStub(self._channels[name])
         try:
-            answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=TRY_S)  # type: ignore[attr-defined]
+            # By name: one with old rules is not serving as a whole, and decides all the same.
+            request = health_pb2.HealthCheckRequest(service=SERVICE)
+            answer = await stub.Check(request, timeout=TRY_S)  # type: ignore[attr-defined]
         except grpc.aio.AioRpcError:
             return False
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)

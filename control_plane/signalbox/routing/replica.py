@@ -94,9 +94,14 @@ class Replica:
         return self._rules.available and self._live.available
 
     @property
+    def usable(self) -> bool:
+        """True if calls can be routed, by rules however old."""
+        return self._book.loaded and self.keeper.whole
+
+    @property
     def ready(self) -> bool:
         """True if calls can be routed by rules that are not stale."""
-        return self._book.loaded and self.keeper.whole and self.rule_age_s() <= self._stale_after_s
+        return self.usable and self.rule_age_s() <= self._stale_after_s
 
     def snapshot_age_s(self) -> float:
         """Seconds since the file was last known to be current; infinite if there is none."""

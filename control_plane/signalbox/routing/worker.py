@@ -143,7 +143,7 @@ class Worker:
 
     async def _tell_health(self, health: rpc.Health) -> None:
         while True:
-            await health.set(self._replica.ready)
+            await health.set(self._replica.ready, usable=self._replica.usable)
             await asyncio.sleep(HEALTH_INTERVAL_S)
 
     def readiness(self) -> tuple[bool, Mapping[str, object]]:

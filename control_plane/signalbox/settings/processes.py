@@ -57,7 +57,8 @@ class RoutingSettings(Section):
     stale_after_s: float = Field(
         default=3600.0,
         gt=0,
-        description="Rules older than this make the replica not ready, seconds. Calls are still routed.",
+        description="Rules older than this make the replica not ready, seconds. "
+        "It decides calls all the same, for those who reach no other.",
     )
     drain_s: float = Field(default=5.0, ge=0, description="Time for streams to move elsewhere at SIGTERM, seconds.")
     drain_min_s: float = Field(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from signalbox.api.types.v1 import types_pb2
+from signalbox.edge import replica
 from support.kamailio_fake import b64, question
 from support.wait import until
 
@@ -177,3 +178,38 @@ async def test_the_unhealthy_replica_is_not_asked(start_edge: Start, replicas: l
     assert replicas[0].questions == []
     await replicas[0].set_serving(True)
     await edge.ready(2)
+
+
+async def test_a_replica_with_old_rules_is_asked_only_where_nobody_has_others(
+    start_edge: Start, replicas: list[RoutingFake], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """etcd has been away for an hour: to one of them, or to all."""
+    monkeypatch.setattr(replica, "HEALTH_INTERVAL_S", 0.05)
+    edge = await start_edge()
+    number = 0
+
+    async def asked() -> list[int]:
+        """How many of ten questions each replica gets; all are answered by routing."""
+        nonlocal number
+        before = [len(fake.questions) for fake in replicas]
+        for _ in range(10):
+            number += 1
+            assert (await edge.answer(question(number, 1)))["by"] == "routing"
+        return [len(fake.questions) - old for fake, old in zip(replicas, before, strict=True)]
+
+    async def known(*stale: bool) -> None:
+        for fake, old in zip(replicas, stale, strict=True):
+            await fake.set_serving(not old, usable=True)
+        by_name = {fake.address: old for fake, old in zip(replicas, stale, strict=True)}
+        await until(lambda: {one.name: one.stale for one in edge.sidecar.pool.replicas} == by_name)
+
+    await known(True, False)
+    assert await asked() == [0, 10]
+    await known(True, True)
+    both = await asked()
+    assert sum(both) == 10
+    assert all(both)
+    await known(False, True)
+    assert await asked() == [10, 0]
+    assert [*edge.states().values()] == ["ready", "ready"]
+    assert edge.stats.moved == 0, "no stream was broken for it"

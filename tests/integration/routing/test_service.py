@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from signalbox.api.routing.v1 import routing_pb2
 from signalbox.api.types.v1 import types_pb2
 from signalbox.routing import edges, keeper, replica
@@ -303,6 +304,14 @@ async def test_a_store_that_goes_away_stops_no_call_and_ages_the_rules(store: Me
         await until(lambda: not service.facts["ready"])
         assert service.facts["rule_age_s"] >= 0.2
         assert await service.why() == "dial"
+        stub = health_pb2_grpc.HealthStub(service.channel)
+        # Others are better, if there are any; who finds none asks this one.
+        whole = stub.Watch(health_pb2.HealthCheckRequest(), timeout=5)
+        while (await whole.read()).status == health_pb2.HealthCheckResponse.SERVING:
+            pass
+        whole.cancel()
+        by_name = health_pb2.HealthCheckRequest(service="signalbox.api.routing.v1.RoutingService")
+        assert (await stub.Check(by_name)).status == health_pb2.HealthCheckResponse.SERVING
         store.available = True
         await until(lambda: service.facts["ready"])
 

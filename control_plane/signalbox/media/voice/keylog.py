@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from signalbox.api.media.v1 import media_pb2
 
 KEEP_S = rpc.SILENCE_S + 7.0
-"""A worker that has lost its connection, at the latest when gRPC notices that nothing comes any more, has a new one within
-seconds."""
+"""A worker that has lost its connection, at the latest when gRPC notices that nothing comes any more, has a new one
+within seconds."""
 CALL_MAX = 64
 """Keys of a call that are kept."""
 WORKER_MAX = 4096

@@ -129,3 +129,23 @@ async def test_a_stream_outlives_the_age_of_its_connection(names: Names, replica
             await asyncio.sleep(AGE_MS / 1000 / 4)
         stream.cancel()
     assert names.asked > 0
+
+
+@pytest.mark.parametrize("how", ["no such name", "a name without addresses"])
+async def test_replicas_whose_name_has_lost_its_addresses_are_asked_on(
+    names: Names, replicas: Replicas, how: str
+) -> None:
+    """None of them is ready any more: their rules are old, for etcd is away."""
+    two = ["127.0.0.11", "127.0.0.12"]
+    names.addresses[NAME] = two
+    await replicas.start(*two)
+    async with rpc.channel(f"dns:{NAME}:{replicas.port}", ClientTlsSettings(), lasting=True) as channel:
+        await _asked(channel, two)
+        if how == "no such name":
+            del names.addresses[NAME]
+        else:
+            names.addresses[NAME] = []
+        before = names.asked
+        for _ in range(6):
+            await _asked(channel, two)
+        assert names.asked >= before + 2, "it was asked for again"

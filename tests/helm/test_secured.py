@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import subprocess
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+import grpc
 import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from signalbox import rpc
+from signalbox.settings import ClientTlsSettings, ServerTlsSettings
 from signalbox.tlsfiles import TlsFiles
 from support.chart import CERT_MANAGER, ROOT, Rendered, containers, needs_helm, pod_of, render
 
@@ -34,6 +39,7 @@ SECURED: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "a password for our own valkey": ("region", {"valkey": {"passwordSecret": "valkey-password"}}),
     "both": ("carrier", {**CERT_MANAGER, **STORES}),
 }
+FILES = ("ca_file", "cert_file", "key_file")
 COMPONENTS = ("edge", "media", "routing", "provisioning", "ivr", "recorder")
 
 
@@ -145,6 +151,30 @@ def test_images_come_from_the_registry_that_is_named() -> None:
                 assert container["imagePullPolicy"] == "Always"
                 assert pod["spec"]["imagePullSecrets"] == [{"name": "registry"}], name
     assert {*ours} >= {"signalbox:1.2.3", f"signalbox-kamailio@{digest}", "signalbox-rtpengine:0.1.0"}
+
+
+async def test_with_generated_certificates_an_operator_reaches_provisioning_by_its_name(tmp_path: Path) -> None:
+    rendered = render(size="laptop")
+    for who in ("provisioning", "operator"):
+        for name, content in rendered.get("Secret", f"sb-signalbox-{who}-tls")["data"].items():
+            (tmp_path / f"{who}-{name}").write_bytes(base64.b64decode(content))
+    files = {
+        who: dict(zip(FILES, (tmp_path / f"{who}-{name}" for name in ("ca.crt", "tls.crt", "tls.key")), strict=True))
+        for who in ("provisioning", "operator")
+    }
+    server = grpc.aio.server()
+    health = await rpc.add_health_and_reflection(server, [])
+    port = rpc.bind(server, "127.0.0.1:0", ServerTlsSettings(**files["provisioning"]))
+    await server.start()
+    try:
+        await health.set(True)
+        for name in ("sb-signalbox-provisioning", "sb-signalbox-provisioning.voice.svc.cluster.local", "localhost"):
+            tls = ClientTlsSettings(**files["operator"], server_name=name)
+            async with rpc.channel(f"127.0.0.1:{port}", tls) as channel:
+                stub = health_pb2_grpc.HealthStub(channel)
+                assert (await stub.Check(health_pb2.HealthCheckRequest(), timeout=10)).status == 1, name
+    finally:
+        await server.stop(None)
 
 
 def test_certificates_of_ones_own_are_made_as_the_page_shows(tmp_path: Path) -> None:

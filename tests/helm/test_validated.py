@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import yaml
-from support.chart import MONITORING, SIZES, needs_helm, render
+from support.chart import DUMPER, MONITORING, SIZES, needs_helm, render
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +48,7 @@ def test_kubernetes_would_take_it(version: str, tmp_path: Path) -> None:
         for one in render(values, size=size, version=f"{version}.0").objects
         if one["kind"] not in CUSTOM
     ]
-    file.write_text(yaml.safe_dump_all(objects))
+    file.write_text(yaml.dump_all(objects, Dumper=DUMPER))
     command = [sys.executable, "-m", "kubernetes_validate", "--strict", "-k", version, str(file)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     said = [line for line in (done.stdout + done.stderr).splitlines() if not line.startswith("INFO")]

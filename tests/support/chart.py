@@ -20,6 +20,9 @@ ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "deploy/helm/signalbox"
 HELM = ROOT / ".venv/bin/helm"
 needs_helm = pytest.mark.skipif(not HELM.exists(), reason="no Helm for this machine: see deploy/local/install")
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The one in C takes a tenth of the time."""
+DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 OLDEST, NEWEST = "1.20.0", "1.37.0"
 SIZES = ("laptop", "region", "carrier")
 WORKLOADS = ("DaemonSet", "Deployment", "StatefulSet", "CronJob", "Job", "Pod")
@@ -132,7 +135,7 @@ class Rendered:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.objects: list[dict[str, Any]] = [one for one in yaml.safe_load_all(text) if one]
+        self.objects: list[dict[str, Any]] = [one for one in yaml.load_all(text, Loader=LOADER) if one]
 
     def all(self, kind: str) -> list[dict[str, Any]]:
         """Of a kind."""

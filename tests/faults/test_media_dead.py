@@ -206,15 +206,16 @@ async def test_killed_under_load_counts_come_to_zero_and_none_is_freed_early(
 ) -> None:
     caller, line = await phone(), await phone(LINE_HOST)
     number, steady = await steady_calls(site, caller, line)
+    none_may_fail = victims[0].startswith(("media", "routing"))
     for _ in range(TRIES):
         late = stalls(site)
         total = await killed_under_load(site, redis, tmp_path, victims, number, steady)
-        if not total.failed or victims[0] == "rtpengine-1" or stalls(site) == late:
+        if not (none_may_fail and total.failed) or stalls(site) == late:
             break
         # The machine stood still: it gave no time to servers that nobody had killed.
         print(f"{total.failed} failed while the machine stood still: once more")
     print(total)
-    if victims[0].startswith(("media", "routing")):
+    if none_may_fail:
         assert total.successful == total.calls, f"{total}; {ends(site)}"
     for connected in steady:
         await connected.hang_up()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import grpc
@@ -22,8 +23,12 @@ if TYPE_CHECKING:
 logger = structlog.get_logger(__name__)
 
 RESOLVE_INTERVAL_S = 5.0
+RESOLVE_SOON_S = 0.5
+"""Between two looks for addresses while a replica drains or none is ready: its successor may be there."""
 RETIRE_S = 1.0
 """A replica whose address is gone may finish its questions for so long."""
+LAST_S = 30.0
+"""The last one is asked for so long at most after its address is gone, unless it ends before."""
 
 _OPTIONS: list[tuple[str, str | int]] = [
     *LASTING,
@@ -44,9 +49,12 @@ class Pool:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._ready: list[Replica] = []
         self._suspects: list[Replica] = []
+        self._draining: list[Replica] = []
+        self._leaving: set[Replica] = set()
         self._resolved: dict[tuple[str, int], list[str]] = {}
         self._turn = 0
         self._any_ready = asyncio.Event()
+        self._moving = asyncio.Event()
         self._time = asyncio.get_running_loop().time
 
     @property
@@ -57,17 +65,17 @@ class Pool:
     @property
     def healthy(self) -> bool:
         """True if at least one replica can be asked."""
-        return bool(self._ready or self._suspects)
+        return bool(self._ready or self._suspects or self._draining)
 
     def pick(self, exclude: Replica | None = None) -> Replica | None:
         """The ready replica with the fewest open questions, in turn among equals.
 
-        If none is ready, one that is late is better than none, but not as a second opinion: with ``exclude`` set
-        only ready ones count.
+        If none is ready, one that is late is better than none, and then one that is stopping; but not as a second
+        opinion: with ``exclude`` set only ready ones count.
         """
         candidates = self._ready
         if not candidates and exclude is None:
-            candidates = self._suspects
+            candidates = self._suspects or self._draining
         count = len(candidates)
         self._turn = turn = self._turn + 1
         best: Replica | None = None
@@ -117,7 +125,10 @@ class Pool:
                         self._tasks[name] = tasks.create_task(replica.run(), name=f"replica {name}")
                 for name in self._replicas.keys() - wanted.keys():
                     tasks.create_task(self._retire(name), name=f"retire {name}")
-                await asyncio.sleep(RESOLVE_INTERVAL_S)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(RESOLVE_INTERVAL_S):
+                        await self._moving.wait()
+                        await asyncio.sleep(RESOLVE_SOON_S)
 
     def _make(self, name: str, target: str, server_name: str | None, receiver: Receiver) -> Replica:
         options = list(_OPTIONS)
@@ -140,11 +151,17 @@ class Pool:
         )
 
     async def _retire(self, name: str) -> None:
-        """The address is gone from DNS."""
+        """The address is gone from DNS: perhaps before that of its successor has come."""
         replica, task = self._replicas.pop(name), self._tasks.pop(name)
+        self._leaving.add(replica)
         replica.drain()
         self._sort()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_S):
+                await self._any_ready.wait()
         await asyncio.sleep(RETIRE_S)
+        self._leaving.remove(replica)
+        self._sort()
         task.cancel()
         logger.info("replica_retired", replica=name)
 
@@ -153,10 +170,10 @@ class Pool:
         ready = [replica for replica in self._replicas.values() if replica.state is State.READY]
         self._ready = [replica for replica in ready if not replica.stale] or ready
         self._suspects = [replica for replica in self._replicas.values() if replica.state is State.SUSPECT]
-        if self._ready or self._suspects:
-            self._any_ready.set()
-        else:
-            self._any_ready.clear()
+        others = (*self._replicas.values(), *self._leaving)
+        self._draining = [replica for replica in others if replica.state is State.DRAINING]
+        _let(self._any_ready, bool(self._ready or self._suspects))
+        _let(self._moving, bool(self._draining) or not self._ready)
 
     async def _addresses(self) -> dict[str, str | None]:
         """gRPC target → server name for TLS. A name that cannot be resolved keeps the addresses it had."""
@@ -173,6 +190,13 @@ class Pool:
                 self._resolved[host, port] = [_target(str(peer[0]), port) for *_, peer in infos]
             found |= dict.fromkeys(self._resolved.get((host, port), ()), host)
         return found
+
+
+def _let(event: asyncio.Event, on: bool) -> None:
+    if on:
+        event.set()
+    else:
+        event.clear()
 
 
 def _name(target: str, number: int) -> str:

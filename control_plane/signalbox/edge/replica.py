@@ -7,7 +7,8 @@
         └────────────── stream broken, health bad, told to move (DRAINING) ──┘
 
 A replica whose rules are old says that it is not serving, but its service by name is: it is READY, and asked only if no
-other is.
+other is. One that drains answers for as long as its stream is open, and is asked if there is no other at all: its
+successor may be ready while no name has its address yet.
 """
 
 from __future__ import annotations
@@ -137,7 +138,7 @@ class Replica:
         self.suspect()
 
     def drain(self) -> None:
-        """It is stopping: it answers what it has and gets nothing more."""
+        """It is stopping: it answers what it has, and gets more only while no other can be asked."""
         if self.state in (State.READY, State.SUSPECT):
             self._set(State.DRAINING)
 

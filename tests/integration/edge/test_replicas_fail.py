@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from signalbox.api.types.v1 import types_pb2
-from signalbox.edge import replica
+from signalbox.edge import pool, replica
 from support.kamailio_fake import b64, question
 from support.wait import until
 
@@ -150,6 +150,55 @@ async def test_a_draining_replica_gets_nothing_new(start_edge: Start, replicas: 
     for number in range(10):
         await edge.answer(question(number, 2))
     assert len(replicas[0].questions) == before
+
+
+async def test_when_all_drain_they_are_asked_until_there_is_another(
+    start_edge: Start, replicas: list[RoutingFake]
+) -> None:
+    """Kubernetes ends the last old replica when its successor is ready, and before its name has the new address."""
+    edge = await start_edge()
+    for fake in replicas:
+        fake.behaviour.draining = True
+    for number in range(10):
+        assert (await edge.answer(question(number, 1)))["by"] == "routing"
+    assert [*edge.states().values()] == ["draining", "draining"]
+    assert edge.sidecar.pool.healthy
+    for fake in replicas:
+        await fake.stop()
+    await edge.ready(0)
+    assert (await edge.answer(question(11, 1, called="4007654321")))["code"] == 503
+
+
+async def test_the_last_address_that_leaves_a_name_is_asked_until_the_next_comes(
+    start_edge: Start, replicas: list[RoutingFake], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("RESOLVE_INTERVAL_S", "RESOLVE_SOON_S", "RETIRE_S"):
+        monkeypatch.setattr(pool, name, 0.05)
+    old, new = replicas
+    addresses = {"old.example": "127.0.0.1", "new.example": "127.0.0.9"}
+    resolve = asyncio.get_running_loop().getaddrinfo
+
+    async def known(host: str, *arguments: object, **options: object) -> object:
+        return await resolve(addresses.get(host, host), *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", known)
+    ports = [fake.address.rpartition(":")[2] for fake in replicas]
+    edge = await start_edge(routing=[f"dns:old.example:{ports[0]}", f"dns:new.example:{ports[1]}"], ready=1)
+    addresses["old.example"] = "127.0.0.9"
+    await until(lambda: f"ipv4:{old.address}" not in edge.states())
+    number = 0
+    for _ in range(10):
+        await asyncio.sleep(2 * pool.RETIRE_S)
+        number += 1
+        assert (await edge.answer(question(number, 1)))["by"] == "routing"
+    assert edge.sidecar.pool.healthy
+    addresses["new.example"] = "127.0.0.1"
+    await until(lambda: edge.states().get(f"ipv4:{new.address}") == "ready")
+    before = len(old.questions)
+    for _ in range(10):
+        number += 1
+        assert (await edge.answer(question(number, 1)))["by"] == "routing"
+    assert (len(old.questions), len(new.questions)) == (before, 10)
 
 
 @pytest.mark.parametrize("error", ["DRAINING", "RULES_NOT_LOADED", "STORE_UNAVAILABLE"])

@@ -198,7 +198,7 @@ async def test_a_call_that_rings_is_not_dead(watching: Watching, ng_client: NgCl
 async def test_a_dead_call_that_nobody_ends_gives_its_ports_back(
     rtpengine: Rtpengine, routing: RoutingFake, talk: Talk, ng_client: NgClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("signalbox.media.watcher.FORGET_S", 1)
+    monkeypatch.setattr("signalbox.media.watcher.ENDING_S", 1)
     async with Watching(rtpengine, routing) as watching:
         await until(lambda: watching.dead() == {"call-1"})
         assert await ng_client.calls() == 1

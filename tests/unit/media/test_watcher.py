@@ -30,10 +30,14 @@ class Script:
 
     connections = 1
 
-    def __init__(self, *looks: float | str) -> None:
+    def __init__(self, *looks: float | str, name: str = "call") -> None:
+        self.name = name
         self.looks = [*looks]
         self.left = [*looks]
         self.dead: list[float] = []
+        self.taken = True
+        """Whether anybody takes what is told."""
+        self.deleted: list[float] = []
         self.began = time.monotonic()
 
     async def calls(self) -> frozenset[str]:
@@ -41,10 +45,13 @@ class Script:
         if self.left[0] == LIST:
             self._next()
             raise NgTimeoutError("frozen")
-        return frozenset(["call"])
+        return frozenset() if self.deleted else frozenset([self.name])
 
     async def request(self, command: str, _: object) -> Any:
         """As NgClient.request."""
+        if command == "delete":
+            self.deleted.append(self._now())
+            return {}
         look = self.left[0]
         self._next()
         if isinstance(look, str):
@@ -52,14 +59,17 @@ class Script:
         stream = {"last packet": int(time.time() - look), "local port": 1, "flags": ["filled"]}
         return {"tags": {"a": {"medias": [{"flags": ["recv"], "streams": [stream]}]}}}
 
+    def _now(self) -> float:
+        return time.monotonic() - self.began
+
     def _next(self) -> None:
         if len(self.left) > 1:
             self.left.pop(0)
 
     async def tell(self, alive: Sequence[str], dead: Sequence[str], node: int) -> bool:
         """As Reporter.tell."""
-        self.dead += [time.monotonic() - self.began for _ in dead]
-        return True
+        self.dead += [self._now() for _ in dead]
+        return self.taken
 
     def close(self) -> None:
         """As Lister.close."""
@@ -91,3 +101,38 @@ async def test_what_is_seen_once_ends_no_call(looks: tuple[float | str, ...]) ->
     script = Script(*looks)
     await watch(script, lambda: len(script.left) == 1)
     assert script.dead == []
+
+
+async def test_what_is_told_to_be_dead_and_ended_by_nobody_is_deleted_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proxy that passed the BYE on could not tell a late node of it: a recording waits for nothing else."""
+    monkeypatch.setattr("signalbox.media.watcher.ENDING_S", 1.0)
+    script = Script(60)
+    await watch(script, lambda: bool(script.deleted))
+    assert script.deleted[0] - script.dead[0] >= 1.0
+
+
+async def test_what_nobody_was_told_of_is_not_deleted_however_long_it_is_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When routing is back, whose call it is may take a while to be known there, too."""
+    monkeypatch.setattr("signalbox.media.watcher.ENDING_S", 1.0)
+    script = Script(3000)
+    script.taken = False
+    refused = 0
+
+    def told() -> bool:
+        nonlocal refused
+        if not script.taken:
+            refused = len(script.dead)
+            script.taken = refused >= 6
+        return bool(script.deleted)
+
+    await watch(script, told)
+    assert script.deleted[0] - script.dead[refused] >= 1.0 * 0.9
+
+
+async def test_silent_media_beside_a_call_stay_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("signalbox.media.watcher.ENDING_S", 0.0)
+    script = Script(290, name="ivr-1.edge-1-1-1-1.2")
+    await watch(script, lambda: len(script.dead) >= 4)
+    assert script.deleted == []
+    script = Script(303, name="ivr-1.edge-1-1-1-1.2")
+    await watch(script, lambda: bool(script.deleted))

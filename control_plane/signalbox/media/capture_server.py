@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger(__name__)
 
+TAKEN_S = 10.0
+"""Time for recorders to take what the last calls of a node have left, before it leaves."""
 GRACE_S = 5.0
 """Time for answers that are under way when the sidecar ends."""
 
@@ -93,6 +95,10 @@ class CaptureServer:
     async def _watch_disk(self) -> None:
         await self.capturing.looked.wait()
         await self._disk.watch()
+
+    async def taken(self) -> None:
+        """Wait for recorders, for a while: the node may not come back. To be called while it is registered."""
+        await self._offers.taken(TAKEN_S)
 
     async def stop(self) -> None:
         """Serve no longer; captures stay where they are."""

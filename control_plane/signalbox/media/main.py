@@ -263,6 +263,8 @@ async def _serve(
     logger.info("draining")
     if not await sidecar.drain() and settings.daemon_pid_file is not None:
         await sidecar.end_calls(watcher)
+    if captures is not None and settings.daemon_pid_file is not None:
+        await captures.taken()
     registering.cancel()
     await asyncio.wait([registering])
     await sidecar.withdraw()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 logger = structlog.get_logger(__name__)
 
 PIECE_BYTES = 1 << 20
+TAKEN_POLL_S = 0.1
 
 
 class Offers:
@@ -38,6 +40,18 @@ class Offers:
         """Nothing is given out any more, and who waits for something is told so."""
         self._closed = True
         self._capturing.wake()
+
+    async def taken(self, within_s: float) -> bool:
+        """Wait until recorders have all that was captured, at most so long; False if they have not."""
+        await self._capturing.everything()
+        try:
+            async with asyncio.timeout(within_s):
+                while len(self._captures):  # noqa: ASYNC110, nobody tells
+                    await asyncio.sleep(TAKEN_POLL_S)
+        except TimeoutError:
+            logger.warning("captures_left", captures=len(self._captures))
+            return False
+        return True
 
     async def claim(self, recorder: str, lease_s: float, wait_s: float) -> tuple[Capture, Claim] | None:
         """The oldest capture that is ready and free, or None if there is none for so long. Raises DrainingError."""

@@ -24,7 +24,7 @@ HOST = "127.0.0.1"
 READY_S = 60.0
 TIMEOUT_S = 10.0
 PAGE = 1000
-STORED_S = 120.0
+STORED_S = 180.0
 """Recordings are in the store so long after the last call."""
 
 

@@ -26,11 +26,11 @@ test: install check ## Lint, types, import contracts, and all tests: what CI run
 check: ## As test, without installing anything
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
-	$(PYTHON) -m mypy
-	.venv/bin/lint-imports
-	PYTHON=$(PYTHON) proto/generate --check
-	$(PYTHON) -m signalbox settings-doc --check docs/configuration.md
-	$(PYTHON) -m signalbox cli-doc --check docs/cli.md
+	@echo mypy, and meanwhile the rest; $(PYTHON) -m mypy & mypy=$$!; \
+	.venv/bin/lint-imports && PYTHON=$(PYTHON) proto/generate --check && \
+	$(PYTHON) -m signalbox settings-doc --check docs/configuration.md && \
+	$(PYTHON) -m signalbox cli-doc --check docs/cli.md; rest=$$?; \
+	wait $$mypy && exit $$rest
 	@exec $(RUN) .ci/tests $(PYTHON) -m pytest
 
 up: install ## Start the cluster and leave it running

@@ -241,8 +241,17 @@ def test_up_status_down(tmp_path: Path) -> None:
     assert "No cluster is running" in run(tmp_path, "down").stdout
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
-@pytest.mark.parametrize("after_s", [0.3, 1.1, 2.7])
+@pytest.mark.parametrize(
+    ("number", "after_s"),
+    [
+        (signal.SIGTERM, 0.3),
+        (signal.SIGKILL, 0.3),
+        (signal.SIGINT, 1.1),
+        (signal.SIGHUP, 1.1),
+        (signal.SIGTERM, 2.7),
+        (signal.SIGKILL, 2.7),
+    ],
+)
 def test_an_interrupted_demo_leaves_no_process(tmp_path: Path, number: signal.Signals, after_s: float) -> None:
     _interrupt(command(tmp_path, "demo"), number, after_s)
     runner = Runner(tmp_path / "run")

@@ -142,9 +142,14 @@ def load(file: Path | None = None) -> Settings:
     try:
         return Settings(**values)  # type: ignore[arg-type]
     except ValidationError as error:
-        raise ConfigurationError("; ".join(map(_problem, error.errors()))) from error
+        raise ConfigurationError(problems(error)) from error
     except SettingsError as error:
         raise ConfigurationError(f"environment: {error}") from error
+
+
+def problems(error: ValidationError) -> str:
+    """Each wrong key of settings, and why, for people."""
+    return "; ".join(map(_problem, error.errors()))
 
 
 def _problem(error: ErrorDetails) -> str:

@@ -1,0 +1,1 @@
+"""What callers do, and how many there are: pure, and the same for the same seed."""

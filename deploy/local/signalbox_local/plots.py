@@ -1,0 +1,94 @@
+"""Plots of benchmarks and load tests, as SVG: the same figures give the same bytes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+"""Told apart by everybody (M. Okabe, K. Ito, 2008)."""
+WIDTH_IN, HEIGHT_IN = 8.0, 3.0
+_STYLE = {
+    "svg.hashsalt": "signalbox",
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 9.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+}
+Scale = Literal["linear", "log"]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Points of one thing. ``None`` is a gap; ``low`` and ``high`` are its spread."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float | None]
+    low: Sequence[float | None] = field(default=())
+    high: Sequence[float | None] = field(default=())
+    points: bool = False
+    """Each value is marked: there are few."""
+
+
+def lines(
+    title: str,
+    x_label: str,
+    y_label: str,
+    drawn: Sequence[Line],
+    *,
+    x_scale: Scale = "linear",
+    y_scale: Scale = "linear",
+) -> str:
+    """Lines over one axis, with their spread as a band; an SVG document."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(WIDTH_IN, HEIGHT_IN), layout="constrained")
+        axes = figure.add_subplot()
+        for line, colour in zip(drawn, COLOURS * (1 + len(drawn) // len(COLOURS)), strict=False):
+            values = [float("nan") if one is None else one for one in line.y]
+            axes.plot(line.x, values, color=colour, label=line.name, marker="o" if line.points else "", markersize=4)
+            if line.low and line.high:
+                low, high = ([float("nan") if one is None else one for one in some] for some in (line.low, line.high))
+                axes.fill_between(line.x, low, high, color=colour, alpha=0.15, linewidth=0)
+        axes.set_title(title, loc="left", fontsize=10)
+        axes.set_xlabel(x_label)
+        axes.set_ylabel(y_label)
+        axes.set_xscale(x_scale)
+        axes.set_yscale(y_scale)
+        if y_scale == "linear":
+            axes.set_ylim(bottom=0)
+        if any(line.name for line in drawn):
+            axes.legend(loc="best")
+        return _svg(figure)
+
+
+def bars(title: str, y_label: str, names: Sequence[str], parts: dict[str, Sequence[float]]) -> str:
+    """A bar for each name, made of parts one above the other; an SVG document."""
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(WIDTH_IN, HEIGHT_IN), layout="constrained")
+        axes = figure.add_subplot()
+        below = [0.0] * len(names)
+        for (part, values), colour in zip(parts.items(), COLOURS * (1 + len(parts) // len(COLOURS)), strict=False):
+            axes.bar(names, values, bottom=below, color=colour, label=part, width=0.6)
+            below = [one + other for one, other in zip(below, values, strict=True)]
+        axes.set_title(title, loc="left", fontsize=10)
+        axes.set_ylabel(y_label)
+        axes.grid(visible=False, axis="x")
+        axes.legend(loc="best")
+        return _svg(figure)
+
+
+def _svg(figure: Figure) -> str:
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()

@@ -5,7 +5,7 @@ Each process that makes calls has a site of its own, with numbers of its own, so
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from google.protobuf import duration_pb2
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import grpc
 
     from loadtest.engine.messages import Address
-    from loadtest.model.traffic import Model
+    from loadtest.model.traffic import Model, Plan
 
 FIRST_NUMBER = 4_007_000_000
 """Numbers 400 70w nnnn: w of the process, nnnn of the rank."""
@@ -112,6 +112,13 @@ def remove(channel: grpc.Channel, site: Site, model: Model) -> None:
     stub = provisioning_pb2_grpc.ProvisioningServiceStub(channel)
     for some in _parts(identities(objects(site, model))):
         stub.Apply(provisioning_pb2.ApplyRequest(delete=some), timeout=TIMEOUT_S)
+
+
+def probe(plan: Plan) -> Plan:
+    """The same caller's shortest call to a line that answers."""
+    return replace(
+        plan, kind="direct", line="answers", alerting_s=0.0, ring_s=0.05, hold_s=0.5, patience_s=5.0, keys=""
+    )
 
 
 def stages(*lines: str) -> list[types_pb2.DialStage]:

@@ -67,14 +67,15 @@ class Connection:
         """A channel to the first address that takes a connection. Raises UnreachableError if none does."""
         failures = []
         for address in self.addresses:
-            with self._open(address) as channel:
+            with self.open(address) as channel:
                 if _connects(channel, self.timeout_s):
                     yield channel
                     return
             failures.append(address)
         raise UnreachableError(f"no connection to {' or '.join(failures)}")
 
-    def _open(self, address: str) -> grpc.Channel:
+    def open(self, address: str) -> grpc.Channel:
+        """A channel to an address, which need not be there yet."""
         if self.credentials is None:
             return grpc.insecure_channel(address)
         return grpc.secure_channel(address, self.credentials.load())

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """Told apart by everybody (M. Okabe, K. Ito, 2008)."""
 WIDTH_IN, HEIGHT_IN = 8.0, 3.0
-_STYLE = {
+_STYLE: Any = {
     "svg.hashsalt": "signalbox",
     "svg.fonttype": "none",
     "font.family": "sans-serif",

@@ -1,0 +1,57 @@
+"""What a run came to: judged, printed, and kept as a page with plots and as JSON."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from signalbox_local.bench import machine, write_json
+
+from loadtest import objectives
+from loadtest.effort import why_void
+from loadtest.figures import CALLS, PROVISIONING, ROUTING, figures
+from loadtest.report import page, plotted, text
+from loadtest.report.summary import Summary
+
+if TYPE_CHECKING:
+    from loadtest.run import Run
+
+REACHED, BREACHED, VOID = 0, 1, 2
+"""Exit codes."""
+
+
+def judge(run: Run) -> int:
+    """Judge a run that is over, print and keep its report; the exit code."""
+    counts, outcomes = run.counts, run.all_outcomes
+    took_part = {CALLS} if outcomes else set()
+    names = {kind.__name__ for kind in run.environment.user_classes}
+    took_part |= {CALLS} if "SipCaller" in names else set()
+    took_part |= {ROUTING} if "GrpcRouter" in names else set()
+    took_part |= {PROVISIONING} if "Provisioner" in names else set()
+    summary = Summary(
+        machine=machine(),
+        length_s=run.series.length_s,
+        processes=run.outcomes,
+        outcomes=outcomes,
+        counts=counts,
+        figures=figures(counts, outcomes),
+        verdicts=objectives.judge(run.objectives, figures(counts, outcomes), took_part),
+        void=why_void(run.seconds),
+        seconds=run.seconds,
+        windows=run.series.windows,
+        errors=[
+            (error.method, error.name, str(error.error), error.occurrences)
+            for error in run.environment.stats.errors.values()
+        ],
+    )
+    folder = Path(run.options.report)
+    folder.mkdir(parents=True, exist_ok=True)
+    plots = plotted.plots(summary)
+    for name, svg in plots.items():
+        (folder / f"{name}.svg").write_text(svg)
+    (folder / "report.html").write_text(page.render(summary, plots), encoding="utf-8")
+    write_json(folder / "report.json", summary.json())
+    text.show(Console(highlight=False, file=sys.stdout), summary, folder)
+    return VOID if summary.void else BREACHED if any(one.breached for one in summary.verdicts) else REACHED

@@ -1,0 +1,1 @@
+"""Users of Locust: callers, who ask for decisions, and who changes rules."""

@@ -13,7 +13,7 @@ RUN := sudo -n setpriv --reuid $(shell id -u) --regid $(shell id -g) --init-grou
 	--ambient-caps +net_raw --pdeathsig TERM --
 endif
 
-.PHONY: help demo test check up down status bench-edge bench-decide bench-inventory bench-routing bench-recording bench-sip bench-ivr images test-images test-cluster format install docs constraints clean
+.PHONY: help demo test check up down status bench-edge bench-decide bench-inventory bench-routing bench-recording bench-sip bench-ivr loadtest loadtest-crosscheck images test-images test-cluster format install docs constraints clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 17
@@ -63,6 +63,12 @@ bench-sip: install ## Measure an answered call at the user agent of workers with
 
 bench-ivr: install ## Measure call flows of a worker with voice: set-ups a second, calls at once
 	@exec $(RUN) $(PYTHON) -m signalbox_local.bench_ivr $(OPTIONS)
+
+loadtest: install ## Put a busy hour on a cluster of this machine for three minutes, and judge it
+	@exec $(RUN) $(PYTHON) -m loadtest $(OPTIONS)
+
+loadtest-crosscheck: install ## Make the same calls by SIPp and by the load test, in turns, and compare the figures
+	@exec $(RUN) $(PYTHON) -m loadtest.crosscheck $(OPTIONS)
 
 test-cluster: install ## Install the chart in a lab or KUBECONFIG's cluster; upgrade, kill and lose all of it under calls
 	@exec $(RUN) $(PYTHON) -m signalbox_local.testcluster.main $(OPTIONS)

@@ -155,6 +155,7 @@ class Run:
     def finish(self) -> None:
         """No more calls are begun; returns when those under way are over, wherever they are."""
         runner = self.environment.runner
+        self.series.stop()
         if isinstance(runner, MasterRunner):
             runner.send_message(FINISH)
             with gevent.Timeout(FINISH_S + REPORT_S, False):

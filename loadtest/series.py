@@ -66,6 +66,8 @@ class Series:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.windows: list[Window] = []
         self.over = False
+        self.load_s = 0.0
+        """So long calls were begun; then those under way ended."""
         self._clock = clock
         self._began = self._last = clock()
         self._counts: Counts = {}
@@ -88,11 +90,10 @@ class Series:
         )
         self._last, self._counts, self._outcomes = now, kept, Counter(outcomes)
 
+    def stop(self) -> None:
+        """No more calls are begun."""
+        self.load_s = self._clock() - self._began
+
     def end(self) -> None:
         """There are no more windows."""
         self.over = True
-
-    @property
-    def length_s(self) -> float:
-        """Of all windows."""
-        return self.windows[-1].at_s if self.windows else 0.0

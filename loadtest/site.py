@@ -74,7 +74,7 @@ def objects(site: Site, model: Model) -> list[Object]:
     if "menu" in model.kinds:
         found.append(Object(prompt=types_pb2.Prompt(tenant=tenant, id=PROMPT, language="en", text=TEXT)))
         found.append(Object(flow=flows_pb2.Flow(tenant=tenant, id=FLOW, draft=_menu())))
-    found += [Object(number=_number(site, rank, kind)) for rank, kind in enumerate(model.kinds)]
+    found += [Object(number=_of_kind(site, rank, kind)) for rank, kind in enumerate(model.kinds)]
     return found
 
 
@@ -127,16 +127,25 @@ def stages(*lines: str) -> list[types_pb2.DialStage]:
     return [types_pb2.DialStage(lines=[line], ring_time=ring_time) for line in lines]
 
 
-def _number(site: Site, rank: int, kind: str) -> types_pb2.Number:
-    # Without a limit: the number alone would be one of ten calls at once.
-    number = types_pb2.Number(number=site.number(rank), tenant=site.tenant, limits=types_pb2.Limits(concurrent_calls=0))
+def number(site: Site, rank: int, *lines: str) -> types_pb2.Number:
+    """A number that rings lines one after the other, or none yet. Its calls are not limited (else to ten)."""
+    return types_pb2.Number(
+        number=site.number(rank),
+        tenant=site.tenant,
+        stages=stages(*lines),
+        limits=types_pb2.Limits(concurrent_calls=0),
+    )
+
+
+def _of_kind(site: Site, rank: int, kind: str) -> types_pb2.Number:
     if kind == "menu":
-        number.flow = FLOW
-    else:
-        number.stages.extend(stages(BUSY, LINE) if kind == "second_line" else stages(LINE))
+        with_flow = number(site, rank)
+        with_flow.flow = FLOW
+        return with_flow
+    rings = number(site, rank, *((BUSY, LINE) if kind == "second_line" else (LINE,)))
     if kind == "recorded":
-        number.media = types_pb2.MEDIA_MODE_RECORD
-    return number
+        rings.media = types_pb2.MEDIA_MODE_RECORD
+    return rings
 
 
 def _menu() -> flows_pb2.FlowGraph:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 from signalbox.errors import ConfigurationError
@@ -38,6 +38,9 @@ class Lognormal(Section):
 class Calls(Section):
     """What a call is like."""
 
+    arrivals: Literal["poisson", "regular"] = Field(
+        default="poisson", description="How calls follow one another: independently, or at equal distances."
+    )
     hold: Lognormal = Field(description="Both sides talk so long.")
     tcp_share: Share = Field(default=0.0, description="Calls whose caller speaks SIP over TCP.")
     keys_share: Share = Field(default=0.0, description="Calls to a line in which the caller presses keys.")

@@ -32,7 +32,7 @@ def judge(run: Run) -> int:
     took_part |= {PROVISIONING} if "Provisioner" in names else set()
     summary = Summary(
         machine=machine(),
-        length_s=run.series.length_s,
+        length_s=run.series.load_s,
         processes=run.outcomes,
         outcomes=outcomes,
         counts=counts,

@@ -24,6 +24,7 @@ class Summary:
 
     machine: Mapping[str, object]
     length_s: float
+    """So long calls were begun."""
     processes: Mapping[str, Mapping[tuple[str, str], int]]
     """By process that made calls: kinds of numbers and outcomes."""
     outcomes: Mapping[Outcome, int]

@@ -12,8 +12,8 @@ from loadtest.users.sip import SipCaller
 if TYPE_CHECKING:
     from locust import User
 
-SPAWN_RATE = 1000.0
-"""Users come and go at once: they call at times of their own."""
+SPAWN_RATE = 100.0
+"""The most that Locust takes without a warning."""
 
 
 class ByRate(LoadTestShape):

@@ -83,7 +83,7 @@ class Provisioner(User):
     @task(1)
     def import_numbers(self) -> None:
         """Bring numbers to what rows say."""
-        numbers = [self._number(FIRST_ROW + at) for at in range(ROWS)]
+        numbers = [site.number(self._site, FIRST_ROW + at, site.LINE) for at in range(ROWS)]
         request = bulk_pb2.ImportNumbersRequest(
             options=bulk_pb2.ImportOptions(), rows=[bulk_pb2.NumberRow(number=number) for number in numbers]
         )
@@ -118,9 +118,9 @@ class Provisioner(User):
                 return f"not in force after {IN_FORCE_S:.0f} s"
             gevent.sleep(ASK_EVERY_S)
 
-    def _number(self, rank: int = EDITED) -> types_pb2.Number:
-        lines = (site.LINE,) if self._lines == 1 or rank != EDITED else (site.BUSY, site.LINE)
-        return types_pb2.Number(number=self._site.number(rank), tenant=self._site.tenant, stages=site.stages(*lines))
+    def _number(self) -> types_pb2.Number:
+        """The one that is edited, as it is to be."""
+        return site.number(self._site, EDITED, *((site.LINE,) if self._lines == 1 else (site.BUSY, site.LINE)))
 
     def _tell(self, name: str, began: float, failure: str) -> None:
         self._run.fire(Row(rows.GRPC, name, (time.perf_counter() - began) * 1000, failure))

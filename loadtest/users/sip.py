@@ -23,19 +23,25 @@ class SipCaller(User):
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
-        self._site = run.of(environment).callers
-        seed = self._site.model.traffic.seed
-        self._random = Random(f"{seed} {self._site.site.index} {next(self._ordinals)}")
-        self._rate = run.of(environment).options.calls_per_user
-        self._waited = False
+        self._callers = run.of(environment).callers
+        seed = self._callers.model.traffic.seed
+        self._random = Random(f"{seed} {self._callers.site.index} {next(self._ordinals)}")
+        self._every_s: float = 1 / run.of(environment).options.calls_per_user
+        self._arrivals = self._callers.model.traffic.calls.arrivals
+        self._first = True
+        self._phase = self._random.random()
 
     def wait_time(self) -> float:
         """Seconds until its next call."""
-        return self._random.expovariate(self._rate)
+        if self._arrivals == "poisson":
+            return self._random.expovariate(1 / self._every_s)
+        # Users take turns.
+        phase, self._phase = self._phase, 1.0
+        return self._every_s * phase
 
     @task
     def call(self) -> None:
         """Begin a call, but not at once after the start: users who come together would all call together."""
-        if self._waited:
-            self._site.begin(self._random)
-        self._waited = True
+        if not self._first:
+            self._callers.begin(self._random)
+        self._first = False

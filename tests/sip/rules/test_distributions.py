@@ -109,6 +109,16 @@ async def test_all_ring_at_once_and_the_first_to_answer_wins(company):
     await company.desks["one"].expect("CANCEL")
 
 
+async def test_a_line_that_rings_just_when_another_one_answers_is_cancelled(company):
+    await company.lines("quick")
+    slow = await company.line("slow", RINGS)
+    number = company.rings("slow", "quick", distribution="ALL")
+    # Both reply within the tenth of a millisecond: three of a hundred lines rang on.
+    for _ in range(200):
+        assert (await company.call(number)).line == "quick"
+        await slow.expect("CANCEL")
+
+
 async def test_a_caller_comes_to_the_line_that_served_him_last(company):
     await company.lines("two", "three")
     await company.line("one", BUSY)

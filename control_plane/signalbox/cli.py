@@ -7,67 +7,36 @@ from __future__ import annotations
 
 import click
 
-from signalbox.commands import (
-    apikeys,
-    apply,
-    audit,
-    calls,
-    completion,
-    entries,
-    etcd,
-    explain,
-    exporting,
-    health,
-    importing,
-    inventory,
-    processes,
-    promptaudio,
-    recordingfetch,
-    recordings,
-    reference,
-    replay,
-    rules,
-    speech,
-    testcall,
-    trunkhealth,
-    watch,
-)
-from signalbox.settings_doc import settings_doc
+from signalbox.commands import processes
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """Those that run a process are there at once. The others are imported when one of them, or the list, is asked for:
+    a process that starts need not wait 0.3 s for them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of all."""
+        self._complete()
+        return super().list_commands(ctx)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """One of them; None if there is none."""
+        if cmd_name not in self.commands:
+            self._complete()
+        return super().get_command(ctx, cmd_name)
+
+    def _complete(self) -> None:
+        from signalbox.commands import others
+
+        for command in others.COMMANDS:
+            self.add_command(command)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="signalbox")
 def main() -> None:
     """Signalbox: a rule decides where every call to a service number goes."""
 
 
-_OTHERS = (
-    apikeys.api_keys,
-    apply.apply,
-    audit.audit,
-    etcd.etcd,
-    explain.explain,
-    importing.importing,
-    exporting.exporting,
-    inventory.inventory,
-    watch.watch,
-    calls.calls,
-    recordings.recordings,
-    replay.replay,
-    speech.speech,
-    testcall.test_call,
-    health.health,
-    completion.completion,
-    reference.cli_doc,
-    settings_doc,
-)
-
-for command in entries.COMMANDS:
-    rules.GROUPS["ScreeningList"].add_command(command)
-rules.GROUPS["Trunk"].add_command(trunkhealth.health)
-for command in promptaudio.COMMANDS:
-    rules.GROUPS["Prompt"].add_command(command)
-for command in recordingfetch.COMMANDS:
-    recordings.recordings.add_command(command)
-for command in (*processes.COMMANDS, *rules.GROUPS.values(), *_OTHERS):
+for command in processes.COMMANDS:
     main.add_command(command)

@@ -9,6 +9,7 @@ beside the whole.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import shutil
 import sys
@@ -136,8 +137,8 @@ class Bench:
         return told
 
 
-async def bench(directory: Path, console: Console) -> dict[str, object]:
-    """Run all of it. Raises ClusterError or RuntimeError."""
+async def bench(directory: Path, console: Console, rounds: int = ROUNDS) -> dict[str, object]:
+    """Run so many rounds of all of it. Raises ClusterError or RuntimeError."""
     with Cluster(directory, Options(name="decide", replicas=1, proxies=0, media_nodes=0)) as cluster:
         with cluster.provisioning_channel() as channel:
             write_rules(provisioning_pb2_grpc.ProvisioningServiceStub(channel))
@@ -145,11 +146,11 @@ async def bench(directory: Path, console: Console) -> dict[str, object]:
         runner = Bench(cluster, console)
         await runner.run(10, seconds=2.0)
         runs: list[dict[str, Any]] = []
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             for batch in BATCHES:
                 runs.append(await runner.run(batch))
         half = []
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             fastest = Spread.of([run["per_s"] for run in runs if run["batch"] == 10]).median
             half.append(await runner.run(10, rate=fastest / 10 / 2))
         file = directory / "settings" / "routing-1.toml"
@@ -180,12 +181,15 @@ def summary(runs: Sequence[dict[str, Any]], half: Sequence[dict[str, Any]], part
 
 def main() -> int:
     """Run, print, and keep the result in ``var/bench/decide.json``."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="How many rounds.")
+    rounds = parser.parse_args().rounds
     console = Console()
     directory = Path("var/bench/decide").resolve()
     shutil.rmtree(directory, ignore_errors=True)
     interrupts.install()
     began = time.monotonic()
-    figures = uvloop.run(bench(directory, console))
+    figures = uvloop.run(bench(directory, console, rounds))
     table = Table(title="Full decisions of one replica")
     for column in ("questions a message", "decisions/s a core: median (least to greatest)"):
         table.add_column(column, justify="right")

@@ -33,7 +33,7 @@ from signalbox.store.etcd import EtcdStore
 
 from signalbox_local import drouting_data, interrupts, routing_data
 from signalbox_local.bench import Spread, machine, write_json
-from signalbox_local.bench_edge import HOST, ONE_DECISION_WORKER, ROUTED, Bench, Run
+from signalbox_local.bench_edge import HOST, ONE_DECISION_WORKER, ROUTED, Bench, Callee, Run
 from signalbox_local.cluster import Cluster
 from signalbox_local.drouting_peer import (
     LADDER_MB,
@@ -103,7 +103,11 @@ async def _measure(directory: Path, console: Console, data: DataSet) -> dict[str
             console.print(f"  change: {found['change']}", highlight=False, soft_wrap=True)
             ours = stack.enter_context(_ours(directory / ROUTED))
             await _fill(ours, data, port)
-            bench = Bench({DROUTING: cluster, ROUTED: ours}, line, workdir, console, scenario=scenario, fields=fields)
+            callees = {
+                DROUTING: Callee.of(cluster, "kamailio", "edge"),
+                ROUTED: Callee.of(ours, "kamailio", "edge", "routing"),
+            }
+            bench = Bench(callees, line, workdir, console, scenario=scenario, fields=fields)
             found["calls"] = {"numbers": len(numbers), **await calls(bench, line)}
     show(console, found)
     return found

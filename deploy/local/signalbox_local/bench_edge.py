@@ -8,8 +8,10 @@ and, for (b), of its edge and of all routing replicas; the callers and lines are
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
+import functools
 import shutil
 import sys
 from collections import defaultdict
@@ -29,14 +31,13 @@ from signalbox_local.rules import Rules
 from signalbox_local.sipp import SCENARIOS, Sipp, SippOptions, free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+    from signalbox_local.manifest import Kind
 
 HOST = "127.0.0.1"
 CALLED, CALLED_ANCHORED = "4001234567", "4001234568"
-RATES = (500, 1000, 1500, 2000)
 CLEAN_UP_TO = 1500
-ROUNDS = 5
-RUN_S = 5.0
 DELAY_RATE = 500
 DELAY_ROUNDS = 2
 SEARCH_START, SEARCH_STEP, SEARCH_END = 2000.0, 1.2, 9000.0
@@ -44,6 +45,22 @@ SEARCH_RUN_S = 4.0
 SEARCH_TRIES = 2
 MEDIA_RATE = 300
 SETTLE_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much is measured."""
+
+    rates: Sequence[int] = (500, 1000, 1500, 2000)
+    """Calls/s; 1,000 is among them."""
+    rounds: int = 5
+    run_s: float = 5.0
+    search: bool = True
+    """For the highest rates without a retransmission."""
+
+
+SMALL = Plan(rates=(1000,), rounds=1, run_s=2.0, search=False)
+"""To see that it works."""
 
 # What a proxy without media is advised to have: docs/design/asking.md.
 ONE_DECISION_WORKER = {"edge": {"edge": {"kamailio": {"decision_workers": 1}}}}
@@ -90,12 +107,29 @@ class Run:
         return self.cpu_ms_per_call["kamailio-1"]
 
 
+@dataclass(frozen=True, slots=True)
+class Callee:
+    """What is called, and whose processor time its calls take."""
+
+    address: str
+    """Where it takes calls, host:port."""
+    cpu_seconds: Mapping[str, Callable[[], float]]
+    """Of each process, so far."""
+
+    @classmethod
+    def of(cls, cluster: Cluster, *kinds: Kind) -> Callee:
+        """The proxy of a cluster, with its processes of these kinds."""
+        names = [name for kind in kinds for name in cluster.names(kind)]
+        cpu = {name: functools.partial(cluster.cpu_seconds, name) for name in names}
+        return cls(cluster.address("kamailio-1", "sip"), cpu)
+
+
 class Bench:
-    """Two clusters by variant, the line, and the runs so far."""
+    """Who is called, by variant, the line, and the runs so far."""
 
     def __init__(
         self,
-        clusters: Mapping[str, Cluster],
+        callees: Mapping[str, Callee],
         line: Sipp,
         workdir: Path,
         console: Console,
@@ -104,7 +138,7 @@ class Bench:
         fields: Path | None = None,
     ) -> None:
         """``fields``: the file that the callers' scenario takes its fields from, if it has any."""
-        self._clusters = clusters
+        self._callees = callees
         self._line = line
         self._workdir = workdir
         self._console = console
@@ -113,20 +147,23 @@ class Bench:
         self.runs: list[Run] = []
 
     async def run(
-        self, variant: str, purpose: str, rate: float, seconds: float, *, called: str = CALLED, timed: bool = False
+        self,
+        variant: str,
+        purpose: str,
+        rate: float,
+        seconds: float,
+        *,
+        called: str = CALLED,
+        timed: bool = False,
+        callee: Callee | None = None,
     ) -> Run:
-        """Make ``rate * seconds`` calls through one variant and keep what was seen."""
-        cluster = self._clusters[variant]
-        measured = ["kamailio-1", "edge-1"]
-        if variant == ROUTED:
-            measured += cluster.names("routing")
-        if called == CALLED_ANCHORED:
-            measured += [*cluster.names("rtpengine"), *cluster.names("media")]
+        """Make ``rate * seconds`` calls through one variant, or another callee, and keep what was seen."""
+        callee = callee or self._callees[variant]
         line_before = self._line.statistics().retransmissions
-        before = {name: cluster.cpu_seconds(name) for name in measured}
+        before = {name: spent() for name, spent in callee.cpu_seconds.items()}
         options = SippOptions(
             self._scenario, self._workdir, f"callers-{variant}", host=HOST, fields=self._fields,
-            target=cluster.address("kamailio-1", "sip"), service=called, rate=rate, calls=round(rate * seconds),
+            target=callee.address, service=called, rate=rate, calls=round(rate * seconds),
             hold_ms=0, max_open=20_000, timeout_s=seconds + 30, keys={"caller": "13800001234"},
         )  # fmt: skip
         with setup_delay.capture() if timed else contextlib.nullcontext() as invites:
@@ -134,11 +171,11 @@ class Bench:
                 result = await callers.wait()
         delays: tuple[float, ...] = ()
         if invites:
-            delays = tuple(setup_delay.delays_ms(invites.packets, split(cluster.address("kamailio-1", "sip"))))
+            delays = tuple(setup_delay.delays_ms(invites.packets, split(callee.address)))
         # The line's statistics are written once a second.
         await asyncio.sleep(1.0 + SETTLE_S)
         calls = max(1, result.statistics.calls)
-        cpu = {name: (cluster.cpu_seconds(name) - before[name]) / calls * 1000 for name in measured}
+        cpu = {name: (spent() - before[name]) / calls * 1000 for name, spent in callee.cpu_seconds.items()}
         again = result.statistics.retransmissions + self._line.statistics().retransmissions - line_before
         run = Run(
             variant, purpose, rate, calls / max(result.statistics.elapsed_s, 0.001), calls, result.statistics.failed,
@@ -156,14 +193,14 @@ class Bench:
     async def in_turns(self, purpose: str, rate: float, seconds: float, rounds: int, *, timed: bool = False) -> None:
         """Both variants in turns, the one that begins changing from round to round."""
         for n in range(rounds):
-            for variant in list(self._clusters)[:: -1 if n % 2 else 1]:
+            for variant in list(self._callees)[:: -1 if n % 2 else 1]:
                 await self.run(variant, purpose, rate, seconds, timed=timed)
 
     async def highest_clean_rates(self) -> dict[str, float]:
         """By variant: the highest rate at which at least one of SEARCH_TRIES runs was clean, calls per second."""
-        best = dict.fromkeys(self._clusters, 0.0)
+        best = dict.fromkeys(self._callees, 0.0)
         rate = SEARCH_START
-        alive = list(self._clusters)
+        alive = list(self._callees)
         while alive and rate < SEARCH_END:
             for variant in list(alive):
                 for _ in range(SEARCH_TRIES):
@@ -183,11 +220,12 @@ def summary(runs: Sequence[Run], best: dict[str, float]) -> dict[str, object]:
         if run.purpose == "load":
             by[run.variant, run.rate].append(run)
     total, proxy, followed = {}, {}, {}
-    for rate in RATES:
+    for rate in sorted({rate for _, rate in by}):
         pairs = list(zip(by[ROUTED, rate], by[STATIC, rate], strict=True))
-        total[str(rate)] = Spread.of([routed.cpu_ms / static.cpu_ms for routed, static in pairs]).json()
-        proxy[str(rate)] = Spread.of([routed.proxy_cpu_ms / static.proxy_cpu_ms for routed, static in pairs]).json()
-        followed[str(rate)] = Spread.of([routed.all_cpu_ms / static.all_cpu_ms for routed, static in pairs]).json()
+        name = f"{rate:.0f}"
+        total[name] = Spread.of([routed.cpu_ms / static.cpu_ms for routed, static in pairs]).json()
+        proxy[name] = Spread.of([routed.proxy_cpu_ms / static.proxy_cpu_ms for routed, static in pairs]).json()
+        followed[name] = Spread.of([routed.all_cpu_ms / static.all_cpu_ms for routed, static in pairs]).json()
     low = [run for run in runs if run.purpose == "load" and run.rate <= CLEAN_UP_TO]
     delays = {v: [r.delays_ms for r in runs if r.purpose == "delay" and r.variant == v] for v in (STATIC, ROUTED)}
     added = {
@@ -227,12 +265,12 @@ def show(console: Console, runs: Sequence[Run], figures: dict[str, object]) -> N
         "/ with its edge",
     ):
         table.add_column(column, justify="right")
-    for rate in RATES:
+    for rate in sorted({run.rate for run in runs if run.purpose == "load"}):
         static = [run for run in runs if (run.variant, run.purpose, run.rate) == (STATIC, "load", rate)]
         routed = [run for run in runs if (run.variant, run.purpose, run.rate) == (ROUTED, "load", rate)]
         routing = [sum(ms for name, ms in r.cpu_ms_per_call.items() if name.startswith("routing")) for r in routed]
         table.add_row(
-            str(rate),
+            f"{rate:.0f}",
             f"{Spread.of([r.proxy_cpu_ms for r in static]):.3f}",
             f"{Spread.of([r.cpu_ms_per_call['edge-1'] for r in static]):.3f}",
             f"{Spread.of([r.proxy_cpu_ms for r in routed]):.3f}",
@@ -246,8 +284,8 @@ def show(console: Console, runs: Sequence[Run], figures: dict[str, object]) -> N
         console.print(f"{name}: {value}", highlight=False)
 
 
-async def bench(directory: Path, console: Console) -> dict[str, object]:
-    """Run all of it. Raises ClusterError or SippError."""
+async def bench(directory: Path, console: Console, plan: Plan) -> dict[str, object]:
+    """Run what is planned. Raises ClusterError or SippError."""
     port = free_port(HOST)
     clusters = {
         STATIC: Cluster(
@@ -273,27 +311,39 @@ async def bench(directory: Path, console: Console) -> dict[str, object]:
             SippOptions(SCENARIOS / "uas_load.xml", workdir, "line", host=HOST, port=port, max_open=50_000, timeout_s=0)
         )
         async with line:
-            runner = Bench(clusters, line, workdir, console)
+            callees = {
+                STATIC: Callee.of(clusters[STATIC], "kamailio", "edge"),
+                ROUTED: Callee.of(clusters[ROUTED], "kamailio", "edge", "routing"),
+            }
+            anchoring = Callee.of(clusters[ROUTED], "kamailio", "edge", "routing", "rtpengine", "media")
+            runner = Bench(callees, line, workdir, console)
             # A proxy that runs for a while has touched its shared memory: the first call that needs a page pays for it.
-            await runner.in_turns("warm-up", max(RATES), RUN_S, 1)
-            for rate in RATES:
-                await runner.in_turns("load", rate, RUN_S, ROUNDS)
-            await runner.in_turns("delay", DELAY_RATE, RUN_S, DELAY_ROUNDS, timed=True)
-            best = await runner.highest_clean_rates()
-            await runner.run(ROUTED, "with rtpengine", MEDIA_RATE, RUN_S, called=CALLED_ANCHORED)
+            await runner.in_turns("warm-up", max(plan.rates), plan.run_s, 1)
+            for rate in plan.rates:
+                await runner.in_turns("load", rate, plan.run_s, plan.rounds)
+            await runner.in_turns("delay", DELAY_RATE, plan.run_s, DELAY_ROUNDS, timed=True)
+            best = await runner.highest_clean_rates() if plan.search else {}
+            await runner.run(
+                ROUTED, "with rtpengine", MEDIA_RATE, plan.run_s, called=CALLED_ANCHORED, callee=anchoring
+            )  # fmt: skip
         figures = summary(runner.runs, best)
         show(console, runner.runs, figures)
         runs = [{k: v for k, v in asdict(run).items() if k != "delays_ms"} for run in runner.runs]
         return {"machine": machine(), **figures, "runs": runs}
 
 
-def main() -> int:
+def main(arguments: Sequence[str] = sys.argv[1:]) -> int:
     """Run, print, and keep the result in ``var/bench/edge.json``."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--small", action="store_true", help="Few calls: to see that it works.")
+    parser.add_argument("--rounds", type=int, help="Rounds at each rate.")
+    given = parser.parse_args(arguments)
+    plan = SMALL if given.small else Plan(rounds=given.rounds or 5)
     console = Console()
     directory = Path("var/bench/edge").resolve()
     shutil.rmtree(directory, ignore_errors=True)
     interrupts.install()
-    result = asyncio.run(bench(directory, console))
+    result = asyncio.run(bench(directory, console, plan))
     write_json(Path("var/bench/edge.json"), result)
     console.print("kept in var/bench/edge.json")
     return 0

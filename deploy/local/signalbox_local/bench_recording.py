@@ -13,7 +13,7 @@ import asyncio
 import shutil
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -202,7 +202,11 @@ def main() -> None:
     """Run it; exit code 1 if something is not as it is to be."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--small", action="store_true", help="Short rounds and few calls: to see that it works.")
-    small = parser.parse_args().small
+    parser.add_argument("--searches", type=int, help="Searches for the most calls, with and without recording each.")
+    given = parser.parse_args()
+    plan = SMALL if given.small else Plan()
+    if given.searches:
+        plan = replace(plan, searches=given.searches)
     interrupts.install()
     console = Console(highlight=False)
     shutil.rmtree(DIRECTORY, ignore_errors=True)
@@ -211,8 +215,12 @@ def main() -> None:
     with Cluster(DIRECTORY, options) as cluster:
         with Rules.of(cluster) as rules:
             rules.tenant(TENANT)
-        figures = asyncio.run(measure(cluster, console, SMALL if small else Plan()))
-    figures |= {"plan": "small" if small else "full", "took_s": round(time.monotonic() - begun), "machine": machine()}
+        figures = asyncio.run(measure(cluster, console, plan))
+    figures |= {
+        "plan": "small" if given.small else "full",
+        "took_s": round(time.monotonic() - begun),
+        "machine": machine(),
+    }
     write_json(FILE, figures)
     if not any(one["lost"] for one in figures["rounds"]):
         shutil.rmtree(DIRECTORY, ignore_errors=True)

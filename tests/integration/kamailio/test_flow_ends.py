@@ -53,14 +53,19 @@ async def test_a_worker_that_cannot_begin_a_flow_gives_way_to_another(proxy, sid
     caller.ack_failure(call, await caller.expect(486))
 
 
-async def test_without_a_worker_that_begins_the_flow_the_plan_says_how_the_call_ends(proxy, sidecar, agent):
+@pytest.mark.parametrize("silent", [False, True])
+async def test_without_a_worker_that_begins_the_flow_the_caller_may_try_again(proxy, sidecar, agent, silent):
     caller, first, second = await agent(), await agent(), await agent()
     sidecar.decide = lambda question: two_workers(first, second)
     call = caller.call()
     caller.invite(call)
     for worker in (first, second):
-        worker.send(worker.reply(await worker.expect("INVITE"), 503, tag="a"))
-    caller.ack_failure(call, await caller.expect(480))
+        invite = await worker.expect("INVITE", within=15)
+        if not silent:
+            worker.send(worker.reply(invite, 503, tag="a"))
+    refusal = await caller.expect(503, within=15)
+    assert refusal.all("Retry-After") == ["1"]
+    caller.ack_failure(call, refusal)
 
 
 async def test_a_worker_that_falls_silent_in_a_flow_ends_the_call_after_the_ring_time(proxy, sidecar, agent):

@@ -52,8 +52,10 @@ class Kamailio:
         peers: Iterable[str] = (),
         media_nodes: Iterable[tuple[int, str]] = (),
         cluster_keys: Sequence[str] = (CLUSTER_KEY,),
+        transactions_stay_ms: int | None = None,
         **settings: Any,
     ) -> None:
+        """``transactions_stay_ms``: so long beyond their end, instead of what the script says."""
         self.directory = Path(tempfile.mkdtemp(prefix="sbk-"))
         self.host, self.port, self.route_port, self.ask_port = host, free_port(host), free_port(), free_port()
         self.settings = EdgeSettings(
@@ -70,6 +72,9 @@ class Kamailio:
         self.config = kamailio_config.write(
             self.settings, token=TOKEN, cluster_keys=cluster_keys, static_destination=static_destination
         )
+        if transactions_stay_ms is not None:
+            with self.config.open("a") as config:
+                config.write(f'modparam("tm", "wt_timer", {transactions_stay_ms})\n')
         addresses = [(1, address, tag) for address, tag in trunks] + [
             (2, address, "off") for address in disabled_trunks
         ]

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def proxy() -> Iterator[Kamailio]:
-    """A proxy with short timers."""
-    with Kamailio(connect_timeout_ms=700, workers=[WORKER_HOST]) as proxy:
+    """A proxy with short timers, so that it is soon seen that no transaction is left."""
+    with Kamailio(connect_timeout_ms=700, workers=[WORKER_HOST], transactions_stay_ms=1000) as proxy:
         yield proxy
 
 

@@ -144,24 +144,6 @@ async def test_a_decision_after_the_timeout_is_dropped(proxy, sidecar, agent):
     assert not line.seen
 
 
-@pytest.mark.parametrize("how", ["rejected", "undecided", "all failed", "cancelled"])
-async def test_a_final_reply_is_sent_again_until_it_is_acknowledged(proxy, sidecar, agent, how):
-    caller, line = await agent(), await agent()
-    stages = stage(branch(line.port))
-    sidecar.decide = lambda question: {"rejected": reject(404, "x"), "all failed": dial(stages)}.get(how)
-    call = caller.call()
-    caller.invite(call)
-    if how == "all failed":
-        line.send(line.reply(await line.expect("INVITE"), 404))
-    if how == "cancelled":
-        await until(lambda: bool(sidecar.questions))
-        caller.send(caller.request(call, "CANCEL"))
-    code = {"undecided": 503, "cancelled": 487}.get(how, 404)
-    for _ in range(4):  # after 0, 0.5, 1.5 and 3.5 s
-        reply = await caller.expect(code)
-    caller.ack_failure(call, reply)
-
-
 GOOD = dial("30000 0 0 0|line-1 sip:1@127.0.0.1:9 sip:127.0.0.1:9 -")
 
 

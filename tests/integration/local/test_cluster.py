@@ -193,7 +193,7 @@ def test_a_process_that_ends_at_the_start_is_named_with_the_end_of_its_log(tmp_p
 def test_a_process_that_never_gets_ready_is_named_with_what_it_said_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("signalbox_local.cluster.READY_TIMEOUT_S", 8.0)
+    monkeypatch.setattr(Cluster, "ready_timeout_s", 8.0)
     nowhere = {"provisioning": {"etcd": {"endpoints": ["127.0.0.1:1"]}}}
     cluster = Cluster(tmp_path / "c", Options(**SMALL, settings=nowhere))
     with pytest.raises(NotReadyError, match=r'provisioning did not become ready: .*"store_reachable": false'):

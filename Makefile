@@ -13,7 +13,7 @@ RUN := sudo -n setpriv --reuid $(shell id -u) --regid $(shell id -g) --init-grou
 	--ambient-caps +net_raw --pdeathsig TERM --
 endif
 
-.PHONY: help demo test check up down status bench-edge bench-decide bench-inventory bench-routing bench-recording bench-sip bench-ivr loadtest loadtest-crosscheck images test-images test-cluster format install docs constraints clean
+.PHONY: help demo test check up down status bench bench-edge bench-peers bench-decide bench-inventory bench-routing bench-recording bench-sip bench-ivr loadtest loadtest-crosscheck images test-images test-cluster format install docs constraints clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 17
@@ -42,14 +42,22 @@ down: ## End the cluster that `make up` started
 status: install ## Show processes, rule versions and calls of the running cluster
 	@$(LOCAL) status
 
+bench: ## Run every bench-…, and write one table and the plots into docs/ (about 45 minutes; OPTIONS=--small to try, --full for ten million numbers)
+	@deploy/local/install kamailio-sqlite-modules kamailio-python3-modules
+	@exec $(RUN) $(PYTHON) -m signalbox_local.bench_all $(OPTIONS)
+
 bench-edge: install ## Measure what asking the routing service costs per call
-	@exec $(RUN) $(PYTHON) -m signalbox_local.bench_edge
+	@exec $(RUN) $(PYTHON) -m signalbox_local.bench_edge $(OPTIONS)
+
+bench-peers: ## Measure the same calls through other ways to route them, beside ours
+	@deploy/local/install kamailio-sqlite-modules kamailio-python3-modules
+	@exec $(RUN) $(PYTHON) -m signalbox_local.bench_peers $(OPTIONS)
 
 bench-decide: install ## Measure full decisions of one routing replica
-	@exec $(RUN) $(PYTHON) -m signalbox_local.bench_decide
+	@exec $(RUN) $(PYTHON) -m signalbox_local.bench_decide $(OPTIONS)
 
 bench-inventory: install ## Measure the search for numbers among ten millions
-	@exec $(RUN) $(PYTHON) -m signalbox_local.bench_inventory
+	@exec $(RUN) $(PYTHON) -m signalbox_local.bench_inventory $(OPTIONS)
 
 bench-routing: ## Measure replicas with up to ten million numbers, beside Kamailio's own drouting
 	@deploy/local/install kamailio-sqlite-modules

@@ -22,8 +22,10 @@ _PROGRAMS = {
     "kamailio": ["kamailio", "-v"],
     "rtpengine": ["rtpengine", "--version"],
     "etcd": ["etcd", "--version"],
+    "redis": ["redis-server", "--version"],
     "sipp": ["sipp", "-v"],
 }
+_PACKAGES = ("signalbox", "grpcio", "uvloop", "protobuf", "sippy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +63,20 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def machine() -> dict[str, object]:
-    """Processor, cores, system, and the versions of what was measured."""
+    """Processor, cores, system, and the versions of what is installed."""
     model = "unknown"
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
             model = line.partition(":")[2].strip()
             break
     versions = {name: _first_version_line(command) for name, command in _PROGRAMS.items()}
-    versions |= {name: version(name) for name in ("signalbox", "grpcio", "uvloop", "protobuf")}
+    versions |= {name: version(name) for name in _PACKAGES}
     return {
         "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "processor": model,
         "cores": len(os.sched_getaffinity(0)),
         "system": platform.platform(),
+        "distribution": platform.freedesktop_os_release().get("PRETTY_NAME", "unknown"),
         "python": platform.python_version(),
         "versions": versions,
     }
@@ -86,6 +89,10 @@ def write_json(file: Path, value: Mapping[str, object]) -> None:
 
 
 def _first_version_line(command: Sequence[str]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        # Valkey in place of redis, or a program that this benchmark does without.
+        return "not installed"
     lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
     return lines[0] if lines else "unknown"

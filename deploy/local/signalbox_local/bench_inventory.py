@@ -28,6 +28,8 @@ from signalbox.store.base import Put
 from signalbox.store.inventory import PAGE
 from signalbox.store.memory import MemoryStore
 
+from signalbox_local.bench import machine
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from signalbox.store.base import Store
@@ -157,10 +159,10 @@ def main() -> None:
         fill(store, arguments.held)
         return await measure(store, arguments.rounds)
 
-    result = asyncio.run(run())
+    result = asyncio.run(run()) | {"machine": machine()}
     FILE.parent.mkdir(parents=True, exist_ok=True)
     FILE.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps({name: value for name, value in result.items() if name != "patterns"}, indent=2))
+    print(json.dumps({name: value for name, value in result.items() if name not in ("patterns", "machine")}, indent=2))
     if float(str(result["p99_ms"])) > LIMIT_MS:
         sys.exit(f"the 99th percentile is above {LIMIT_MS} ms")
 

@@ -13,7 +13,7 @@ RUN := sudo -n setpriv --reuid $(shell id -u) --regid $(shell id -g) --init-grou
 	--ambient-caps +net_raw --pdeathsig TERM --
 endif
 
-.PHONY: help demo test check up down status bench bench-edge bench-peers bench-decide bench-inventory bench-routing bench-recording bench-sip bench-ivr loadtest loadtest-crosscheck images test-images test-cluster format install docs constraints clean
+.PHONY: help demo test check up down status bench bench-edge bench-peers bench-decide bench-inventory bench-routing bench-recording bench-sip bench-ivr loadtest loadtest-crosscheck loadtest-overload images test-images test-cluster format install docs constraints clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 17
@@ -74,6 +74,9 @@ bench-ivr: install ## Measure call flows of a worker with voice: set-ups a secon
 
 loadtest: install ## Put a busy hour on a cluster of this machine for three minutes, and judge it
 	@exec $(RUN) $(PYTHON) -m loadtest $(OPTIONS)
+
+loadtest-overload: install ## Put twice as many calls on a cluster as it takes, and see what becomes of them
+	@exec $(RUN) $(PYTHON) -m loadtest.overload $(OPTIONS)
 
 loadtest-crosscheck: install ## Make the same calls by SIPp and by the load test, in turns, and compare the figures
 	@exec $(RUN) $(PYTHON) -m loadtest.crosscheck $(OPTIONS)

@@ -18,6 +18,7 @@ from loadtest.report.summary import Summary
 if TYPE_CHECKING:
     from loadtest.run import Run
 
+WIDTH = 118
 REACHED, BREACHED, VOID = 0, 1, 2
 """Exit codes."""
 
@@ -53,5 +54,5 @@ def judge(run: Run) -> int:
         (folder / f"{name}.svg").write_text(svg)
     (folder / "report.html").write_text(page.render(summary, plots), encoding="utf-8")
     write_json(folder / "report.json", summary.json())
-    text.show(Console(highlight=False, file=sys.stdout), summary, folder)
+    text.show(Console(highlight=False, file=sys.stdout, width=WIDTH), summary, folder)
     return VOID if summary.void else BREACHED if any(one.breached for one in summary.verdicts) else REACHED

@@ -86,6 +86,9 @@ def render(
         names["ACCEPTED_KEYS"] = ".".join(cluster_keys[1:])
     if kamailio.flood_requests:
         names["FLOOD_LIMIT"] = kamailio.flood_requests
+    if kamailio.calls_per_second:
+        # In units of 10 µs.
+        names["CALL_INTERVAL"] = max(1, round(100_000 / kamailio.calls_per_second))
     if kamailio.unknown_source == "403":
         names["UNKNOWN_SOURCE_403"] = 1
     if static_destination is not None:

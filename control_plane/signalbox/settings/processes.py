@@ -255,6 +255,13 @@ class KamailioSettings(Section):
         "exempt. A trunk is never banned, but its further new calls get 503: leave room for the busiest one.",
     )
     flood_ban_s: int = Field(default=300, ge=1, description="How long a flooding source is banned, seconds.")
+    calls_per_second: float = Field(
+        default=0,
+        ge=0,
+        le=10_000,
+        description="New calls a second that the proxy takes, of all trunks together; further ones get 503 with "
+        "Retry-After at once. 0: no limit. A load test tells what a proxy carries.",
+    )
     media_timeout_ms: int = Field(
         default=200, ge=50, le=2000, description="Time for one answer of rtpengine, milliseconds."
     )

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 
-from support.kamailio import Kamailio
+from support.kamailio import WORKER_HOST, Kamailio
 from support.sidecar_fake import FakeSidecar, reject
 from support.wait import until
 
@@ -110,6 +110,47 @@ async def test_a_worker_with_voice_has_no_flood_limit(agent):
             await worker.expect(403)
         assert proxy.counter("legs_refused") == 50
         assert proxy.counter("flood_bans") == proxy.counter("flood_refusals") == 0
+
+
+async def test_new_calls_above_the_rate_of_the_proxy_are_refused_at_once(agent):
+    with Kamailio(calls_per_second=20) as proxy:
+        sidecar = await FakeSidecar(proxy, lambda question: None).start()
+        caller = await agent(proxy)
+        calls = [caller.call() for _ in range(60)]
+        for call in calls:
+            caller.invite(call)
+        # A second's worth at once, and one more each 50 ms.
+        await until(lambda: proxy.counter("shed_calls") + len(sidecar.questions) == 60)
+        assert 20 <= proxy.counter("shed_calls") <= 40
+        await until(lambda: sum(map(refused, caller.seen)) == proxy.counter("shed_calls"))
+        away = [message for message in caller.seen if refused(message)]
+        assert {message.get("Retry-After") for message in away} == {"1"}
+        taken = next(call for call in calls if call.call_id not in {message.get("Call-ID") for message in away})
+        questions, shed = len(sidecar.questions), proxy.counter("shed_calls")
+        caller.invite(taken)  # sent again: no new call
+        caller.send(caller.request(caller.call(), "REGISTER"))
+        await caller.expect(405, method="REGISTER")
+        assert (len(sidecar.questions), proxy.counter("shed_calls")) == (questions, shed)
+        # And later calls are taken again.
+        await until(lambda: taken_again(caller, sidecar, questions))
+        sidecar.close()
+
+
+def taken_again(caller, sidecar, questions):
+    caller.invite(caller.call())
+    return len(sidecar.questions) > questions
+
+
+async def test_lines_that_workers_call_are_above_no_rate(agent):
+    with Kamailio(calls_per_second=1, workers=[WORKER_HOST]) as proxy:
+        sidecar = await FakeSidecar(proxy, lambda question: None).start()
+        worker = await agent(proxy, WORKER_HOST)
+        for _ in range(20):
+            call = worker.call()
+            worker.invite(call, headers=["X-Signalbox-Leg: leg", "X-Signalbox-Call: parent"])
+        await until(lambda: len(sidecar.questions) == 20)
+        assert proxy.counter("shed_calls") == 0
+        sidecar.close()
 
 
 def refused(message):

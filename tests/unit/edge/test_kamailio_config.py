@@ -35,9 +35,11 @@ def test_sockets_workers_and_names_are_those_of_the_settings(tmp_path):
 def test_options_are_defined_only_when_set(tmp_path):
     plain = render(tmp_path)
     assert "FLOOD_LIMIT" not in plain
+    assert "CALL_INTERVAL" not in plain
     assert "UNKNOWN_SOURCE_403" not in plain
     assert "STATIC_ROUTE" not in plain
-    full = render(tmp_path, flood_requests=50, unknown_source="403")
+    full = render(tmp_path, flood_requests=50, calls_per_second=40, unknown_source="403")
+    assert '"!CALL_INTERVAL!2500!g"' in full
     assert '"!FLOOD_LIMIT!50!g"' in full
     assert "UNKNOWN_SOURCE_403" in full
 

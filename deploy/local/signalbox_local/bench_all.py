@@ -32,6 +32,7 @@ RAN = DIRECTORY / "all.json"
 PAGE, PLOTS = Path("docs/benchmarks.md"), Path("docs/plots")
 END_S = 60.0
 """An interrupted part ends its cluster in this time."""
+INTERRUPTED = 130
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +71,7 @@ def run(part: Part, size: Size, console: Console) -> dict[str, Any]:
     try:
         code = process.wait()
     except BaseException:
-        process.terminate()
-        process.wait(END_S)
+        _end(process)
         raise
     file = figures_file(part.name)
     told = {
@@ -85,6 +85,17 @@ def run(part: Part, size: Size, console: Console) -> dict[str, Any]:
     }
     console.print(f"{part.name}: exit code {code}, {told['seconds']} s", highlight=False)
     return told
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """What it has started ends with it, at the latest when it is killed."""
+    with interrupts.deferred():
+        process.terminate()
+        try:
+            process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def figures_file(name: str) -> Path:
@@ -130,10 +141,15 @@ def main(arguments: Sequence[str] = sys.argv[1:]) -> int:
     ran: dict[str, Any] = json.loads(RAN.read_text()) if RAN.exists() else {}
     codes = {}
     for part in PARTS if not given.no_run else ():
-        if part.name in given.only.split(","):
+        if part.name not in given.only.split(","):
+            continue
+        try:
             ran[part.name] = run(part, chosen, console)
-            codes[part.name] = ran[part.name]["exit"]
-            write_json(RAN, ran)
+        except KeyboardInterrupt:
+            console.print(f"interrupted; {part.name} has ended. Nothing was published")
+            return INTERRUPTED
+        codes[part.name] = ran[part.name]["exit"]
+        write_json(RAN, ran)
     if chosen != "small":
         drawn = publish(ran)
         console.print(f"{PAGE} and {len(drawn)} plots in {PLOTS} are of {', '.join(figures(ran)) or 'nothing'}")

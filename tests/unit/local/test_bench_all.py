@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -74,6 +77,37 @@ def test_a_part_that_nobody_knows_is_refused(capsys: pytest.CaptureFixture[str])
     with pytest.raises(SystemExit, match="2"):
         bench_all.main(["--only", "peers,nonsense"])
     assert "no part is called 'nonsense'" in capsys.readouterr().err
+
+
+def test_an_interruption_ends_the_part_that_runs_and_all_after_it(tmp_path: Path) -> None:
+    part = (
+        "import pathlib, signal, sys, time\n"
+        "def end(*_): pathlib.Path(sys.argv[1] + '.ended').touch(); sys.exit()\n"
+        "signal.signal(signal.SIGTERM, end)\n"
+        "pathlib.Path(sys.argv[1] + '.running').touch()\n"
+        "time.sleep(60)\n"
+    )
+    whole = (
+        "import sys\nfrom signalbox_local.bench_all import Part, main\n"
+        f"Part.command = lambda self, size: [sys.executable, '-c', {part!r}, self.name]\n"
+        "sys.exit(main(['--small', '--only', 'peers,sip']))\n"
+    )
+    (tmp_path / "var/bench").mkdir(parents=True)
+    process = subprocess.Popen([sys.executable, "-c", whole], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 20
+        while not (tmp_path / "peers.running").exists():
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate(timeout=20)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == bench_all.INTERRUPTED
+    assert "interrupted; peers has ended" in out
+    assert sorted(one.name for one in tmp_path.glob("*.*")) == ["peers.ended", "peers.running"]
 
 
 def test_a_failed_part_makes_the_whole_fail_and_the_next_one_is_run(

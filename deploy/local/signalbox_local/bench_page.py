@@ -187,7 +187,7 @@ def _numbers(count: int, one: Mapping[str, Any]) -> Iterator[Row]:
     for name, value, limit, spec in limited:
         row = _most(f"{title}: {name}", value, limit, spec)
         yield row if count == MOST else row._replace(asked="", reached=None)
-    beside = next((one[name] for name in one if name.startswith("decisions_beside_")), {})
+    beside: Mapping[str, Any] = next((one[name] for name in one if name.startswith("decisions_beside_")), {})
     for batch, spread in one["decisions_per_s_core_spread"].items():
         yield Row(f"{title}: decisions/s a core, popular, {batch} a message", _spread(spread, ",.0f"))
         if count == MOST:

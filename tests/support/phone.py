@@ -149,7 +149,18 @@ class Talk:
 
     async def hear_each_other(self, other: Talk) -> None:
         """Wait until both hear what the other says."""
-        await until(lambda: self.voice.hears_sound(other.says) and other.voice.hears_sound(self.says), WAIT_S)
+        try:
+            await until(lambda: self.voice.hears_sound(other.says) and other.voice.hears_sound(self.says), WAIT_S)
+        except TimeoutError:
+            raise AssertionError(f"one: {self._heard_of(other)}; other: {other._heard_of(self)}") from None
+
+    def _heard_of(self, other: Talk) -> str:
+        """For people: why it may not hear the other."""
+        last = self.voice.packets[-50:]
+        theirs = sum(one.payload in other.says * 2 for one in last)
+        kinds = {(one.payload_type, one.ssrc, one.source) for one in last}
+        ended = self.sip.ended
+        return f"{theirs} of the last {len(last)} packets, {self.voice.silent_for():.1f} s ago, {kinds=}, {ended=}"
 
     async def over(self) -> Ended:
         """Wait until the call is over."""

@@ -86,7 +86,8 @@ def _machine(figures: Mapping[str, Any]) -> dict[str, Any] | None:
 def _version(name: str, text: str) -> str:
     """Its number, of the line in which a program tells it."""
     words = [word.strip(",;()").removeprefix("v").removeprefix("v=") for word in text.replace("=", " ").split()]
-    return f"{name} {next((word for word in words if word[:1].isdigit() and '.' in word), text)}"
+    number = next((word for word in words if word[:1].isdigit() and "." in word), text)
+    return f"{name} {number.partition('-')[0]}"
 
 
 def rows(found: Mapping[str, Any]) -> Iterator[Row]:
@@ -109,7 +110,7 @@ def _least(figure: str, value: float, floor: float, spec: str = ",.0f", aim: str
 
 
 def _most(figure: str, value: float, limit: float, spec: str = ",.0f") -> Row:
-    return Row(figure, f"{value:{spec}}", {}, f"≤ {limit:{spec}}", value <= limit)
+    return Row(figure, f"{value:{spec}}", {}, f"≤ {limit:{spec}}" if limit else "0", value <= limit)
 
 
 def _peers(figures: Mapping[str, Any]) -> Iterator[Row]:

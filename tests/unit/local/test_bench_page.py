@@ -68,7 +68,7 @@ def test_a_section_has_versions_peers_beside_ours_and_what_was_run(peers: dict[s
 
     assert text[0] == (
         "2026-11-24. AMD EPYC, 2 cores shared with callers and lines, Debian 12, Python 3.11.7, kamailio 5.6.3, "
-        "rtpengine 10.5.3.5-1, etcd 3.4.23, redis 7.0.15, sipp 3.6.1-TLS, grpcio 1.85.1, sippy 2.5.0."
+        "rtpengine 10.5.3.5, etcd 3.4.23, redis 7.0.15, sipp 3.6.1, grpcio 1.85.1, sippy 2.5.0."
     )
     assert text[2].startswith(
         "| figure | Signalbox | static Kamailio | drouting | gRPC in KEMI Python | sippy's B2BUA |"

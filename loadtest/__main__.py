@@ -18,11 +18,11 @@ from signalbox_local.manifest import FILE_NAME
 from signalbox_local.ports import HOST, NoFreePortsError, is_free
 from signalbox_local.runner import RunnerError
 
+from loadtest import shapes
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-HERE = Path(__file__).parent
-SHAPES = tuple(sorted(file.stem for file in (HERE / "shapes").glob("*.py") if file.stem not in ("__init__", "by_rate")))
 MASTER_PORTS = range(25_557, 26_000)
 DIRECTORY = Path("var/loadtest/cluster")
 VOICE_WORKERS = 2
@@ -32,7 +32,9 @@ NOT_BEGUN = 3
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]})
-@click.option("--shape", type=click.Choice(SHAPES), default="busy_hour", show_default=True, help="Calls over time.")
+@click.option(
+    "--shape", type=click.Choice(shapes.NAMES), default="busy_hour", show_default=True, help="Calls over time."
+)
 @click.option("--workers", type=click.IntRange(0, 100), default=0, help="Processes that make calls; 0: one alone.")
 @click.option("--web", is_flag=True, help="Locust's own page instead of a run: http://localhost:8089.")
 @click.argument("locust", nargs=-1, type=click.UNPROCESSED)
@@ -64,14 +66,13 @@ def cluster(console: Console, options: Options | None = None) -> Iterator[Cluste
 
 def run(found: Cluster, shape: str, workers: int, web: bool, more: Sequence[str]) -> int:
     """A run on a cluster of this machine; Locust's exit code."""
-    files = f"{HERE / 'locustfile.py'},{HERE / 'shapes' / f'{shape}.py'}"
     hosts = ["--caller-host", found.caller_host, "--line-host", found.line_host, "--media-host", found.media_host]
     command = [
         sys.executable,
         "-m",
         "locust",
         "-f",
-        files,
+        shapes.files(shape),
         "--cluster",
         str(found.directory / FILE_NAME),
         *hosts,

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 from signalbox import address
+from signalbox.commands import testtargets
 from signalbox.commands.connection import Connection, Credentials
 from signalbox.errors import ConfigurationError
 from signalbox_local import manifest
@@ -21,7 +23,7 @@ HERE = Path(__file__).parent
 TIMEOUT_S = 10.0
 _TEXT: tuple[tuple[str, str, str], ...] = (
     ("--cluster", "", "cluster.json of a cluster on this machine, in place of the four that follow."),
-    ("--proxies", "", "SIP addresses of the proxies, host:port, with commas."),
+    ("--proxies", "", "The proxies, host:port with commas; of a name all its addresses."),
     ("--provisioning", "", "Address of the provisioning service, host:port."),
     ("--routing", "", "Address of a routing replica, host:port; none: no GrpcRouter, and edits are not looked for."),
     ("--ca", "", "Authority of the provisioning service's certificate, a PEM file."),
@@ -76,7 +78,10 @@ def target(options: argparse.Namespace) -> Target:
         return _of_file(Path(options.cluster))
     if not options.proxies or not options.provisioning:
         raise ConfigurationError("--cluster, or --proxies and --provisioning, must say where the cluster is")
-    proxies = [_address("--proxies", one) for one in options.proxies.split(",")]
+    try:
+        proxies = [one.at for one in testtargets.resolve(options.proxies.split(","))]
+    except click.BadParameter as error:
+        raise ConfigurationError(f"--proxies: {error.message}") from error
     if (options.cert or options.key) and not options.ca:
         raise ConfigurationError("--cert and --key need --ca")
     _address("--provisioning", options.provisioning)

@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034 # used by those that read it
 # What build and compare know alike: which images there are and what they are called, the tool, and the time of all files.
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-names=(signalbox kamailio rtpengine etcd valkey)
+names=(signalbox kamailio rtpengine etcd valkey loadtest)
 
 fail() {
     echo "images: error: $1" >&2

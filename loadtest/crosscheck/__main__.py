@@ -18,7 +18,7 @@ from signalbox_local import sipp
 from signalbox_local.bench import machine, write_json
 from signalbox_local.sipp_logs import TracedMessage, read_messages
 
-from loadtest import rows, site
+from loadtest import rows, shapes, site
 from loadtest.__main__ import cluster
 from loadtest.model import settings
 from loadtest.model.traffic import Model
@@ -87,9 +87,18 @@ def median(some: Sequence[Seen]) -> Seen:
 
 def by_us(found: Cluster, rate: float, seconds: int, folder: Path) -> Seen:
     """One round by Locust. Raises CalledProcessError if it did not come to its report."""
-    files = f"{HERE.parent / 'locustfile.py'},{HERE.parent / 'shapes' / 'steady.py'}"
     hosts = ["--caller-host", found.caller_host, "--line-host", found.line_host, "--media-host", found.media_host]
-    command = [sys.executable, "-m", "locust", "-f", files, "SipCaller", "--headless", "--only-summary", "--skip-log"]
+    command = [
+        sys.executable,
+        "-m",
+        "locust",
+        "-f",
+        shapes.files("steady"),
+        "SipCaller",
+        "--headless",
+        "--only-summary",
+        "--skip-log",
+    ]
     command += ["--cluster", str(found.directory / "cluster.json"), *hosts, "--traffic", str(TRAFFIC)]
     command += ["--peak", str(rate), "--seconds", str(seconds), "--report", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -46,10 +46,11 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "load balancer": {
         "edge": {"service": {"enabled": True, "loadBalancerIP": "203.0.113.9"}, "state": {"hostPath": ""}}
     },
+    "load test": {"loadtest": {"enabled": True, "clientSecret": "own-client"}},
     "long names": {"fullnameOverride": "a-company-with-a-very-long-name-indeed"},
 }
-HOST_NETWORK = {"edge", "media", "test"}
-NO_PROBES = {"backup", "test", "restore"}
+HOST_NETWORK = {"edge", "media", "test", "loadtest", "loadtest-workers"}
+NO_PROBES = {"backup", "test", "restore", "loadtest", "loadtest-workers"}
 
 
 MATRIX = [*((size, "as it is") for size in SIZES), *zip(itertools.cycle(reversed(SIZES)), [*OPTIONS][1:], strict=False)]
@@ -184,7 +185,7 @@ def test_only_proxies_and_media_nodes_are_in_the_network_of_their_node(rendered:
 
 def test_what_is_named_is_there(rendered: Rendered) -> None:
     there = {(one["kind"], one["metadata"]["name"]) for one in rendered.objects}
-    outside = {"own-keys", "own-tls", "own-database", "own-s3"}
+    outside = {"own-keys", "own-tls", "own-database", "own-s3", "own-client"}
     for name, pod in rendered.pods():
         assert ("ServiceAccount", pod["spec"]["serviceAccountName"]) in there, name
         assert pod["spec"]["automountServiceAccountToken"] is False, name

@@ -35,7 +35,12 @@ NODES = {
     "ivr": {"apart": "required"},
     "media": {"kind": "Deployment", "nodes": {"n1": {"interfaces": ["192.0.2.7"]}}, "kernelTable": "always"},
 }
-CASES = [(size, {}) for size in SIZES] + [("region", EVERYTHING), ("region", RESTORE), ("laptop", NODES)]
+LOADTEST = {"loadtest": {"enabled": True, "workers": 4, "shape": "steady", "options": ["--peak=50"], "run": 3}}
+CASES = (
+    [(size, {}) for size in SIZES]
+    + [("laptop", LOADTEST)]
+    + [("region", EVERYTHING), ("region", RESTORE), ("laptop", NODES)]
+)
 
 
 @pytest.mark.parametrize("version", ["1.25", "1.37"])

@@ -35,6 +35,8 @@ WRITTEN: Mapping[str, Any] = {
     "networkPolicy.dnsPorts": [5353],
     "tests.proxies": ["VALUE:5060"],
     "tests.number": "7770777",
+    "loadtest.options": ["--csv=VALUE"],
+    "loadtest.proxies": ["VALUE:5060"],
     "edge.state.hostPath": "/VALUE",
     "media.state.hostPath": "/VALUE",
     "backup.schedule": "7 7 7 7 7",
@@ -50,6 +52,7 @@ NOT_HERE = {
     "etcd.release": "says which options the image has",
     "monitoring.rules.without": "leaves an alert out, as test_monitoring.py sees",
     "backup.persistence.accessModes": "one of a few words",
+    "loadtest.users": "the same, as test_loadtest.py sees",
 }
 LEFT_OUT: Mapping[str, tuple[str, ...]] = {
     "stores here, tags": (
@@ -74,10 +77,11 @@ BESIDE: Mapping[str, Mapping[str, Any]] = {
         "objects": {"s3": {"bucket": ""}},
         "edge": {"service": {"enabled": True}},
         "volumePermissions": {"enabled": True},
+        "loadtest": {"enabled": True},
         **{component: {"autoscaling": {"enabled": True}} for component in ("ivr", "recorder")},
         "routing": {"autoscaling": {"enabled": True}, "persistence": {"enabled": True}},
     },
-    "stores elsewhere, digests": {},
+    "stores elsewhere, digests": {"loadtest": {"enabled": True}},
     "certificates of cert-manager": {
         "certificates": {
             "provisioning": {"existingSecret": ""},

@@ -13,6 +13,7 @@ from signalbox_local.cluster import Cluster
 from signalbox_local.layout import Options
 
 import loadtest
+from loadtest import shapes
 from loadtest.crosscheck.__main__ import FIGURES, WITHIN, by_sipp, by_us, median
 
 FOLDER = Path(loadtest.__file__).parent
@@ -32,8 +33,17 @@ def options(cluster):
 
 
 def run(*more, shape="steady", timeout_s=RUN_S):
-    files = f"{FOLDER / 'locustfile.py'},{FOLDER / 'shapes' / f'{shape}.py'}"
-    command = [sys.executable, "-m", "locust", "-f", files, "--headless", "--only-summary", "--skip-log", *more]
+    command = [
+        sys.executable,
+        "-m",
+        "locust",
+        "-f",
+        shapes.files(shape),
+        "--headless",
+        "--only-summary",
+        "--skip-log",
+        *more,
+    ]
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
 
 

@@ -13,7 +13,7 @@ from support.script import load
 
 ROOT = Path(__file__).parents[3]
 IMAGES = ROOT / "deploy/images"
-NAMES = ["signalbox", "kamailio", "rtpengine", "etcd", "valkey"]
+NAMES = ["signalbox", "kamailio", "rtpengine", "etcd", "valkey", "loadtest"]
 
 
 @pytest.mark.parametrize("name", NAMES)

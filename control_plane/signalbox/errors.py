@@ -39,7 +39,8 @@
      ├─ speech.espeak.SpeechUnavailableError  (never sent)
      └─ ConfigurationError         (never sent: ends the process at start)
 
-Library exceptions are turned into these at the adapter that called the library, chained with ``from``.
+Library exceptions are turned into these at the adapter that called the library, chained with ``from``. All are here, in
+one long module, so that no two services send different things under one reason.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The sections of the processes, each with its own."""
+"""The sections of the processes, each with its own. Long, for it is one table: what can be set is read in one place."""
 
 from __future__ import annotations
 

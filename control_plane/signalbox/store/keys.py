@@ -1,4 +1,4 @@
-"""The key schema: the only place where paths of keys are made and taken apart.
+"""The key schema: the only place where paths of keys are made and taken apart, and so a long one.
 
 ::
 

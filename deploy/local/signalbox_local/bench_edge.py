@@ -136,14 +136,19 @@ class Bench:
         *,
         scenario: Path = SCENARIOS / "uac_load.xml",
         fields: Path | None = None,
+        patience_s: float = 30.0,
     ) -> None:
-        """``fields``: the file that the callers' scenario takes its fields from, if it has any."""
+        """``fields``: the file that the callers' scenario takes its fields from, if it has any.
+
+        ``patience_s``: a run ends so long after its last call began, whatever is open then.
+        """
         self._callees = callees
         self._line = line
         self._workdir = workdir
         self._console = console
         self._scenario = scenario
         self._fields = fields
+        self._patience_s = patience_s
         self.runs: list[Run] = []
 
     async def run(
@@ -164,7 +169,7 @@ class Bench:
         options = SippOptions(
             self._scenario, self._workdir, f"callers-{variant}", host=HOST, fields=self._fields,
             target=callee.address, service=called, rate=rate, calls=round(rate * seconds),
-            hold_ms=0, max_open=20_000, timeout_s=seconds + 30, keys={"caller": "13800001234"},
+            hold_ms=0, max_open=20_000, timeout_s=seconds + self._patience_s, keys={"caller": "13800001234"},
         )  # fmt: skip
         with setup_delay.capture() if timed else contextlib.nullcontext() as invites:
             async with await Sipp.start(options) as callers:
@@ -178,8 +183,8 @@ class Bench:
         cpu = {name: (spent() - before[name]) / calls * 1000 for name, spent in callee.cpu_seconds.items()}
         again = result.statistics.retransmissions + self._line.statistics().retransmissions - line_before
         run = Run(
-            variant, purpose, rate, calls / max(result.statistics.elapsed_s, 0.001), calls, result.statistics.failed,
-            again, cpu, delays,
+            variant, purpose, rate, calls / max(result.statistics.elapsed_s, 0.001), calls,
+            result.statistics.failed + result.statistics.open, again, cpu, delays,
         )  # fmt: skip
         self.runs.append(run)
         parts = "  ".join(f"{name} {ms:.3f}" for name, ms in cpu.items())

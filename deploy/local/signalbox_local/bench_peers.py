@@ -48,6 +48,8 @@ SECOND_PROXY = "kamailio-2"
 WARM_UP_RATE = 200
 SEARCH_STEP, SEARCH_TRIES = 1.15, 2
 SEARCH_END = 9_000.0
+PATIENCE_S = 10.0
+"""With the calls of a run that was too much; what is open then has failed."""
 LINE_IDLE_S = 10.0
 """After a run the line's calls are over."""
 
@@ -79,11 +81,13 @@ class Peers:
     async def run(self, variant: str, purpose: str, rate: float, seconds: float) -> Run:
         """One run. What is left of one that was too much does not spoil the next."""
         run = await self.bench.run(variant, purpose, rate, seconds)
+        if run.clean:
+            return run
         deadline = time.monotonic() + LINE_IDLE_S
         while self._line.statistics().open and time.monotonic() < deadline:  # noqa: ASYNC110
             # SIPp writes them once a second.
             await asyncio.sleep(0.5)
-        if not run.clean and variant in self._outside:
+        if variant in self._outside:
             await asyncio.to_thread(self._outside[variant].restart)
         return run
 
@@ -132,7 +136,9 @@ async def measure(directory: Path, console: Console, plan: Plan) -> dict[str, ob
             stack.enter_context(peer)
         answer = SippOptions(answering, workdir, "line", host=HOST, port=port, max_open=50_000, timeout_s=0)
         async with await Sipp.start(answer) as line:
-            bench = Bench(_callees(asking, silent, outside), line, workdir, console, scenario=caller)
+            bench = Bench(
+                _callees(asking, silent, outside), line, workdir, console, scenario=caller, patience_s=PATIENCE_S
+            )
             peers = Peers(bench, outside, line)
             for variant in VARIANTS:
                 await peers.run(variant, "warm-up", min(WARM_UP_RATE, max(plan.rates)), plan.run_s)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,6 +68,10 @@ def lines(
         axes.set_ylabel(y_label)
         axes.set_xscale(x_scale)
         axes.set_yscale(y_scale)
+        for axis, scale in ((axes.xaxis, x_scale), (axes.yaxis, y_scale)):
+            if scale == "log":
+                axis.set_major_formatter(FuncFormatter(_plain))
+                axis.set_minor_formatter(FuncFormatter(_plain_of_some))
         if y_scale == "linear":
             axes.set_ylim(bottom=0)
         if any(line.name for line in drawn):
@@ -88,6 +93,16 @@ def bars(title: str, y_label: str, names: Sequence[str], parts: dict[str, Sequen
         axes.grid(visible=False, axis="x")
         axes.legend(loc="best")
         return _svg(figure)
+
+
+def _plain(value: float, _position: int | None) -> str:
+    """Not as a power of ten."""
+    return f"{value:,.10g}"
+
+
+def _plain_of_some(value: float, position: int | None) -> str:
+    """2 and 5 of each decade: there is no room for more."""
+    return _plain(value, position) if f"{value:e}"[0] in "25" else ""
 
 
 def _svg(figure: Figure) -> str:

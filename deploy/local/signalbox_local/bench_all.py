@@ -43,9 +43,9 @@ class Part:
     small: Sequence[str] = ()
     usual: Sequence[str] = ()
 
-    def command(self, size: Size) -> list[str]:
-        """What is run."""
-        arguments = {"small": self.small, "usual": self.usual, "full": ()}[size]
+    def command(self, size: Size, given: Sequence[str] = ()) -> list[str]:
+        """What is run: with what is given, else with what belongs to the size."""
+        arguments = given or {"small": self.small, "usual": self.usual, "full": ()}[size]
         return [sys.executable, "-m", f"signalbox_local.bench_{self.name}", *arguments]
 
 
@@ -61,9 +61,9 @@ PARTS = (
 )
 
 
-def run(part: Part, size: Size, console: Console) -> dict[str, Any]:
+def run(part: Part, size: Size, console: Console, given: Sequence[str] = ()) -> dict[str, Any]:
     """One part to its end: how it was run, and whether it left figures."""
-    command = part.command(size)
+    command = part.command(size, given)
     console.rule(f"{part.name}: {' '.join(command[2:])}")
     load_average, began, clock = os.getloadavg()[0], time.time(), time.monotonic()
     # In a session of its own, so that an interruption reaches it through us alone, once.
@@ -132,7 +132,10 @@ def main(arguments: Sequence[str] = sys.argv[1:]) -> int:
     size.add_argument("--small", action="store_true", help="To see that everything works; nothing is published.")
     size.add_argument("--full", action="store_true", help="As each part is by itself, ten million numbers too.")
     parser.add_argument("--no-run", action="store_true", help="Only write table and plots of what was measured before.")
+    parser.add_argument("arguments", nargs="*", help="Behind --: for the one part of --only, in place of its size's.")
     given = parser.parse_args(arguments)
+    if given.arguments and "," in given.only:
+        parser.error("arguments are for one part: name it with --only")
     if unknown := sorted({*given.only.split(",")} - {*names}):
         parser.error(f"no part is called {unknown[0]!r}; there are {', '.join(names)}")
     chosen: Size = "small" if given.small else "full" if given.full else "usual"
@@ -144,7 +147,7 @@ def main(arguments: Sequence[str] = sys.argv[1:]) -> int:
         if part.name not in given.only.split(","):
             continue
         try:
-            ran[part.name] = run(part, chosen, console)
+            ran[part.name] = run(part, chosen, console, given.arguments)
         except KeyboardInterrupt:
             console.print(f"interrupted; {part.name} has ended. Nothing was published")
             return INTERRUPTED

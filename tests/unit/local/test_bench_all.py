@@ -30,7 +30,7 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def program(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     """What runs in place of every part, its name as the argument."""
-    monkeypatch.setattr(Part, "command", lambda self, size: [sys.executable, "-c", text, self.name])
+    monkeypatch.setattr(Part, "command", lambda self, size, given: [sys.executable, "-c", text, self.name])
 
 
 def test_every_target_of_the_makefile_is_run(request: pytest.FixtureRequest) -> None:
@@ -89,7 +89,7 @@ def test_an_interruption_ends_the_part_that_runs_and_all_after_it(tmp_path: Path
     )
     whole = (
         "import sys\nfrom signalbox_local.bench_all import Part, main\n"
-        f"Part.command = lambda self, size: [sys.executable, '-c', {part!r}, self.name]\n"
+        f"Part.command = lambda self, size, given: [sys.executable, '-c', {part!r}, self.name]\n"
         "sys.exit(main(['--small', '--only', 'peers,sip']))\n"
     )
     (tmp_path / "var/bench").mkdir(parents=True)
@@ -108,6 +108,16 @@ def test_an_interruption_ends_the_part_that_runs_and_all_after_it(tmp_path: Path
     assert process.returncode == bench_all.INTERRUPTED
     assert "interrupted; peers has ended" in out
     assert sorted(one.name for one in tmp_path.glob("*.*")) == ["peers.ended", "peers.running"]
+
+
+def test_arguments_go_to_the_one_part_in_place_of_its_sizes(capsys: pytest.CaptureFixture[str]) -> None:
+    routing = next(part for part in PARTS if part.name == "routing")
+    assert routing.command("small")[3:] == ["--counts", "1000", "--parts", "numbers"]
+    assert routing.command("small", ["--parts", "import"])[3:] == ["--parts", "import"]
+    assert routing.command("full")[3:] == []
+    with pytest.raises(SystemExit, match="2"):
+        bench_all.main(["--only", "sip,ivr", "--", "--windows", "1"])
+    assert "arguments are for one part: name it with --only" in capsys.readouterr().err
 
 
 def test_a_failed_part_makes_the_whole_fail_and_the_next_one_is_run(

@@ -128,6 +128,7 @@ def test_plots_are_drawn_of_what_there_is(peers: dict[str, Any]) -> None:
     for text in drawn.values():
         assert ElementTree.fromstring(text).tag.endswith("svg")
     assert "Signalbox" in drawn["rate"]
+    assert ">100,000</text>" in drawn["rules"]  # not a power of ten
     assert "drouting" not in drawn["rate"]
     assert drawn == bench_plots.drawn(found)
     assert bench_plots.drawn({"routing": {"numbers": {"1000": numbers(1000)}}}) == {}

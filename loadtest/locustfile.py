@@ -82,5 +82,7 @@ def end(environment: Environment, **_: object) -> None:
     # After an interruption the run has not ended yet.
     environment.runner.stop()
     if this.collects and environment.process_exit_code is None:
+        # Locust goes on when a hook of its fails: that is no success.
+        environment.process_exit_code = run.NOT_JUDGED
         environment.process_exit_code = judge(this)
     this.close()

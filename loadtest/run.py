@@ -39,8 +39,8 @@ FAILED, FINISH, FINISHED = "loadtest_failed", "loadtest_finish", "loadtest_finis
 """Messages between master and workers."""
 KEY = "loadtest"
 """Of what workers report besides Locust's statistics."""
-NOT_BEGUN = 3
-"""Exit code: the run could not begin."""
+NOT_BEGUN, NOT_JUDGED = 3, 4
+"""Exit codes: the run could not begin; it could not be judged, as when there is no room for its report."""
 REPORT_S = 4.0
 """Workers report every three seconds."""
 _runs: dict[int, Run] = {}

@@ -103,6 +103,16 @@ def test_a_breach_ends_with_code_1_and_is_named(cluster, tmp_path):
     assert [one["breached"] for one in report["objectives"]] == [True, False]
 
 
+def test_a_run_whose_report_cannot_be_kept_is_no_success(cluster, tmp_path):
+    (tmp_path / "report").write_text("a file where a folder is to be")
+    done = run(
+        "SipCaller", *options(cluster), "--peak", "2", "--seconds", "2", "--traffic", short_calls(tmp_path),
+        "--report", str(tmp_path / "report"),
+    )  # fmt: skip
+    assert done.returncode == 4
+    assert "FileExistsError" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("more", "says"),
     [

@@ -118,6 +118,19 @@ def test_whatever_takes_calls_is_asked_whether_it_is_ready(rendered: Rendered) -
             assert any("readinessProbe" in container for container in pod["spec"]["containers"]), name
 
 
+def test_probes_of_our_processes_ask_the_right_door(rendered: Rendered) -> None:
+    """Whoever is not ready is left alone; only who does not answer at all is started anew."""
+    asked = {"startupProbe": set(), "livenessProbe": set(), "readinessProbe": set()}
+    for _, pod in rendered.pods():
+        if pod["metadata"]["labels"]["app.kubernetes.io/component"] == "etcd":
+            continue
+        for container in pod["spec"]["containers"]:
+            for kind, paths in asked.items():
+                if container.get(kind, {}).get("httpGet", {}).get("port") == "metrics":
+                    paths.add(container[kind]["httpGet"]["path"])
+    assert asked == {"startupProbe": {"/healthz"}, "livenessProbe": {"/healthz"}, "readinessProbe": {"/readyz"}}
+
+
 def test_nobody_is_root_or_writes_where_it_should_not(rendered: Rendered) -> None:
     for name, pod in rendered.pods():
         security = pod["spec"]["securityContext"]

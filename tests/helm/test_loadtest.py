@@ -54,9 +54,12 @@ def test_workers_are_told_where_the_cluster_and_their_master_are():
     assert shape in shapes.NAMES
     assert ours.proxies == "sb-signalbox-edge-replicas.voice.svc.cluster.local:5060"
     assert ours.provisioning == "sb-signalbox-provisioning.voice.svc.cluster.local:7420"
-    assert ours.routing == "sb-signalbox-routing.voice.svc.cluster.local:7410"
+    assert ours.routing == "sb-signalbox-routing-replicas.voice.svc.cluster.local:7410"
     assert (ours.ca, ours.cert) == ("/etc/signalbox/client/ca.crt", "/etc/signalbox/client/tls.crt")
     (service,) = [one for one in rendered.all("Service") if one["metadata"]["name"] == "sb-signalbox-loadtest"]
+    # Of all three the names are there.
+    services = {one["metadata"]["name"] for one in rendered.all("Service")}
+    assert {told.split(".")[0] for told in (ours.proxies, ours.provisioning, ours.routing)} <= services
     assert "--master-host=sb-signalbox-loadtest.voice.svc.cluster.local" in locust
     assert "--master-port=5557" in locust
     assert [port["port"] for port in service["spec"]["ports"]] == [5557]

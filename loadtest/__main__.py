@@ -64,34 +64,27 @@ def cluster(console: Console, options: Options | None = None) -> Iterator[Cluste
         started.stop()
 
 
+QUIET = ("--headless", "--only-summary", "--skip-log")
+"""A run without Locust's page and its own log: ours is the report."""
+
+
+def locust_command(found: Cluster, shape: str, *more: str) -> list[str]:
+    """Locust with our users, on a cluster of this machine."""
+    hosts = ["--caller-host", found.caller_host, "--line-host", found.line_host, "--media-host", found.media_host]
+    where = ["--cluster", str(found.directory / FILE_NAME), *hosts]
+    return [sys.executable, "-m", "locust", "-f", shapes.files(shape), *where, *more]
+
+
 def run(found: Cluster, shape: str, workers: int, web: bool, more: Sequence[str]) -> int:
     """A run on a cluster of this machine; Locust's exit code."""
-    hosts = ["--caller-host", found.caller_host, "--line-host", found.line_host, "--media-host", found.media_host]
-    command = [
-        sys.executable,
-        "-m",
-        "locust",
-        "-f",
-        shapes.files(shape),
-        "--cluster",
-        str(found.directory / FILE_NAME),
-        *hosts,
-        *more,
-    ]
+    command = locust_command(found, shape, *more)
     started: list[subprocess.Popen[bytes]] = []
     try:
-        leader = [] if web else ["--headless", "--only-summary", "--skip-log"]
+        leader = [] if web else [*QUIET]
         if workers:
             port = str(next(port for port in MASTER_PORTS if is_free(port)))
-            leader += [
-                "--master",
-                "--master-bind-host",
-                HOST,
-                "--master-bind-port",
-                port,
-                "--expect-workers",
-                str(workers),
-            ]
+            leader += ["--master", "--master-bind-host", HOST, "--master-bind-port", port]
+            leader += ["--expect-workers", str(workers)]
             worker = ["--worker", "--master-host", HOST, "--master-port", port, "--skip-log"]
             started += [subprocess.Popen(lifeline.tied([*command, *worker])) for _ in range(workers)]
         started.insert(0, subprocess.Popen(lifeline.tied([*command, *leader], signal="INT")))

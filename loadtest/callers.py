@@ -97,7 +97,10 @@ class Callers:
         self._calls.join(FINISH_S)
 
     def close(self) -> None:
-        """End, and take the rules away."""
+        """End, and take the rules away. Calls that are still under way are told of as unfinished."""
+        self._ending.set()
+        self._engine.finish(0.0)
+        self._calls.join(FINISH_S)
         self._engine.close()
         if not self._keep_rules:
             with self._target.provisioning.channel() as channel:

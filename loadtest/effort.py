@@ -14,8 +14,8 @@ FULL_SECONDS = 3
 """So many seconds in a row are no accident."""
 LATE_MS = 60.0
 """A packet that is sent so late is late for any jitter buffer, and times of messages are off by as much."""
-LATE_SHARE = 0.02
-"""Of the seconds of a run; now and then a machine stands still."""
+LATE_SHARE, LATE_FEWEST = 0.02, 3
+"""Of the seconds of a run, and so many of them; now and then a machine stands still."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def why_void(seconds: Mapping[str, Sequence[Second]]) -> list[str]:
             if (length := _longest(shares)) >= FULL_SECONDS:
                 reasons.append(f"{name}: {what} took more than {FULL:.0%} of a core for {length} seconds in a row")
         late = sum(second.late_ms > LATE_MS for second in of_process)
-        if of_process and late / len(of_process) > LATE_SHARE:
+        if late >= LATE_FEWEST and late / len(of_process) > LATE_SHARE:
             reasons.append(
                 f"{name}: packets were sent more than {LATE_MS:.0f} ms late in {late} of {len(of_process)} seconds"
             )

@@ -18,8 +18,8 @@ from signalbox_local import sipp
 from signalbox_local.bench import machine, write_json
 from signalbox_local.sipp_logs import TracedMessage, read_messages
 
-from loadtest import rows, shapes, site
-from loadtest.__main__ import cluster
+from loadtest import rows, site
+from loadtest.__main__ import QUIET, cluster, locust_command
 from loadtest.model import settings
 from loadtest.model.traffic import Model
 
@@ -87,22 +87,11 @@ def median(some: Sequence[Seen]) -> Seen:
 
 def by_us(found: Cluster, rate: float, seconds: int, folder: Path) -> Seen:
     """One round by Locust. Raises CalledProcessError if it did not come to its report."""
-    hosts = ["--caller-host", found.caller_host, "--line-host", found.line_host, "--media-host", found.media_host]
-    command = [
-        sys.executable,
-        "-m",
-        "locust",
-        "-f",
-        shapes.files("steady"),
-        "SipCaller",
-        "--headless",
-        "--only-summary",
-        "--skip-log",
-    ]
-    command += ["--cluster", str(found.directory / "cluster.json"), *hosts, "--traffic", str(TRAFFIC)]
-    command += ["--peak", str(rate), "--seconds", str(seconds), "--report", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    options = ["--traffic", str(TRAFFIC), "--peak", str(rate), "--seconds", str(seconds), "--report", str(folder)]
+    command = locust_command(found, "steady", "SipCaller", *QUIET, *options)
     file = folder / "report.json"
+    file.unlink(missing_ok=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if not file.exists():
         raise subprocess.CalledProcessError(done.returncode, command, done.stdout, done.stderr)
     return of_report(json.loads(file.read_text()))

@@ -44,7 +44,11 @@ def main(capacity: float, seconds: int, report: Path) -> None:
         for times, objectives in ((1, "within.toml"), (2, "objectives.toml")):
             options = ["SipCaller", "--peak", str(capacity * times), "--seconds", str(seconds), "--calls-per-user", "1"]
             options += ["--traffic", str(HERE / "traffic.toml"), "--objectives", str(HERE / objectives)]
+            file = report / f"{times}x" / "report.json"
+            file.unlink(missing_ok=True)
             codes[times] = run(found, "steady", 0, False, [*options, "--report", str(report / f"{times}x")])
+            if not file.exists():
+                sys.exit(codes[times])
     table = Table("", *(f"{times} × {capacity:g} calls/s" for times in codes), title="Overload", title_justify="left")
     reports = {times: json.loads((report / f"{times}x" / "report.json").read_text()) for times in codes}
     table.add_row("verdict", *(one["verdict"] for one in reports.values()))

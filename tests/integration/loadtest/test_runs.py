@@ -18,7 +18,8 @@ from loadtest.crosscheck.__main__ import FIGURES, WITHIN, by_sipp, by_us, median
 
 FOLDER = Path(loadtest.__file__).parent
 RUN_S = 150.0
-ROUNDS_MOST = 5
+ROUNDS_MOST, RUNS_MOST = 5, 4
+VOID = 2
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +48,15 @@ def run(*more, shape="steady", timeout_s=RUN_S):
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
 
 
+def judged(again):
+    """A run that counts: beside other tests a machine may be too slow for the generator, which says so."""
+    for _ in range(RUNS_MOST):
+        done = again()
+        if done.returncode != VOID:
+            break
+    return done
+
+
 def short_calls(tmp_path):
     """The traffic model of the product with calls that fit into a test."""
     text = (FOLDER / "traffic.toml").read_text()
@@ -61,7 +71,10 @@ def test_workers_make_calls_ask_and_edit_and_the_master_judges(cluster, tmp_path
     from loadtest.__main__ import run as run_all
 
     more = ["--peak", "8", "--seconds", "12", "--report", str(tmp_path), "--csv", str(tmp_path / "locust")]
-    code = run_all(cluster, "steady", 2, False, [*more, "--traffic", short_calls(tmp_path)])
+    for _ in range(RUNS_MOST):
+        code = run_all(cluster, "steady", 2, False, [*more, "--traffic", short_calls(tmp_path)])
+        if code != VOID:
+            break
     report = json.loads((tmp_path / "report.json").read_text())
     assert (code, report["verdict"]) == (0, "reached"), report["errors"]
     # Eight a second by two processes for twelve seconds, as chance has it, and callers who call again.
@@ -93,10 +106,10 @@ def tenants(channel):
 def test_a_breach_ends_with_code_1_and_is_named(cluster, tmp_path):
     file = tmp_path / "objectives.toml"
     file.write_text("post_dial_delay_p99_ms = { most = 1 }\nasr = { least = 0 }\n")
-    done = run(
+    done = judged(lambda: run(
         "SipCaller", *options(cluster), "--objectives", str(file), "--peak", "4", "--seconds", "6",
         "--traffic", short_calls(tmp_path), "--report", str(tmp_path / "report"),
-    )  # fmt: skip
+    ))  # fmt: skip
     assert done.returncode == 1, done.stderr
     assert "breached: post_dial_delay_p99_ms: " in done.stdout
     report = json.loads((tmp_path / "report" / "report.json").read_text())
@@ -128,21 +141,54 @@ def test_a_run_that_cannot_begin_ends_with_code_3_and_says_why(cluster, tmp_path
     assert not (tmp_path / "report.json").exists()
 
 
-def test_a_cluster_that_sheds_tells_so_at_once_and_serves_the_others(tmp_path):
-    settings = {"edge": {"edge": {"kamailio": {"calls_per_second": 5}}}}
+@pytest.fixture(scope="module")
+def shedding(tmp_path_factory):
+    """A small cluster that takes ten calls a second."""
+    settings = {"edge": {"edge": {"kamailio": {"calls_per_second": 10}}}}
     few = Options(proxies=1, replicas=1, media_nodes=1, recorders=0, settings=settings)
-    overload = FOLDER / "overload"
-    with Cluster(tmp_path / "cluster", few) as cluster:
-        done = run(
-            "SipCaller", *options(cluster), "--peak", "10", "--seconds", "12", "--calls-per-user", "1",
-            "--traffic", str(overload / "traffic.toml"), "--objectives", str(overload / "objectives.toml"),
-            "--report", str(tmp_path / "report"),
-        )  # fmt: skip
+    with Cluster(tmp_path_factory.mktemp("shedding"), few) as cluster:
+        yield cluster
+
+
+def overload(name):
+    return str(FOLDER / "overload" / name)
+
+
+def test_a_cluster_that_sheds_tells_so_at_once_and_serves_the_others(shedding, tmp_path):
+    done = judged(lambda: run(
+        "SipCaller", *options(shedding), "--peak", "20", "--seconds", "12", "--calls-per-user", "1",
+        "--traffic", overload("traffic.toml"), "--objectives", overload("objectives.toml"),
+        "--report", str(tmp_path / "report"),
+    ))  # fmt: skip
     report = json.loads((tmp_path / "report" / "report.json").read_text())
     assert done.returncode == 0, done.stdout
     assert report["figures"]["shed"] > 0.25
     assert report["figures"]["shed_unclean"] == 0
     assert set(report["outcomes"]) == {"answered", "shed"}
+
+
+def test_steps_go_on_until_a_step_is_one_too_many(shedding, tmp_path):
+    done = judged(lambda: run(
+        "SipCaller", *options(shedding), "--base", "8", "--step", "16", "--step-seconds", "9", "--seconds", "120",
+        "--traffic", overload("traffic.toml"), "--objectives", overload("objectives.toml"),
+        "--calls-per-user", "1", "--report", str(tmp_path / "report"), shape="step_to_failure",
+    ))  # fmt: skip
+    assert "load test: failure at 24 calls a second; carried: 8" in done.stderr
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert report["seconds"] < 60
+
+
+def test_a_crowd_comes_after_a_quarter_of_the_run(cluster, tmp_path):
+    done = judged(lambda: run(
+        "SipCaller", *options(cluster), "--base", "1", "--peak", "12", "--seconds", "16", "--calls-per-user", "1",
+        "--traffic", overload("traffic.toml"), "--objectives", overload("within.toml"),
+        "--report", str(tmp_path / "report"), shape="flash_crowd",
+    ))  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    windows = json.loads((tmp_path / "report" / "report.json").read_text())["windows"]
+    first, *later = [window["rate"] for window in windows]
+    assert first < 4
+    assert max(later) > 5
 
 
 def test_sipp_sees_the_same(cluster, tmp_path):

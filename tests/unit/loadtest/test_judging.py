@@ -179,6 +179,7 @@ def test_a_run_is_void_when_the_generator_had_no_room():
     (reason,) = why_void({"a": calm, "w": [*calm, *[second(locust=0.99)] * 4]})
     assert reason == "w: Locust took more than 90% of a core for 4 seconds in a row"
     assert why_void({"w": [*calm, second(late=80.0)]}) == []
+    assert why_void({"w": [second(late=80.0)] * 2}) == []
     (reason,) = why_void({"w": [*calm, *[second(late=80.0)] * 3]})
     assert reason == "w: packets were sent more than 60 ms late in 3 of 103 seconds"
 

@@ -42,7 +42,7 @@ down: ## End the cluster that `make up` started
 status: install ## Show processes, rule versions and calls of the running cluster
 	@$(LOCAL) status
 
-bench: ## Run every bench-…, and write one table and the plots into docs/ (about 45 minutes; OPTIONS=--small to try, --full for ten million numbers)
+bench: ## Run every bench-…, and write one table and the plots into docs/ (an hour and more; OPTIONS=--small to try, --full for ten million numbers)
 	@deploy/local/install kamailio-sqlite-modules kamailio-python3-modules
 	@exec $(RUN) $(PYTHON) -m signalbox_local.bench_all $(OPTIONS)
 

@@ -11,7 +11,7 @@ import pytest
 
 SCRIPT = Path(__file__).parents[3] / ".ci/tests"
 RUNS = 6
-"""Of pytest: two of the four parts have two."""
+"""Of pytest: each of the three parts has two."""
 PYTEST = """
 import json, sys
 from pathlib import Path
@@ -67,9 +67,9 @@ def test_what_fails_again_is_a_failure(tmp_path: Path) -> None:
 
 
 def test_many_failures_are_one(tmp_path: Path) -> None:
-    done = run(tmp_path, first={"code": 1, "tests": ["a", "b"]}, second={"code": 1, "tests": ["c"]})
+    done = run(tmp_path, first={"code": 1, "tests": ["a", "b"]}, second={"code": 1, "tests": ["c", "d", "e"]})
     assert done.returncode == 1
-    assert "3 failed" in done.stderr
+    assert "5 failed" in done.stderr
     assert len(runs(tmp_path)) == RUNS
 
 

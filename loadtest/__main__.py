@@ -19,6 +19,7 @@ from signalbox_local.ports import HOST, NoFreePortsError, is_free
 from signalbox_local.runner import RunnerError
 
 from loadtest import shapes
+from loadtest.exitcodes import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,7 +29,6 @@ DIRECTORY = Path("var/loadtest/cluster")
 VOICE_WORKERS = 2
 PATIENCE_S = 120.0
 """Calls that are under way at an interruption have so long to end."""
-NOT_BEGUN = 3
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]})
@@ -47,7 +47,7 @@ def main(shape: str, workers: int, web: bool, locust: Sequence[str]) -> None:
             sys.exit(run(found, shape, workers, web, locust))
     except (ClusterError, RunnerError, NoFreePortsError, speaking.NotSpokenError) as error:
         console.print(f"load test: {error}", markup=False)
-        sys.exit(NOT_BEGUN)
+        sys.exit(ExitCode.NOT_BEGUN)
 
 
 @contextlib.contextmanager

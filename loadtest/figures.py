@@ -44,15 +44,7 @@ class Count:
     failed: int = 0
     total_ms: float = 0.0
     times: dict[int, int] = field(default_factory=dict)
-    """How many took so many milliseconds: to 1 below 100, to two digits above."""
-
-    def add(self, ms: float | None, failed: bool = False) -> None:
-        """One more."""
-        self.number += 1
-        self.failed += failed
-        if ms is not None:
-            self.total_ms += ms
-            self.times[rounded(ms)] = self.times.get(rounded(ms), 0) + 1
+    """How many took so many milliseconds, as Locust keeps them: to 1 below 100, to two digits above."""
 
     @property
     def timed(self) -> int:
@@ -86,13 +78,6 @@ class Count:
 
 Counts = dict[tuple[str, str], Count]
 """Rows by type and name."""
-
-
-def rounded(ms: float) -> int:
-    """To 1 below 100 and to two digits above, as Locust keeps times."""
-    if ms < 100:
-        return round(ms)
-    return int(round(ms, -1)) if ms < 1000 else int(round(ms, -2)) if ms < 10_000 else int(round(ms, -3))
 
 
 def figures(counts: Counts, outcomes: Mapping[Outcome, int]) -> dict[str, float]:

@@ -15,6 +15,7 @@ from locust.runners import MasterRunner, WorkerRunner
 from signalbox.errors import ConfigurationError
 
 from loadtest import options, run
+from loadtest.exitcodes import ExitCode
 from loadtest.report import judge
 from loadtest.users.grpc_router import GrpcRouter
 from loadtest.users.provisioner import Provisioner
@@ -37,7 +38,7 @@ def begin(environment: Environment, runner: object, **_: object) -> None:
         this = run.Run(environment)
     except ConfigurationError as error:
         print(f"load test: {error}", file=sys.stderr)
-        sys.exit(run.NOT_BEGUN)
+        sys.exit(ExitCode.NOT_BEGUN)
     if isinstance(runner, WorkerRunner):
         runner.register_message(run.FINISH, this.on_finish)
         gevent.spawn(this.prepare)
@@ -83,6 +84,6 @@ def end(environment: Environment, **_: object) -> None:
     environment.runner.stop()
     if this.collects and environment.process_exit_code is None:
         # Locust goes on when a hook of its fails: that is no success.
-        environment.process_exit_code = run.NOT_JUDGED
+        environment.process_exit_code = ExitCode.NOT_JUDGED
         environment.process_exit_code = judge(this)
     this.close()

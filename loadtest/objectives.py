@@ -64,9 +64,13 @@ class Verdict:
         least, most = self.bound.least, self.bound.most
         return (least is not None and self.value < least) or (most is not None and self.value > most)
 
+    @property
+    def seen(self) -> str:
+        """For people."""
+        return "not measured" if self.value is None else f"{self.value:.4g}"
+
     def __str__(self) -> str:
-        seen = "not measured" if self.value is None else f"{self.value:.4g}"
-        return f"{self.name}: {seen}, to reach: {self.bound.text}"
+        return f"{self.name}: {self.seen}, to reach: {self.bound.text}"
 
 
 def read(file: Path) -> Objectives:

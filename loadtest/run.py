@@ -23,6 +23,7 @@ from loadtest import objectives, options
 from loadtest.callers import FINISH_S, Callers, NotCarriedError
 from loadtest.effort import Second
 from loadtest.engine.client import EngineError
+from loadtest.exitcodes import ExitCode
 from loadtest.figures import Count, Counts
 from loadtest.outcome import Outcome
 from loadtest.series import Series
@@ -39,8 +40,6 @@ FAILED, FINISH, FINISHED = "loadtest_failed", "loadtest_finish", "loadtest_finis
 """Messages between master and workers."""
 KEY = "loadtest"
 """Of what workers report besides Locust's statistics."""
-NOT_BEGUN, NOT_JUDGED = 3, 4
-"""Exit codes: the run could not begin; it could not be judged, as when there is no room for its report."""
 REPORT_S = 4.0
 """Workers report every three seconds."""
 _runs: dict[int, Run] = {}
@@ -149,6 +148,9 @@ class Run:
             self.outcomes.clear()
             self.seconds.clear()
             self._finished.clear()
+            if self._callers is not None:
+                # What it counts itself, as it counts it.
+                self.outcomes["here"], self.seconds["here"] = self._callers.outcomes, self._callers.seconds
             self.series = Series()
             gevent.spawn(self._watch, self.series)
 
@@ -164,7 +166,6 @@ class Run:
         elif self._callers is not None:
             self._callers.finish()
         if self.collects:
-            self.collect()
             self.series.end()
 
     def close(self) -> None:
@@ -183,7 +184,7 @@ class Run:
         runner = self.environment.runner
         if isinstance(runner, WorkerRunner):
             runner.send_message(FAILED, {"why": why})
-        sys.exit(NOT_BEGUN)
+        sys.exit(ExitCode.NOT_BEGUN)
 
     # --- what was counted --------------------------------------------------------------------------------------
 
@@ -220,21 +221,15 @@ class Run:
     def on_failed(self, environment: Environment, msg: Any, **_: object) -> None:
         """The master hears that a worker could not begin."""
         print(f"load test: worker {msg.node_id}: {msg.data['why']}", file=sys.stderr)
-        environment.process_exit_code = NOT_BEGUN
+        environment.process_exit_code = ExitCode.NOT_BEGUN
         assert environment.runner is not None
         gevent.spawn(environment.runner.quit)
 
-    def collect(self) -> None:
-        """What this process itself has counted, if it makes calls."""
-        if self.collects and self._callers is not None:
-            self.outcomes["here"] = Counter(self._callers.outcomes)
-            self.seconds["here"] = list(self._callers.seconds)
-
     def _watch(self, series: Series) -> None:
         while not series.over:
-            self.collect()
-            open_calls = sum(seconds[-1].open_calls for seconds in self.seconds.values() if seconds)
-            series.look(self.counts, self.all_outcomes, open_calls)
+            if series.due:
+                open_calls = sum(seconds[-1].open_calls for seconds in self.seconds.values() if seconds)
+                series.look(self.counts, self.all_outcomes, open_calls)
             gevent.sleep(1.0)
 
     # --- connections -------------------------------------------------------------------------------------------

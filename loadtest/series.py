@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -73,12 +72,17 @@ class Series:
         self._counts: Counts = {}
         self._outcomes: Counter[Outcome] = Counter()
 
+    @property
+    def due(self) -> bool:
+        """A window is as long as one is."""
+        return self._clock() - self._last >= WINDOW_S
+
     def look(self, counts: Counts, outcomes: Mapping[Outcome, int], open_calls: int) -> None:
-        """All that was counted until now; a window ends if it is as long as one is."""
-        now = self._clock()
-        if now - self._last < WINDOW_S:
+        """All that was counted until now; a window ends if it is :attr:`due`. The counts are kept as they are."""
+        if not self.due:
             return
-        kept = {row: deepcopy(counts[row]) for row in SHOWN if row in counts}
+        now = self._clock()
+        kept = {row: counts[row] for row in SHOWN if row in counts}
         self.windows.append(
             Window(
                 now - self._began,

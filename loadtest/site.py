@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from google.protobuf import duration_pb2
 from signalbox.api.provisioning.v1 import prompts_pb2, prompts_pb2_grpc, provisioning_pb2, provisioning_pb2_grpc
 from signalbox.api.types.v1 import flows_pb2, types_pb2
+from signalbox_local.rules import dial_stages, key_then_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -121,18 +121,12 @@ def probe(plan: Plan) -> Plan:
     )
 
 
-def stages(*lines: str) -> list[types_pb2.DialStage]:
-    """Lines one after the other."""
-    ring_time = duration_pb2.Duration(seconds=RING_S)
-    return [types_pb2.DialStage(lines=[line], ring_time=ring_time) for line in lines]
-
-
 def number(site: Site, rank: int, *lines: str) -> types_pb2.Number:
     """A number that rings lines one after the other, or none yet. Its calls are not limited (else to ten)."""
     return types_pb2.Number(
         number=site.number(rank),
         tenant=site.tenant,
-        stages=stages(*lines),
+        stages=dial_stages([[line] for line in lines], RING_S),
         limits=types_pb2.Limits(concurrent_calls=0),
     )
 
@@ -149,24 +143,7 @@ def _of_kind(site: Site, rank: int, kind: str) -> types_pb2.Number:
 
 
 def _menu() -> flows_pb2.FlowGraph:
-    ring_time = duration_pb2.Duration(seconds=RING_S)
-    ask = flows_pb2.MenuNode(
-        prompt=PROMPT,
-        branches=[flows_pb2.MenuBranch(digits="1", next="ring")],
-        repeats=2,
-        no_input="end",
-        no_match="end",
-    )
-    ring = flows_pb2.DialNode(
-        lines=[flows_pb2.DialLine(line=LINE)], ring_time=ring_time, busy="end", no_answer="end", failed="end"
-    )
-    end = flows_pb2.HangUpNode(cause=flows_pb2.HANG_UP_CAUSE_BUSY)
-    nodes = [
-        flows_pb2.FlowNode(id="ask", menu=ask),
-        flows_pb2.FlowNode(id="ring", dial=ring),
-        flows_pb2.FlowNode(id="end", hang_up=end),
-    ]
-    return flows_pb2.FlowGraph(entry="ask", nodes=nodes)
+    return flows_pb2.FlowGraph(entry="ask", nodes=key_then_line(PROMPT, LINE, repeats=2, ring_s=RING_S))
 
 
 def _parts(found: Sequence[Object]) -> Iterator[Sequence[Object]]:

@@ -13,9 +13,10 @@ from signalbox.sip.headers import NameAddr
 from signalbox.sip.outgoing import Invitation
 from signalbox.sip.sdp import SessionDescription
 from signalbox.sip.uri import Uri
+from signalbox_local import flow_messages
 
 from loadtest.engine.messages import Direction, Result
-from loadtest.engine.sound import EVENTS, PCMA, Stream
+from loadtest.engine.sound import Stream
 from loadtest.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -70,9 +71,10 @@ class Calls:
     def __init__(self, callers: Party, lines: Party) -> None:
         self.strays = 0
         """INVITEs at the lines that are of no call of ours."""
-        self._callers, self._lines = callers, lines
-        self._caller_description = description(callers.address)
-        self._line_description = description(lines.address)
+        self.callers, self.lines = callers, lines
+        """Where they speak and hear."""
+        self._caller_description = SessionDescription.parse(flow_messages.description(callers.address))
+        self._line_description = SessionDescription.parse(flow_messages.description(lines.address))
         self._count = itertools.count(1)
         self._by_id: dict[str, Live] = {}
         self._by_caller: dict[str, Live] = {}
@@ -87,7 +89,7 @@ class Calls:
         """Make one call as it is planned. What becomes of it is told, never raised."""
         begun = monotonic()
         to = NameAddr("", Uri("sip", number, *proxy))
-        caller = NameAddr("", Uri("sip", plan.caller, self._callers.address[0]))
+        caller = NameAddr("", Uri("sip", plan.caller, self.callers.address[0]))
         invitation = Invitation(str(to.uri), caller, to, plan.protocol, proxy)
         call = agent.call(invitation, self._caller_description)
         live = Live(next(self._count), plan)
@@ -124,7 +126,7 @@ class Calls:
         if call.ended is not None:
             return
         stream = live.line = Stream(2 * live.n + 1, 2 * live.n, media_of(call.offer))
-        self._lines.begin(stream)
+        self.lines.begin(stream)
         await call.answer(self._line_description)
         live.line_up.set()
         await call.over()
@@ -136,18 +138,6 @@ class Calls:
         calls."""
         live = self._by_id.get(request.call_id)
         return live or self._by_caller.get(request.from_.uri.user or "")
-
-    # --- what attempts use -------------------------------------------------------------------------------------
-
-    @property
-    def callers(self) -> Party:
-        """Where callers hear."""
-        return self._callers
-
-    @property
-    def lines(self) -> Party:
-        """Where lines hear."""
-        return self._lines
 
 
 class Attempt:
@@ -210,7 +200,7 @@ class Attempt:
             hold_s = max(plan.hold_s, LEAST_HOLD_S + KEY_S * len(plan.keys))
             await asyncio.wait({over}, timeout=hold_s)
             self._told["talked_ms"] = (monotonic() - now) * 1000
-            return await self._hang_up(caller, line, over)
+            return await self._hang_up(caller, line)
         finally:
             over.cancel()
 
@@ -219,7 +209,7 @@ class Attempt:
         await self._either(caller.came, over, PROMPT_S)
         caller.press(MENU_KEY)
 
-    async def _hang_up(self, caller: Stream, line: Stream, over: asyncio.Future[Ended]) -> Result:
+    async def _hang_up(self, caller: Stream, line: Stream) -> Result:
         cut = self._call.ended is not None or self._live.line_over.is_set()
         why = ""
         if cut:
@@ -287,15 +277,6 @@ class Attempt:
     def _result(self, outcome: Outcome, why: str = "", **more: object) -> Result:
         status = self._call.final.status if self._call.final is not None else 0
         return Result(**{"status": status, **self._told, **more}, outcome=outcome, why=why)  # type: ignore[arg-type]
-
-
-def description(media: Address) -> SessionDescription:
-    """Of a telephone that speaks A-law and sends keys."""
-    host, port = media
-    return SessionDescription.parse(
-        f"v=0\r\no=- 1 1 IN IP4 {host}\r\ns=-\r\nc=IN IP4 {host}\r\nt=0 0\r\nm=audio {port} RTP/AVP {PCMA} {EVENTS}\r\n"
-        f"a=rtpmap:{PCMA} PCMA/8000\r\na=rtpmap:{EVENTS} telephone-event/8000\r\na=fmtp:{EVENTS} 0-15\r\na=ptime:20\r\n"
-    )
 
 
 def media_of(description: SessionDescription) -> Address:

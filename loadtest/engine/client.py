@@ -60,11 +60,6 @@ class Engine:
             raise
         return cls(process, tuple(json.loads(first)["line"]), on_effort)
 
-    @property
-    def open(self) -> int:
-        """Calls that are under way."""
-        return len(self._waiting)
-
     def call(self, plan: Plan, number: str) -> Result:
         """Make a call, and wait until it is over. Raises EngineError."""
         id = next(self._count)
@@ -78,16 +73,13 @@ class Engine:
         finally:
             self._waiting.pop(id, None)
 
-    def finish(self, patience_s: float) -> int:
-        """Wait until no call is under way, at most so long. Those that are then have the outcome "unfinished": how
-        many."""
+    def finish(self, patience_s: float) -> None:
+        """Wait until no call is under way, at most so long. Those that are then have the outcome "unfinished"."""
         with gevent.Timeout(patience_s, False):
             while self._waiting:
                 gevent.sleep(0.1)
-        left = len(self._waiting)
         for waiting in tuple(self._waiting.values()):
             waiting.set(Result(0, Outcome.UNFINISHED))
-        return left
 
     def close(self) -> None:
         """End the process and its calls."""

@@ -13,25 +13,22 @@ import struct
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from signalbox_local.flow_messages import EVENTS, FRAME, KEY_FRAMES, PCMA
+
 from loadtest.engine.messages import Direction
+from loadtest.model.traffic import KEYS
 
 if TYPE_CHECKING:
     from loadtest.engine.messages import Address
 
 FRAME_S = 0.02
-FRAME = 160
-"""Bytes of A-law, and ticks of its clock, in a packet."""
-PCMA, EVENTS = 8, 101
 SLOTS = 4
 """Streams speak in turn, a quarter of them each 5 ms."""
 AT_ONCE = 256
 """So many packets are read before others get their turn."""
 RESOLUTION_S = 0.001
 BUFFER_BYTES = 8 * 1024 * 1024
-KEY_FRAMES = 5
-"""A key is held for so many times 20 ms, and its end is told three times (RFC 4733 section 2.5.1.4)."""
 KEY_GAP_FRAMES = 5
-KEYS = "0123456789*#"
 _HEADER = struct.Struct("!BBHII")
 _SAID = struct.Struct("!III")
 _KEY = struct.Struct("!BIBBH")

@@ -23,6 +23,7 @@ MOBILE_DIGITS = 11
 FIXED_DIGITS = 8
 """Of a subscriber in a city, behind the area code."""
 KEYS = "0123456789*#"
+"""In the order of their events (RFC 4733 section 3.2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,8 @@ class Model:
     def __init__(self, traffic: Traffic) -> None:
         self.traffic = traffic
         weights = [(rank + 1) ** -traffic.numbers.zipf for rank in range(traffic.numbers.count)]
-        self.popularity = tuple(weight / sum(weights) for weight in weights)
+        whole = sum(weights)
+        self.popularity = tuple(weight / whole for weight in weights)
         """Share of the calls that the number of each rank gets."""
         self.kinds = spread(traffic.calls.kinds, self.popularity)
         """What kind of number each rank is."""

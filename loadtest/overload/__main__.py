@@ -19,6 +19,7 @@ from signalbox_local.bench import machine, write_json
 from signalbox_local.layout import Options
 
 from loadtest.__main__ import cluster, run
+from loadtest.exitcodes import ExitCode
 
 HERE = Path(__file__).parent
 PROXIES = 2
@@ -35,7 +36,7 @@ def main(capacity: float, seconds: int, report: Path) -> None:
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         console.print("load test: the cluster and the generator need a core each")
-        sys.exit(3)
+        sys.exit(ExitCode.NOT_BEGUN)
     settings = {"edge": {"edge": {"kamailio": {"calls_per_second": capacity / PROXIES}}}}
     os.sched_setaffinity(0, {cores[0]})
     codes = {}

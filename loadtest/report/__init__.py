@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from signalbox_local.bench import machine, write_json
 
 from loadtest import objectives
 from loadtest.effort import why_void
-from loadtest.figures import CALLS, PROVISIONING, ROUTING, figures
+from loadtest.exitcodes import ExitCode
+from loadtest.figures import figures
 from loadtest.report import page, plotted, text
 from loadtest.report.summary import Summary
 
@@ -19,26 +20,21 @@ if TYPE_CHECKING:
     from loadtest.run import Run
 
 WIDTH = 118
-REACHED, BREACHED, VOID = 0, 1, 2
-"""Exit codes."""
 
 
-def judge(run: Run) -> int:
+def judge(run: Run) -> ExitCode:
     """Judge a run that is over, print and keep its report; the exit code."""
     counts, outcomes = run.counts, run.all_outcomes
-    took_part = {CALLS} if outcomes else set()
-    names = {kind.__name__ for kind in run.environment.user_classes}
-    took_part |= {CALLS} if "SipCaller" in names else set()
-    took_part |= {ROUTING} if "GrpcRouter" in names else set()
-    took_part |= {PROVISIONING} if "Provisioner" in names else set()
+    measured = figures(counts, outcomes)
+    kinds: list[Any] = list(run.environment.user_classes)
     summary = Summary(
         machine=machine(),
         length_s=run.series.load_s,
         processes=run.outcomes,
         outcomes=outcomes,
         counts=counts,
-        figures=figures(counts, outcomes),
-        verdicts=objectives.judge(run.objectives, figures(counts, outcomes), took_part),
+        figures=measured,
+        verdicts=objectives.judge(run.objectives, measured, {kind.part for kind in kinds}),
         void=why_void(run.seconds),
         seconds=run.seconds,
         windows=run.series.windows,
@@ -55,4 +51,4 @@ def judge(run: Run) -> int:
     (folder / "report.html").write_text(page.render(summary, plots), encoding="utf-8")
     write_json(folder / "report.json", summary.json())
     text.show(Console(highlight=False, file=sys.stdout, width=WIDTH), summary, folder)
-    return VOID if summary.void else BREACHED if any(one.breached for one in summary.verdicts) else REACHED
+    return {"void": ExitCode.VOID, "breached": ExitCode.BREACHED, "reached": ExitCode.REACHED}[summary.verdict]

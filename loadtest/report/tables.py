@@ -31,8 +31,7 @@ def objectives(summary: Summary) -> Table:
     """Each, and whether it was reached."""
     found = []
     for one in summary.verdicts:
-        measured = "not measured" if one.value is None else f"{one.value:.4g}"
-        found.append([one.name, measured, one.bound.text, "breached" if one.breached else "reached"])
+        found.append([one.name, one.seen, one.bound.text, "breached" if one.breached else "reached"])
     return Table(("objective", "measured", "to reach", ""), found)
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from typing import TYPE_CHECKING
 
 import gevent
 import grpc
 from google.protobuf.field_mask_pb2 import FieldMask
-from locust import User, constant_throughput, task
+from locust import constant_throughput, task
 from signalbox.api.provisioning.v1 import bulk_pb2, bulk_pb2_grpc, provisioning_pb2, provisioning_pb2_grpc
-from signalbox.api.routing.v1 import routing_pb2, routing_pb2_grpc
+from signalbox.api.routing.v1 import routing_pb2_grpc
 from signalbox.api.types.v1 import types_pb2
 
-from loadtest import rows, run, site
-from loadtest.rows import Row
+from loadtest import rows, site
+from loadtest.figures import PROVISIONING
+from loadtest.users.asking import Asking
 
 if TYPE_CHECKING:
     from locust.env import Environment
@@ -31,21 +31,20 @@ FIRST_ROW = 9_000
 EDITED = site.RANKS_MOST - 1
 
 
-class Provisioner(User):
+class Provisioner(Asking):
     """Edits a number and looks when routing obeys, and imports numbers now and then, as provisioning systems do."""
 
+    part = PROVISIONING
     fixed_count = 1
     wait_time = constant_throughput(1)
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
-        self._run = run.of(environment)
-        self._site = self._run.callers.site
         self._lines = 1
 
     def on_start(self) -> None:
         """Connect, and create the number that is edited."""
-        channel = self._run.provisioning()
+        channel = self.of_run.provisioning()
         self._stub = provisioning_pb2_grpc.ProvisioningServiceStub(channel)
         self._bulk = bulk_pb2_grpc.BulkServiceStub(channel)
         self._stub.Apply(
@@ -55,7 +54,7 @@ class Provisioner(User):
     def on_stop(self) -> None:
         """Delete what was made here, as far as it can be had."""
         ranks = [EDITED, *range(FIRST_ROW, FIRST_ROW + ROWS)]
-        some = [provisioning_pb2.Object(number=types_pb2.Number(number=self._site.number(rank))) for rank in ranks]
+        some = [provisioning_pb2.Object(number=types_pb2.Number(number=self.site.number(rank))) for rank in ranks]
         for start in range(0, len(some), site.OBJECTS_AT_ONCE):
             request = provisioning_pb2.ApplyRequest(delete=some[start : start + site.OBJECTS_AT_ONCE])
             try:
@@ -73,17 +72,17 @@ class Provisioner(User):
         try:
             self._stub.UpdateNumber(request, timeout=EDIT_S)
         except grpc.RpcError as error:
-            self._tell(rows.EDIT, began, error.code().name)
+            self.tell(rows.EDIT, began, error.code().name)
             return
-        self._tell(rows.EDIT, began, "")
-        if self._run.has_routing:
+        self.tell(rows.EDIT, began)
+        if self.of_run.has_routing:
             began = time.perf_counter()
-            self._tell(rows.IN_FORCE, began, self._wait())
+            self.tell(rows.IN_FORCE, began, self._wait())
 
     @task(1)
     def import_numbers(self) -> None:
         """Bring numbers to what rows say."""
-        numbers = [site.number(self._site, FIRST_ROW + at, site.LINE) for at in range(ROWS)]
+        numbers = [site.number(self.site, FIRST_ROW + at, site.LINE) for at in range(ROWS)]
         request = bulk_pb2.ImportNumbersRequest(
             options=bulk_pb2.ImportOptions(), rows=[bulk_pb2.NumberRow(number=number) for number in numbers]
         )
@@ -93,23 +92,17 @@ class Provisioner(User):
             for response in self._bulk.ImportNumbers(iter([request]), timeout=IMPORT_S):
                 refused += sum(result.outcome == bulk_pb2.IMPORT_OUTCOME_REFUSED for result in response.results)
         except grpc.RpcError as error:
-            self._tell(rows.IMPORT, began, error.code().name)
+            self.tell(rows.IMPORT, began, error.code().name)
         else:
-            self._tell(rows.IMPORT, began, f"{refused} of {ROWS} rows were refused" if refused else "")
+            self.tell(rows.IMPORT, began, f"{refused} of {ROWS} rows were refused" if refused else "")
 
     def _wait(self) -> str:
         """Ask until a decision obeys; empty, or what was wrong."""
-        stub = routing_pb2_grpc.RoutingServiceStub(self._run.routing())
+        stub = routing_pb2_grpc.RoutingServiceStub(self.of_run.routing())
         deadline = time.monotonic() + IN_FORCE_S
         while True:
-            question = routing_pb2.DecideRequest(
-                call_id=f"loadtest-edit-{secrets.token_hex(8)}",
-                trunk=self._site.trunk,
-                called=self._site.number(EDITED),
-                source_address=self._site.caller_host,
-            )
             try:
-                decision = stub.Decide(question, timeout=EDIT_S).decision
+                decision = stub.Decide(self.question(EDITED), timeout=EDIT_S).decision
             except grpc.RpcError as error:
                 return str(error.code().name)
             if len(decision.dial.stages) == self._lines:
@@ -120,7 +113,4 @@ class Provisioner(User):
 
     def _number(self) -> types_pb2.Number:
         """The one that is edited, as it is to be."""
-        return site.number(self._site, EDITED, *((site.LINE,) if self._lines == 1 else (site.BUSY, site.LINE)))
-
-    def _tell(self, name: str, began: float, failure: str) -> None:
-        self._run.fire(Row(rows.GRPC, name, (time.perf_counter() - began) * 1000, failure))
+        return site.number(self.site, EDITED, *((site.LINE,) if self._lines == 1 else (site.BUSY, site.LINE)))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from locust import User, task
 
 from loadtest import run
+from loadtest.figures import CALLS
 
 if TYPE_CHECKING:
     from locust.env import Environment
@@ -19,6 +20,7 @@ class SipCaller(User):
     Poisson process), so that a cluster that gets slow is not spared. So users times that are the call attempts a
     second."""
 
+    part = CALLS
     _ordinals: ClassVar = itertools.count()
 
     def __init__(self, environment: Environment) -> None:

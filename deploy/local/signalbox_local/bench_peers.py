@@ -8,7 +8,6 @@ a call needs to be set up. The peers have the less to do: kemi and b2bua look at
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import functools
@@ -17,7 +16,7 @@ import shutil
 import sys
 import time
 from collections import defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +28,18 @@ from signalbox.settings import load
 from signalbox_local import drouting_data, interrupts, routing_data
 from signalbox_local.bench import Spread, machine, write_json
 from signalbox_local.bench_drouting import DROUTING
-from signalbox_local.bench_edge import CALLED, HOST, ONE_DECISION_WORKER, ROUTED, STATIC, Bench, Callee, Run
+from signalbox_local.bench_edge import (
+    CALLED,
+    HOST,
+    ONE_DECISION_WORKER,
+    ROUTED,
+    STATIC,
+    Bench,
+    Callee,
+    Plan,
+    Run,
+    planned,
+)
 from signalbox_local.cluster import Cluster
 from signalbox_local.layout import Options
 from signalbox_local.peers.process import Peer, b2bua, kemi_proxy
@@ -54,18 +64,8 @@ LINE_IDLE_S = 10.0
 """After a run the line's calls are over."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How much is measured."""
-
-    rates: Sequence[int] = (100, 200, 500, 1000)
-    """Calls/s. A peer that does not stand one is not asked for the higher ones."""
-    rounds: int = 3
-    run_s: float = 4.0
-    search: bool = True
-    """For the highest rate without a retransmission."""
-
-
+USUAL = Plan(rates=(100, 200, 500, 1000), rounds=3, run_s=4.0, search=True)
+"""A peer that does not stand a rate is not asked for the higher ones."""
 SMALL = Plan(rates=(50, 100), rounds=1, run_s=2.0, search=False)
 """To see that it works."""
 
@@ -247,11 +247,7 @@ def table(figures: Mapping[str, Any]) -> Table:
 
 def main(arguments: Sequence[str] = sys.argv[1:]) -> int:
     """Run, print, and keep the result in ``var/bench/peers.json``."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--small", action="store_true", help="Few calls: to see that it works.")
-    parser.add_argument("--rounds", type=int, help="Rounds at each rate.")
-    given = parser.parse_args(arguments)
-    plan = SMALL if given.small else Plan(rounds=given.rounds or 3)
+    plan = planned(arguments, __doc__, USUAL, SMALL)
     console = Console()
     directory = DIRECTORY.resolve()
     shutil.rmtree(directory, ignore_errors=True)

@@ -73,7 +73,7 @@ class Rules:
         value = types_pb2.Number(
             number=number,
             tenant=tenant,
-            stages=_stages(stages, ring_s),
+            stages=dial_stages(stages, ring_s),
             flow=flow,
             media=types_pb2.MEDIA_MODE_RECORD if recorded else media,
             limits=types_pb2.Limits(concurrent_calls=concurrent_calls),
@@ -103,24 +103,10 @@ class Rules:
 
         What exists already is left as it is.
         """
-        ask = flows_pb2.MenuNode(
-            prompt="welcome",
-            branches=[flows_pb2.MenuBranch(digits="1", next="ring")],
-            repeats=1,
-            no_input="end",
-            no_match="end",
-        )
-        ring = flows_pb2.DialNode(lines=[flows_pb2.DialLine(line=line)], busy="end", no_answer="end", failed="end")
-        end = flows_pb2.HangUpNode(cause=flows_pb2.HANG_UP_CAUSE_BUSY)
-        nodes = [
-            flows_pb2.FlowNode(id="ask", menu=ask),
-            flows_pb2.FlowNode(id="ring", dial=ring),
-            flows_pb2.FlowNode(id="end", hang_up=end),
-        ]
         with existing_is_fine():
             self.prompt(tenant, "welcome", "zh-CN", text)
         with existing_is_fine():
-            self.flow(tenant, "welcome", nodes)
+            self.flow(tenant, "welcome", key_then_line("welcome", line))
         with existing_is_fine():
             self.number(tenant, number, flow="welcome")
 
@@ -136,7 +122,7 @@ class Rules:
         self, number: types_pb2.Number, stages: Sequence[Sequence[str]], *, ring_s: int = 30
     ) -> types_pb2.Number:
         """Change what a number rings; ABORTED if somebody else has changed it since it was read."""
-        value = types_pb2.Number(number=number.number, etag=number.etag, stages=_stages(stages, ring_s))
+        value = types_pb2.Number(number=number.number, etag=number.etag, stages=dial_stages(stages, ring_s))
         request = provisioning_pb2.UpdateNumberRequest(number=value, update_mask=FieldMask(paths=["stages"]))
         return self._stub.UpdateNumber(request, timeout=TIMEOUT_S)
 
@@ -151,6 +137,31 @@ def existing_is_fine() -> Iterator[None]:
             raise
 
 
-def _stages(stages: Sequence[Sequence[str]], ring_s: int) -> list[types_pb2.DialStage]:
+def key_then_line(prompt: str, line: str, *, repeats: int = 1, ring_s: int | None = None) -> list[flows_pb2.FlowNode]:
+    """Nodes of a flow that plays a prompt, rings a line when 1 is pressed, and ends as busy otherwise.
+
+    ``repeats``: after silence or another key it is played so often again; ``ring_s``: the line rings so long, None: as
+    long as lines do.
+    """
+    ask = flows_pb2.MenuNode(
+        prompt=prompt,
+        branches=[flows_pb2.MenuBranch(digits="1", next="ring")],
+        repeats=repeats,
+        no_input="end",
+        no_match="end",
+    )
+    ring = flows_pb2.DialNode(lines=[flows_pb2.DialLine(line=line)], busy="end", no_answer="end", failed="end")
+    if ring_s is not None:
+        ring.ring_time.FromSeconds(ring_s)
+    end = flows_pb2.HangUpNode(cause=flows_pb2.HANG_UP_CAUSE_BUSY)
+    return [
+        flows_pb2.FlowNode(id="ask", menu=ask),
+        flows_pb2.FlowNode(id="ring", dial=ring),
+        flows_pb2.FlowNode(id="end", hang_up=end),
+    ]
+
+
+def dial_stages(stages: Sequence[Sequence[str]], ring_s: int) -> list[types_pb2.DialStage]:
+    """Lines that ring together, stage after stage, each so many seconds."""
     ring_time = duration_pb2.Duration(seconds=ring_s)
     return [types_pb2.DialStage(lines=lines, ring_time=ring_time) for lines in stages]

@@ -15,11 +15,11 @@ from signalbox_local.layout import Options
 import loadtest
 from loadtest import shapes
 from loadtest.crosscheck.__main__ import FIGURES, WITHIN, by_sipp, by_us, median
+from loadtest.exitcodes import ExitCode
 
 FOLDER = Path(loadtest.__file__).parent
 RUN_S = 150.0
 ROUNDS_MOST, RUNS_MOST = 5, 4
-VOID = 2
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def judged(again):
     """A run that counts: beside other tests a machine may be too slow for the generator, which says so."""
     for _ in range(RUNS_MOST):
         done = again()
-        if done.returncode != VOID:
+        if done.returncode != ExitCode.VOID:
             break
     return done
 
@@ -82,7 +82,7 @@ def test_workers_make_calls_ask_and_edit_and_the_master_judges(cluster, tmp_path
     more += ["--objectives", lenient(tmp_path)]
     for _ in range(RUNS_MOST):
         code = run_all(cluster, "steady", 2, False, [*more, "--traffic", short_calls(tmp_path)])
-        if code != VOID:
+        if code != ExitCode.VOID:
             break
     report = json.loads((tmp_path / "report.json").read_text())
     assert (code, report["verdict"]) == (0, "reached"), report["errors"]

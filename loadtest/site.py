@@ -108,9 +108,14 @@ def write(channel: grpc.Channel, site: Site, model: Model) -> None:
 
 
 def remove(channel: grpc.Channel, site: Site, model: Model) -> None:
-    """Delete what :func:`write` wrote. Raises grpc.RpcError."""
+    """Delete what :func:`write` wrote, and all numbers that the tenant has got since. Raises grpc.RpcError."""
     stub = provisioning_pb2_grpc.ProvisioningServiceStub(channel)
-    for some in _parts(identities(objects(site, model))):
+    some_of_them = provisioning_pb2.ListNumbersRequest(tenant=site.tenant, page_size=OBJECTS_AT_ONCE)
+    while numbers := stub.ListNumbers(some_of_them, timeout=TIMEOUT_S).numbers:
+        names = identities([Object(number=number) for number in numbers])
+        stub.Apply(provisioning_pb2.ApplyRequest(delete=names), timeout=TIMEOUT_S)
+    others = [one for one in objects(site, model) if one.WhichOneof("object") != "number"]
+    for some in _parts(identities(others)):
         stub.Apply(provisioning_pb2.ApplyRequest(delete=some), timeout=TIMEOUT_S)
 
 

@@ -11,13 +11,13 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from locust import constant_throughput, task
 from signalbox.api.provisioning.v1 import bulk_pb2, bulk_pb2_grpc, provisioning_pb2, provisioning_pb2_grpc
 from signalbox.api.routing.v1 import routing_pb2_grpc
-from signalbox.api.types.v1 import types_pb2
 
 from loadtest import rows, site
 from loadtest.figures import PROVISIONING
 from loadtest.users.asking import Asking
 
 if TYPE_CHECKING:
+    from signalbox.api.types.v1 import types_pb2
     from locust.env import Environment
 
 EDIT_S = 10.0
@@ -50,18 +50,6 @@ class Provisioner(Asking):
         self._stub.Apply(
             provisioning_pb2.ApplyRequest(put=[provisioning_pb2.Object(number=self._number())]), timeout=EDIT_S
         )
-
-    def on_stop(self) -> None:
-        """Delete what was made here, as far as it can be had."""
-        ranks = [EDITED, *range(FIRST_ROW, FIRST_ROW + ROWS)]
-        some = [provisioning_pb2.Object(number=types_pb2.Number(number=self.site.number(rank))) for rank in ranks]
-        for start in range(0, len(some), site.OBJECTS_AT_ONCE):
-            request = provisioning_pb2.ApplyRequest(delete=some[start : start + site.OBJECTS_AT_ONCE])
-            try:
-                self._stub.Apply(request, timeout=EDIT_S)
-            except grpc.RpcError as error:
-                if error.code() is not grpc.StatusCode.NOT_FOUND:
-                    raise
 
     @task(9)
     def edit(self) -> None:

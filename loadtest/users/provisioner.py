@@ -17,8 +17,8 @@ from loadtest.figures import PROVISIONING
 from loadtest.users.asking import Asking
 
 if TYPE_CHECKING:
-    from signalbox.api.types.v1 import types_pb2
     from locust.env import Environment
+    from signalbox.api.types.v1 import types_pb2
 
 EDIT_S = 10.0
 IMPORT_S = 60.0

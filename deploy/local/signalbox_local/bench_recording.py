@@ -85,7 +85,7 @@ async def measure(cluster: Cluster, console: Console, plan: Plan) -> dict[str, A
     finally:
         client.close()
         parties.close()
-    return summary(found, rounds.rounds) | recorder
+    return summary(found, rounds.rounds, rounds.bound) | recorder
 
 
 async def most_calls(rounds: Rounds, plan: Plan) -> dict[Variant, list[int]]:
@@ -147,8 +147,8 @@ async def _stored(node: Node) -> None:
         await asyncio.sleep(0.1)
 
 
-def summary(found: Mapping[Variant, Sequence[int]], rounds: Sequence[Round]) -> dict[str, object]:
-    """The figures of the calls."""
+def summary(found: Mapping[Variant, Sequence[int]], rounds: Sequence[Round], bound: int) -> dict[str, object]:
+    """The figures of the calls; ``bound``: calls of which the relay could have had the files open."""
     calls = {variant: Spread.of([float(most) for most in found[variant]]) for variant in VARIANTS}
     recorded = [one for one in rounds if one.variant == RECORDED]
     carried = [one for one in recorded if one.carried]
@@ -158,6 +158,7 @@ def summary(found: Mapping[Variant, Sequence[int]], rounds: Sequence[Round]) -> 
         "unrecorded_calls": int(calls[UNRECORDED].median),
         "ratio": round(calls[RECORDED].median / max(1.0, calls[UNRECORDED].median), 3),
         "calls": {variant: spread.json(0) for variant, spread in calls.items()},
+        "bound_by_files": {"calls": bound, "reached": [one for one in VARIANTS if calls[one].median >= bound]},
         "lost": sum(one.lost for one in carried),
         "gaps": sum(one.gaps for one in carried),
         "shifted": sum(one.shifted for one in carried),
@@ -189,6 +190,9 @@ def table(figures: Mapping[str, object]) -> Table:
     }
     for name, asked in wanted.items():
         rows.add_row(name, str(figures[name]), asked)
+    bound: dict[str, Any] = figures["bound_by_files"]  # type: ignore[assignment]
+    for variant in bound["reached"]:
+        rows.add_row(f"{variant} calls", f"{bound['calls']} or more: the relay may open no more files", "")
     return rows
 
 

@@ -10,17 +10,24 @@ if TYPE_CHECKING:
     Trial = Callable[[int], Awaitable[bool]]
 
 
-async def greatest(trial: Trial, low: int, high: int, resolution: float = 0.05) -> int:
+async def greatest(trial: Trial, low: int, high: int, resolution: float = 0.05, end: int | None = None) -> int:
     """The greatest number that succeeded, between which and one that failed lies at most ``resolution`` of it.
 
-    ``low`` and ``high`` are where it is believed to be: it goes down or up from there. 0: not even 1 goes.
+    ``low`` and ``high`` are where it is believed to be: it goes down or up from there. 0: not even 1 goes. More than
+    ``end`` are never tried; if these succeed, they are what is returned.
     """
+    if end is not None:
+        low, high = min(low, end), min(high, end)
     while not await trial(low):
         if low <= 1:
             return 0
         low, high = max(1, low * 3 // 4), low
     while await trial(high):
+        if high == end:
+            return high
         low, high = high, max(high + 1, high * 5 // 4)
+        if end is not None:
+            high = min(high, end)
     while high - low > max(1, resolution * low):
         middle = (low + high) // 2
         if await trial(middle):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import resource
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
@@ -31,6 +32,10 @@ LATE_MS = 200.0
 """A relay or a source that is further behind than this has more than it can carry, even if no packet is lost yet."""
 TRIES = 2
 PROCESSES = ("rtpengine-1", "media-1")
+FILES_A_CALL = 6
+"""Sockets for RTP and RTCP of two sides, and the two files of its capture (``rtpengine/README.md``)."""
+FILES_BESIDE = 500
+"""Of calls that have just ended, of its threads, logs and control sockets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,9 @@ class Rounds:
         self._console = console
         self._numbers = itertools.count(1)
         self.rounds: list[Round] = []
+        _, files = resource.prlimit(cluster.pid("rtpengine-1"), resource.RLIMIT_NOFILE)
+        self.bound = most_of(files)
+        """Calls at once for which the relay has files enough, recorded or not."""
 
     async def run(self, variant: Variant, purpose: str, calls: int, seconds: float) -> Round:
         """So many calls at once for a time; recordings are compared with what was said."""
@@ -114,12 +122,12 @@ class Rounds:
         return lot, cores, setup_s
 
     async def most(self, variant: Variant, purpose: str, low: int, high: int, seconds: float) -> int:
-        """The most calls that are carried, to 5 %."""
+        """The most calls that are carried, to 5 %; ``bound`` if all do of which the relay can have the files open."""
 
         async def carried(calls: int) -> bool:
             return await self._carried(variant, purpose, calls, seconds)
 
-        return await capacity.greatest(carried, low, high)
+        return await capacity.greatest(carried, low, high, end=self.bound)
 
     async def first_failure(self, variant: Variant, start: int, end: int, seconds: float) -> int:
         """The first number of calls that is too many, going up by halves."""
@@ -127,7 +135,7 @@ class Rounds:
         async def carried(calls: int) -> bool:
             return (await self.run(variant, "approach", calls, seconds)).carried
 
-        return await capacity.first_failure(carried, start, 1.5, end)
+        return await capacity.first_failure(carried, start, 1.5, min(end, self.bound))
 
     async def _carried(self, variant: Variant, purpose: str, calls: int, seconds: float) -> bool:
         """One of some tries is carried: what else the machine does must not be taken for its end."""
@@ -151,6 +159,11 @@ class Rounds:
             highlight=False,
             soft_wrap=True,
         )
+
+
+def most_of(files: int) -> int:
+    """Recorded calls at once for which a process has enough, that may have so many files open."""
+    return (files - FILES_BESIDE) // FILES_A_CALL
 
 
 def judge(verdicts: Sequence[Verdict]) -> dict[str, int]:

@@ -45,6 +45,17 @@ async def test_it_goes_up_when_what_was_believed_to_be_too_much_goes() -> None:
     assert 380 <= await greatest(machine.carries, 100, 200, 0.05) <= 400
 
 
+@pytest.mark.parametrize(("low", "high"), [(100, 200), (300, 500), (900, 1000)])
+async def test_more_than_the_end_are_never_tried(low: int, high: int) -> None:
+    machine = Machine(10_000)
+    assert await greatest(machine.carries, low, high, 0.05, end=310) == 310
+    assert max(machine.tried) == 310
+
+
+async def test_what_goes_below_the_end_is_found_as_without_it() -> None:
+    assert 190 <= await greatest(Machine(200).carries, 300, 500, 0.05, end=310) <= 200
+
+
 async def test_the_first_failure_is_found_upwards() -> None:
     machine = Machine(500)
     assert await first_failure(machine.carries, 200, 1.5, 4000) == 675

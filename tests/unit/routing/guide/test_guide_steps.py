@@ -1,215 +1,27 @@
-"""Explanations, simulations, and the steps of call flows, as the service gives them from what is stored."""
+"""The steps of call flows, as the service gives them from what is stored."""
 
 from __future__ import annotations
 
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from google.protobuf.timestamp_pb2 import Timestamp
 from signalbox.api.routing.v1 import routing_pb2
-from signalbox.api.types.v1 import flows_pb2, schedules_pb2, screening_pb2, types_pb2
+from signalbox.api.types.v1 import flows_pb2, types_pb2
 from signalbox.domain.claims import supposed
 from signalbox.domain.cursor import open_, seal
 from signalbox.domain.leg import open_ as open_leg
-from signalbox.domain.planner import Voice
-from signalbox.domain.regions import Region
-from signalbox.domain.screening import ADDED, Page
-from signalbox.domain.voice import Pool, as_line
 from signalbox.errors import CursorInvalidError, InvalidFieldError, RulesNotLoadedError
-from signalbox.routing.answers import Answerer
 from signalbox.routing.book import Book
-from signalbox.routing.guide import Guide
-from signalbox.routing.stats import Stats
 from signalbox.store.base import Change
 from signalbox.store.codec import key_of
-from signalbox.store.screening import page_message
 from support import routing
-from support.deciding import setup
+from support.guides import KEY, MONDAY_20, explained, guide, rules, told
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from signalbox.domain.claims import Claim, Claimed
-    from signalbox.store.codec import Object
-
-KEY = b"key"
-PLACES = {"139": Region("内蒙古", "呼和浩特", "0471")}
-VOICE = Voice(Pool([(as_line("ivr-1", "192.0.2.21", 5060), 0.0)]), partial(seal, key=KEY))
-MONDAY_10, MONDAY_20 = Timestamp(), Timestamp()
-MONDAY_10.FromJsonString("2026-11-23T10:00:00+08:00")
-MONDAY_20.FromJsonString("2026-11-23T20:00:00+08:00")
-WEEKDAYS = schedules_pb2.WeeklyHours(days=[1, 2, 3, 4, 5], start_time="09:00", end_time="18:00")
-OPEN = schedules_pb2.ScheduleRules(
-    calendar="cn", periods=[schedules_pb2.Period(name="open", weekly=WEEKDAYS)]
-)  # fmt: skip
-
-
-def rules() -> list[Object]:
-    """A number with every kind of rule that needs no voice, and a menu outside office hours."""
-    nodes = [
-        flows_pb2.FlowNode(
-            id="hours",
-            schedule=flows_pb2.ScheduleNode(
-                schedule="office",
-                branches=[flows_pb2.ScheduleBranch(period="open", next="place")],
-                otherwise="menu",
-            ),
-        ),
-        flows_pb2.FlowNode(
-            id="place",
-            region=flows_pb2.RegionNode(
-                branches=[flows_pb2.RegionBranch(groups=["north"], next="local")], otherwise="desk"
-            ),
-        ),
-        routing.dial_node("local", "b", busy="desk", no_answer="desk", failed="desk"),
-        routing.dial_node("desk", "a", "b", distribution=flows_pb2.DISTRIBUTION_ROUND_ROBIN),
-        flows_pb2.FlowNode(
-            id="menu",
-            menu=flows_pb2.MenuNode(
-                prompt="closed",
-                branches=[flows_pb2.MenuBranch(digits="1", next="desk")],
-                no_input="bye",
-                no_match="bye",
-            ),
-        ),
-        flows_pb2.FlowNode(id="bye", hang_up=flows_pb2.HangUpNode()),
-    ]
-    return [
-        types_pb2.Tenant(id="acme", time_zone="Asia/Shanghai"),
-        routing.trunk(),
-        routing.line(),
-        routing.line("b", concurrent_calls=1),
-        schedules_pb2.Schedule(tenant="acme", id="office", revisions=[schedules_pb2.ScheduleRevision(rules=OPEN)]),
-        schedules_pb2.Calendar(
-            id="cn",
-            days=[schedules_pb2.CalendarDay(date="2026-11-24", kind=schedules_pb2.DAY_KIND_HOLIDAY, name="a holiday")],
-        ),
-        screening_pb2.RegionGroup(id="north", provinces=["内蒙古"]),
-        screening_pb2.ScreeningList(tenant="acme", id="bad"),
-        page_message("acme", "bad", ADDED, Page.of(["n13700001234"])),
-        routing.flow("main", *nodes),
-        types_pb2.Number(
-            number=routing.NUMBER, tenant="acme", flow="main", screening=types_pb2.Screening(blacklists=["bad", "lost"])
-        ),
-    ]
-
-
-@pytest.fixture
-def book() -> Book:
-    book = Book(lambda: None)
-    routing.at_once(book.reset_rules(routing.listing(*rules())))
-    book.reset_live(routing.listing())
-    assert book.damaged == {}
-    return book
-
-
-def guide(book: Book, key: bytes | None = KEY, counters: Any = None) -> Guide:
-    given = setup(PLACES, VOICE)
-    return Guide(book, lambda: 1, Answerer(book, lambda: 1, Stats(dict), given, counters), given, counters, key)
-
-
-def explained(
-    book: Book, calling: str, at: Timestamp, counts: Mapping[str, int] | None = None, **call: str
-) -> routing_pb2.ExplainResponse:
-    question = routing_pb2.DecideRequest(called=routing.NUMBER, calling=calling, **call)
-    request = routing_pb2.ExplainRequest(request=question, time=at, counts=counts or {})
-    return routing.at_once(guide(book).explain(request))
-
-
-def told(response: routing_pb2.ExplainResponse) -> list[tuple[str, str]]:
-    return [(step.rule, step.finding) for step in response.steps]
-
-
-def test_every_step_of_a_call_is_told_with_what_was_found(book: Book) -> None:
-    counts = {"number/4001234567": 3, "line/acme/b": 1, "turn/acme/flow/main/desk": 1}
-    response = explained(book, "13900001234", MONDAY_10, counts)
-    assert told(response) == [
-        ("trunk", "any trunk"),
-        ("number", "dialled 4001234567: 4001234567 of tenant acme"),
-        ("number_state", "active"),
-        ("loop_guard", "not forwarded too often"),
-        ("screening", "list lost does not exist, passed over"),
-        ("screening", "13900001234 (内蒙古 呼和浩特): caller_unlisted"),
-        ("limit", "number/4001234567: 3 of 10"),
-        ("flow", "main, revision 1"),
-        ("schedule", "node hours: schedule office is in period open → place"),
-        ("region", "node place: 13900001234 (内蒙古 呼和浩特) → local"),
-        ("distribution", "node local: sequential, lines: 1"),
-        ("line", "node local: line b is 13900001111 at 192.0.2.7 port 5060"),
-        ("distribution", "node desk: round_robin, lines: 2"),
-        ("line", "node desk: line a is 13900001111 at 192.0.2.7 port 5060"),
-        ("line", "node desk: line b is 13900001111 at 192.0.2.7 port 5060"),
-        ("line_cap", "local: line/acme/b at the cap, passed over"),
-        ("line_cap", "desk: line/acme/b at the cap, passed over"),
-        ("turn", "desk: a is first by turn (turn/acme/flow/main/desk)"),
-        ("recording", "off by the number's media, anchor"),
-        ("dial", "stages: 1, media: anchor"),
-    ]
-    assert [branch.line for branch in response.decision.dial.stages[0].branches] == ["a"]
-
-
-def test_a_blacklisted_caller_is_refused_by_the_entry_that_is_told(book: Book) -> None:
-    response = explained(book, "13700001234", MONDAY_10)
-    assert told(response)[-1] == ("screening", "13700001234: caller_blacklisted by n13700001234 in list bad")
-    assert (response.decision.reject.code, response.decision.why) == (403, "caller_blacklisted")
-
-
-def test_a_simulated_call_over_a_limit_is_busy(book: Book) -> None:
-    response = explained(book, "13900001234", MONDAY_10, {"number/4001234567": 10})
-    assert told(response)[-2:] == [
-        ("limit", "number/4001234567: 10 of 10"),
-        ("limit_number", "no further call is taken"),
-    ]
-    assert response.decision.reject.code == 486
-
-
-@pytest.mark.parametrize("time", [Timestamp(seconds=2**62), Timestamp(seconds=-(10**14)), Timestamp(nanos=-1)])
-def test_what_is_no_time_is_refused(book: Book, time: Timestamp) -> None:
-    with pytest.raises(InvalidFieldError, match="time: is no time"):
-        explained(book, "13900001234", time)
-
-
-def test_what_comes_later_is_told_for_its_time(book: Book) -> None:
-    closed = explained(book, "13900001234", MONDAY_20, call_id="c")
-    assert ("schedule", "node hours: schedule office is in no period → menu") in told(closed)
-    assert ("voice", "node menu needs voice: worker ivr-1") in told(closed)
-    holiday = Timestamp(seconds=MONDAY_10.seconds + 86_400)
-    assert explained(book, "13900001234", holiday, call_id="c").decision.why == "voice"
-
-
-def test_an_explanation_looks_at_the_counts_of_now_and_takes_nothing(book: Book) -> None:
-    class Counts:
-        async def settle(self, claims: list[Any]) -> list[Any]:
-            assert all(claim.look for claim in claims)
-            return [supposed(claim, {"number/4001234567": 10}) for claim in claims]
-
-    question = routing_pb2.DecideRequest(called=routing.NUMBER, calling="13900001234")
-    request = routing_pb2.ExplainRequest(request=question, time=MONDAY_10)
-    response = routing.at_once(guide(book, counters=Counts()).explain(request))
-    assert response.decision.why == "limit_number"
-
-
-def test_objects_that_go_are_no_longer_obeyed(book: Book) -> None:
-    def gone(message: Object) -> None:
-        book.change_rules([Change(key_of(message), None, 2)])
-
-    by_key = {type(message).__name__: message for message in rules()}
-    gone(by_key["RegionGroup"])
-    assert ("region", "node place: 13900001234 (内蒙古 呼和浩特) → desk") in told(
-        explained(book, "13900001234", MONDAY_10)
-    )
-    gone(by_key["Calendar"])
-    assert "calendar cn does not exist" in str(explained(book, "13900001234", MONDAY_10))
-    gone(by_key["Schedule"])
-    assert "schedule office does not exist" in str(explained(book, "13900001234", MONDAY_10))
-    gone(by_key["ScreeningPage"])
-    assert explained(book, "13700001234", MONDAY_10, call_id="c").decision.why == "voice"
-    gone(by_key["Flow"])
-    response = explained(book, "13900001234", MONDAY_10)
-    assert (response.decision.why, response.decision.reject.code) == ("flow_missing", 480)
-    assert ("flow", "main does not exist or has no revision in force") in told(response)
 
 
 def proceed(book: Book, cursor: str, key: bytes | None = KEY, **outcome: Any) -> routing_pb2.ContinueResponse:

@@ -33,7 +33,7 @@ def text(page: Path) -> str:
 
 @cache
 def anchors(page: Path) -> frozenset[str]:
-    """Where links to a page may lead: small letters, digits, '_' and '-', a space being '-'; repeated ones end in -1."""
+    """Where links to a page may lead: small letters, digits, '_', '-', and '-' for a space; repeated ones end in -1."""
     found: set[str] = set(NAMED.findall(text(page)))
     for heading in HEADING.findall(text(page)):
         shown = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading)

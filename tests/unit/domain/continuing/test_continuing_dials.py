@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from signalbox.domain.rules import Rules
 
 
-
 def test_a_dial_says_how_it_failed_and_what_the_line_hears(rules: Rules) -> None:
     claims: list[Claim] = []
     found = following(rules, "menu", Outcome(Ended.DIGITS, "1"), {"turn/acme/flow/main/sales": 1}, claims)

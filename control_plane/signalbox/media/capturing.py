@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import random
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import structlog
@@ -368,11 +369,9 @@ class Capturing:
 
     async def woken(self, timeout_s: float) -> None:
         """Wait for :meth:`wake`, or so long."""
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, timeout_s)):
                 await self._woken.wait()
-        except TimeoutError:
-            return
 
     async def on_disk(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Call what blocks in a thread. Raises SpoolError in place of OSError."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -33,8 +35,8 @@ def options(cluster):
     return ["--cluster", str(cluster.directory / "cluster.json"), *hosts]
 
 
-def run(*more, shape="steady", timeout_s=RUN_S):
-    command = [
+def command(*more, shape="steady"):
+    return [
         sys.executable,
         "-m",
         "locust",
@@ -45,7 +47,10 @@ def run(*more, shape="steady", timeout_s=RUN_S):
         "--skip-log",
         *more,
     ]
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+
+
+def run(*more, shape="steady", timeout_s=RUN_S):
+    return subprocess.run(command(*more, shape=shape), capture_output=True, text=True, timeout=timeout_s, check=False)
 
 
 def lenient(tmp_path):
@@ -123,6 +128,42 @@ def test_a_breach_ends_with_code_1_and_is_named(cluster, tmp_path):
     assert "breached: post_dial_delay_p99_ms: " in done.stdout
     report = json.loads((tmp_path / "report" / "report.json").read_text())
     assert [one["breached"] for one in report["objectives"]] == [True, False]
+
+
+def test_callers_over_tcp_are_carried_and_measured_as_those_over_udp(cluster, tmp_path):
+    traffic = Path(short_calls(tmp_path))
+    traffic.write_text(traffic.read_text().replace("tcp_share = 0.1", "tcp_share = 1.0"))
+    proxies = {cluster.address(name, "sip") for name in cluster.names("kamailio")}
+    started = command(
+        "SipCaller", *options(cluster), "--peak", "4", "--seconds", "6", "--traffic", str(traffic),
+        "--objectives", lenient(tmp_path), "--report", str(tmp_path / "report"),
+    )  # fmt: skip
+    reached = set()
+    with subprocess.Popen(started, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        deadline = time.monotonic() + RUN_S
+        while process.poll() is None and time.monotonic() < deadline:
+            reached |= {far for near, far in connections() if near == cluster.caller_host} & proxies
+            time.sleep(0.1)
+        process.terminate()
+        said = process.stdout.read()
+    assert reached == proxies, said
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert report["outcomes"]["answered"] > 0, said
+    assert report["figures"]["ner"] > 0.9, said
+    assert report["figures"]["audio_lost"] < 0.05, said
+
+
+def connections():
+    """TCP over IPv4 that is established (proc_pid_net(5)): near host, and ``host:port`` of the far end."""
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, near, far, state, *_ = line.split()
+        if state == "01":
+            yield host_port(near)[0], "{}:{}".format(*host_port(far))
+
+
+def host_port(written):
+    host, port = written.split(":")
+    return socket.inet_ntoa(bytes.fromhex(host)[::-1]), int(port, 16)
 
 
 def test_a_run_whose_report_cannot_be_kept_is_no_success(cluster, tmp_path):
